@@ -1,0 +1,247 @@
+//! pg_basebackup with its manifest, and point-in-time recovery through the WAL archive.
+//!
+//! Taken as `recovery_operator` (role attribute REPLICATION) in plain format with its own WAL, verified with
+//! pg_verifybackup, restored by copying into a new place with `pg_control` last, so that a broken copy cannot start
+//! (PostgreSQL manual, 26.3.5).
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use chrono::Utc;
+use fixtures::Role;
+use futures_util::future::BoxFuture;
+use reports::{CheckId, Phase, event::BackupInfo};
+
+use super::{Backup, BackupError, BackupSystem, Capabilities, RecoveryTarget, RestoreRequest, Site, catalogue, copy, wal};
+use crate::{
+    postgres::{Cluster, ClusterOptions},
+    verify::{self, Found, catalog_inventory},
+};
+
+/// Its name on the command line.
+pub const NAME: &str = "basebackup";
+/// How long the server may take to come out of recovery without making progress.
+const REPLAY_PATIENCE: Duration = Duration::from_secs(600);
+
+/// The system.
+pub struct BaseBackup {
+    site: Site,
+}
+
+impl BaseBackup {
+    /// With the service's site.
+    pub fn new(site: Site) -> Self {
+        Self { site }
+    }
+
+    async fn take_into(&self, source: &Cluster, id: &str) -> Result<Backup, BackupError> {
+        let directory = self.site.new_backup_directory(id)?;
+        let data = directory.join("data");
+        let inventory = catalog_inventory::read(source).await.map_err(|source| BackupError::Query {
+            what: "cannot record the inventory of the database",
+            source,
+        })?;
+        let mut tool = self
+            .site
+            .tool("pg_basebackup")
+            .envs(self.site.environment(source, Role::RecoveryOperator, "postgres"))
+            .arg("--pgdata")
+            .arg(&data)
+            .args(["--checkpoint=fast", "--wal-method=stream", "--no-password", "--label"])
+            .arg(id);
+        if !self.site.durable {
+            tool = tool.arg("--no-sync");
+        }
+        self.site.recorder.external("pg_basebackup", tool.run()).await?;
+        let manifest = Manifest::read(&data)?;
+        let backup = Backup {
+            info: BackupInfo {
+                id: id.to_owned(),
+                method: NAME.to_owned(),
+                taken_at_utc: Utc::now(),
+                bytes: directory_bytes(&data),
+                start_lsn: Some(manifest.start_lsn),
+                stop_lsn: Some(manifest.end_lsn),
+                timeline: Some(manifest.timeline),
+                system_identifier: source.recorded_identifier().to_string(),
+            },
+            directory,
+            inventory: Some(inventory),
+        };
+        catalogue::enter(&backup)?;
+        Ok(backup)
+    }
+
+    async fn restore_into(&self, request: &RestoreRequest) -> Result<Cluster, BackupError> {
+        let target = self.site.work.path().join(&request.cluster);
+        if target.exists() {
+            return Err(BackupError::TargetExists { path: target });
+        }
+        let from = request.backup.directory.join("data");
+        let data = target.join("data");
+        let began = self.site.recorder.offset();
+        self.site.work.subdirectory(&request.cluster)?;
+        let (progress, source, to) = (request.progress.clone(), from.clone(), data.clone());
+        let copied =
+            tokio::task::spawn_blocking(move || copy::data_directory(&source, &to, &|bytes| progress.add(bytes)));
+        let io = |source| BackupError::Io { action: "copy", path: from.clone(), source };
+        copied.await.map_err(std::io::Error::other).and_then(|copied| copied).map_err(io)?;
+        self.site.recorder.external_since("copy the backup", began);
+        let mut settings = self.recovery_settings(&request.target)?;
+        settings.extend(isolated());
+        let options = ClusterOptions {
+            name: request.cluster.clone(),
+            settings,
+            durable: self.site.durable,
+            ..ClusterOptions::default()
+        };
+        fs::write(data.join("recovery.signal"), "").map_err(io)?;
+        let mut cluster = Cluster::adopt(&self.site.installation, &self.site.work, data, &options)?;
+        request.progress.replaying();
+        let began = self.site.recorder.offset();
+        cluster.start().await?;
+        wait_for_promotion(&mut cluster).await?;
+        self.site.recorder.external_since("start the restored server and replay", began);
+        Ok(cluster)
+    }
+
+    fn recovery_settings(&self, target: &RecoveryTarget) -> Result<Vec<(String, String)>, BackupError> {
+        let script = self.site.work.path().join("restore-wal.sh");
+        fs::write(&script, wal::restore_script(&self.site.wal))
+            .map_err(|source| BackupError::Io { action: "write", path: script.clone(), source })?;
+        self.site.work.user().chown(&script)?;
+        let mut settings = vec![("restore_command".to_owned(), format!("sh '{}' '%f' '%p'", script.display()))];
+        let mut set = |name: &str, value: String| settings.push((name.to_owned(), value));
+        match target {
+            RecoveryTarget::End => return Ok(settings),
+            RecoveryTarget::Lsn(lsn) => {
+                set("recovery_target_lsn", lsn.to_string());
+                set("recovery_target_inclusive", "off".into());
+            }
+            RecoveryTarget::Time(time) => set("recovery_target_time", time.to_rfc3339()),
+            RecoveryTarget::Xid(xid) => set("recovery_target_xid", xid.to_string()),
+        }
+        set("recovery_target_action", "promote".into());
+        Ok(settings)
+    }
+}
+
+impl BackupSystem for BaseBackup {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities { point_in_time: true, physical: true }
+    }
+
+    fn take<'a>(&'a self, source: &'a Cluster, id: &'a str) -> BoxFuture<'a, Result<Backup, BackupError>> {
+        Box::pin(self.take_into(source, id))
+    }
+
+    fn verify<'a>(&'a self, backup: &'a Backup) -> BoxFuture<'a, Vec<reports::CheckResult>> {
+        Box::pin(async move {
+            let result = verify::timed(CheckId::BackupManifest, Phase::Backup, &backup.info.id, async {
+                let output = self
+                    .site
+                    .recorder
+                    .external(
+                        "pg_verifybackup",
+                        self.site
+                            .tool("pg_verifybackup")
+                            .arg("--quiet")
+                            .arg(backup.directory.join("data"))
+                            .output(),
+                    )
+                    .await?;
+                let expected = "every file, its size and checksum, and the WAL that it needs, as in the manifest";
+                if output.status.success() {
+                    return Ok::<_, crate::postgres::ToolError>(Found::pass(expected, "as expected"));
+                }
+                let complaints: Vec<_> = output.stderr.lines().filter(|line| line.contains("error:")).collect();
+                let first = complaints.first().map_or("pg_verifybackup failed", |line| line.trim());
+                let first = first.trim_start_matches("pg_verifybackup: error: ");
+                Ok(Found::fail(expected, first.to_owned()).detail(complaints.join("\n")))
+            });
+            vec![result.await]
+        })
+    }
+
+    fn restore<'a>(&'a self, request: &'a RestoreRequest) -> BoxFuture<'a, Result<Cluster, BackupError>> {
+        Box::pin(self.restore_into(request))
+    }
+}
+
+/// Settings that keep a restored cluster from acting on production: it archives nowhere, waits for no standby, and
+/// has no subscriptions or slots of its own to serve.
+pub fn isolated() -> Vec<(String, String)> {
+    [("archive_mode", "off"), ("archive_command", ""), ("synchronous_standby_names", "")]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .to_vec()
+}
+
+/// Waits until the server is out of recovery; as long as replay makes progress, it may take its time.
+async fn wait_for_promotion(cluster: &mut Cluster) -> Result<(), BackupError> {
+    let query = |source| BackupError::Query { what: "cannot ask the restored server whether it is in recovery", source };
+    let client = cluster.connect("postgres", "postgres").await?;
+    let (mut last, mut since) = (String::new(), Instant::now());
+    loop {
+        let sql = "SELECT pg_is_in_recovery(), coalesce(pg_last_wal_replay_lsn()::text, ''), \
+                   pg_is_in_recovery() AND pg_get_wal_replay_pause_state() = 'paused'";
+        let row = client.query_one(sql, &[]).await.map_err(query)?;
+        let (in_recovery, replayed): (bool, String) = (row.get(0), row.get(1));
+        if !in_recovery {
+            return Ok(());
+        }
+        if row.get(2) {
+            return Err(BackupError::StillInRecovery { reason: format!("it paused at {replayed}") });
+        }
+        if replayed != last {
+            (last, since) = (replayed, Instant::now());
+        } else if since.elapsed() > REPLAY_PATIENCE {
+            return Err(BackupError::StillInRecovery { reason: format!("no progress beyond {last}") });
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await; // back-off of a bounded wait
+    }
+}
+
+/// The WAL range of a backup manifest.
+struct Manifest {
+    timeline: u32,
+    start_lsn: String,
+    end_lsn: String,
+}
+
+impl Manifest {
+    fn read(data: &Path) -> Result<Self, BackupError> {
+        let path: PathBuf = data.join("backup_manifest");
+        let text = fs::read(&path).map_err(|source| BackupError::Io { action: "read", path: path.clone(), source })?;
+        let unexpected = |problem: String| BackupError::Unexpected { what: path.display().to_string(), problem };
+        let manifest: serde_json::Value = serde_json::from_slice(&text).map_err(|error| unexpected(error.to_string()))?;
+        let range = &manifest["WAL-Ranges"][0];
+        let read = || {
+            Some(Self {
+                timeline: u32::try_from(range["Timeline"].as_u64()?).ok()?,
+                start_lsn: range["Start-LSN"].as_str()?.to_owned(),
+                end_lsn: range["End-LSN"].as_str()?.to_owned(),
+            })
+        };
+        read().ok_or_else(|| unexpected("it has no WAL range".into()))
+    }
+}
+
+/// Bytes of all files below a directory. Files that vanish meanwhile do not count.
+pub fn directory_bytes(directory: &Path) -> u64 {
+    let Ok(entries) = fs::read_dir(directory) else { return 0 };
+    entries
+        .flatten()
+        .map(|entry| match entry.file_type() {
+            Ok(kind) if kind.is_dir() => directory_bytes(&entry.path()),
+            Ok(kind) if kind.is_file() => entry.metadata().map_or(0, |metadata| metadata.len()),
+            _ => 0,
+        })
+        .sum()
+}

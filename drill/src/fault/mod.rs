@@ -1,0 +1,193 @@
+//! Faults: the damage that scenarios are composed of.
+//!
+//! [`inject`] does one fault, verifies that it happened and says exactly what it touched; a fault that changed nothing
+//! is an error. What a fault is stands in [`crate::scenario`]; one file here a family:
+//!
+//! - `root.rs`: a directory that nothing leads out of, and the selection of files in it
+//! - `files.rs` (remove, truncate, replace, permissions) and `bytes.rs` (flip, zero, write, append)
+//! - `sql.rs` and `signal.rs`, with `processes.rs`: what acts on a running server
+
+use std::path::{Path, PathBuf};
+
+use rand::{SeedableRng as _, rngs::StdRng};
+use reports::event::FaultReport;
+
+use crate::{
+    postgres::Cluster,
+    scenario::{Action, Fault, FaultTarget, Which},
+};
+
+mod bytes;
+mod error;
+mod files;
+mod processes;
+mod root;
+mod signal;
+mod sql;
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests;
+
+pub use error::FaultError;
+
+use root::Root;
+
+/// Who runs a scenario's statements.
+const SUPERUSER: &str = "postgres";
+
+/// Everything that a fault can be aimed at.
+pub struct World<'a> {
+    /// The service's cluster.
+    pub cluster: &'a mut Cluster,
+    /// The cluster that recovery made, once there is one.
+    pub restored: Option<&'a mut Cluster>,
+    /// The WAL archive's directory.
+    pub archive: Option<&'a Path>,
+    /// The directory into which WAL is streamed.
+    pub stream: Option<&'a Path>,
+    /// Id and directory of each backup, oldest first.
+    pub backups: Vec<(String, PathBuf)>,
+    /// Source of every random choice.
+    pub random: &'a mut StdRng,
+}
+
+/// Does one fault and verifies that it happened.
+///
+/// A cluster is asked for its authorisation first: it must be one that this run made.
+pub async fn inject(fault: &Fault, world: &mut World<'_>) -> Result<FaultReport, FaultError> {
+    let done = match &fault.action {
+        Action::Sql { database, statements } => sql::run(cluster(fault, world)?, database, statements).await?,
+        Action::Signal { process, signal } => signal::send(cluster(fault, world)?, *process, *signal).await?,
+        _ => on_files(fault, world).await?,
+    };
+    tracing::info!(at = %fault.at, kind = fault.action.kind(), target = %fault.target, "{}", done.summary);
+    Ok(FaultReport {
+        at: fault.at.to_string(),
+        kind: fault.action.kind().to_owned(),
+        target: fault.target.to_string(),
+        summary: done.summary,
+        touched: done.touched,
+    })
+}
+
+/// What a fault did.
+#[derive(Debug, Default)]
+struct Done {
+    /// One sentence with the totals.
+    summary: String,
+    /// Each thing touched, up to [`Done::MOST`].
+    touched: Vec<String>,
+}
+
+impl Done {
+    /// So many things are named one by one.
+    const MOST: usize = 40;
+
+    fn new(summary: String, touched: impl IntoIterator<Item = String>) -> Self {
+        let mut touched: Vec<String> = touched.into_iter().collect();
+        let more = touched.len().saturating_sub(Self::MOST);
+        if more > 0 {
+            touched.truncate(Self::MOST);
+            touched.push(format!("… and {more} more"));
+        }
+        Self { summary, touched }
+    }
+}
+
+/// The cluster that a fault is aimed at, once it is known that it may be broken.
+fn cluster<'w>(fault: &Fault, world: &'w mut World<'_>) -> Result<&'w mut Cluster, FaultError> {
+    let cluster = match fault.target {
+        FaultTarget::Cluster => Some(&mut *world.cluster),
+        FaultTarget::Restored => world.restored.as_deref_mut(),
+        _ => {
+            return Err(FaultError::NotApplicable {
+                kind: fault.action.kind(),
+                target: fault.target,
+            });
+        }
+    };
+    let cluster = cluster.ok_or(FaultError::NoSuchTarget {
+        target: fault.target,
+        at: fault.at,
+    })?;
+    cluster
+        .authorise_destruction()
+        .map_err(|source| FaultError::NotAuthorised {
+            target: fault.target,
+            source: Box::new(source),
+        })?;
+    Ok(cluster)
+}
+
+/// The directories that a fault is aimed at, each with what to call it.
+fn directories(fault: &Fault, world: &mut World<'_>) -> Result<Vec<(String, PathBuf)>, FaultError> {
+    let absent = || FaultError::NoSuchTarget {
+        target: fault.target,
+        at: fault.at,
+    };
+    let directory = match fault.target {
+        FaultTarget::Cluster | FaultTarget::Restored => cluster(fault, world)?.data_directory().to_owned(),
+        FaultTarget::Archive => world.archive.ok_or_else(absent)?.to_owned(),
+        FaultTarget::Stream => world.stream.ok_or_else(absent)?.to_owned(),
+        FaultTarget::Backup(which) => return backups(which, &world.backups).ok_or_else(absent),
+        _ => {
+            return Err(FaultError::NotApplicable {
+                kind: fault.action.kind(),
+                target: fault.target,
+            });
+        }
+    };
+    Ok(vec![(String::new(), directory)])
+}
+
+fn backups(which: Which, backups: &[(String, PathBuf)]) -> Option<Vec<(String, PathBuf)>> {
+    let chosen = match which {
+        Which::Latest => backups.last().into_iter().collect(),
+        Which::Oldest => backups.first().into_iter().collect(),
+        Which::Number(number) => backups.get(number.checked_sub(1)? as usize).into_iter().collect(),
+        Which::All => backups.iter().collect::<Vec<_>>(),
+    };
+    let named: Vec<_> = chosen
+        .into_iter()
+        .map(|(id, path)| (format!("backup {id}: "), path.clone()))
+        .collect();
+    (!named.is_empty()).then_some(named)
+}
+
+/// Does a fault of files, on a thread that may block.
+async fn on_files(fault: &Fault, world: &mut World<'_>) -> Result<Done, FaultError> {
+    let directories = directories(fault, world)?;
+    let action = fault.action.clone();
+    let mut random = StdRng::from_rng(world.random);
+    tokio::task::spawn_blocking(move || {
+        let (mut summaries, mut touched) = (Vec::new(), Vec::new());
+        for (name, directory) in directories {
+            let done = act(&action, &Root::open(&directory)?, &mut random)?;
+            summaries.push(format!("{name}{}", done.summary));
+            touched.extend(done.touched.into_iter().map(|line| format!("{name}{line}")));
+        }
+        Ok(Done::new(summaries.join("; "), touched))
+    })
+    .await
+    .map_err(|source| FaultError::Interrupted {
+        kind: fault.action.kind(),
+        source,
+    })?
+}
+
+fn act(action: &Action, root: &Root, random: &mut StdRng) -> Result<Done, FaultError> {
+    match action {
+        Action::RemoveFiles { files } => files::remove(root, files, random),
+        Action::TruncateFile { files, keep } => files::truncate(root, files, *keep, random),
+        Action::ReplaceFile { files, with } => files::replace(root, files, with, random),
+        Action::Chmod { files, mode } => files::chmod(root, files, *mode, random),
+        Action::FlipBytes { files, bytes, offset } => bytes::flip(root, files, *bytes, *offset, random),
+        Action::ZeroBytes { files, offset, bytes } => bytes::zero(root, files, *offset, *bytes, random),
+        Action::WriteBytes { files, offset, content } => bytes::write(root, files, *offset, content, random),
+        Action::AppendBytes { files, content } => bytes::append(root, files, content, random),
+        Action::Sql { .. } | Action::Signal { .. } => Err(FaultError::NoEffect {
+            kind: action.kind(),
+            why: "it does not act on files".to_owned(),
+        }),
+    }
+}

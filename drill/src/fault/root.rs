@@ -1,0 +1,158 @@
+//! A directory that nothing leads out of, and the selection of files in it.
+//!
+//! Links are seen but never followed: what they point to is another directory, which the fault was not aimed at.
+
+use std::{
+    fs::{self, File},
+    io,
+    path::{Path, PathBuf},
+};
+
+use rand::{rngs::StdRng, seq::IndexedRandom as _};
+use rustix::fs::{Mode, OFlags};
+
+use super::FaultError;
+use crate::scenario::{Pick, Selection};
+
+/// A target's directory.
+#[derive(Debug)]
+pub(super) struct Root {
+    path: PathBuf,
+}
+
+/// Something below a [`Root`].
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Entry {
+    /// Relative to the root, with `/` between names.
+    pub(super) name: String,
+    /// Where it is.
+    pub(super) path: PathBuf,
+    /// What it is.
+    pub(super) kind: EntryKind,
+    /// Its size.
+    pub(super) bytes: u64,
+}
+
+/// What an [`Entry`] is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum EntryKind {
+    /// A regular file.
+    File,
+    /// A directory.
+    Directory,
+    /// A link, a socket, anything else that is only a name.
+    Other,
+}
+
+impl Root {
+    /// The directory at `path`, with links on the way to it resolved.
+    pub(super) fn open(path: &Path) -> Result<Self, FaultError> {
+        let path = path.canonicalize().map_err(FaultError::io("open", path))?;
+        Ok(Self { path })
+    }
+
+    /// Everything below it, sorted by name. What vanishes meanwhile is left out.
+    pub(super) fn entries(&self) -> Result<Vec<Entry>, FaultError> {
+        let mut entries = Vec::new();
+        let mut open = vec![(String::new(), self.path.clone())];
+        while let Some((prefix, directory)) = open.pop() {
+            let Some(children) = present(fs::read_dir(&directory)).map_err(FaultError::io("list", &directory))? else {
+                continue;
+            };
+            for child in children {
+                let child = child.map_err(FaultError::io("list", &directory))?;
+                let path = child.path();
+                let Some(metadata) = present(child.metadata()).map_err(FaultError::io("examine", &path))? else {
+                    continue;
+                };
+                let name = format!("{prefix}{}", child.file_name().to_string_lossy());
+                let kind = if metadata.is_dir() {
+                    open.push((format!("{name}/"), path.clone()));
+                    EntryKind::Directory
+                } else if metadata.is_file() {
+                    EntryKind::File
+                } else {
+                    EntryKind::Other
+                };
+                let bytes = if kind == EntryKind::File { metadata.len() } else { 0 };
+                entries.push(Entry {
+                    name,
+                    path,
+                    kind,
+                    bytes,
+                });
+            }
+        }
+        entries.sort();
+        Ok(entries)
+    }
+
+    /// The regular files that `selection` means; the largest match unless it says otherwise. Never empty.
+    pub(super) fn select(&self, selection: &Selection, random: &mut StdRng) -> Result<Vec<Entry>, FaultError> {
+        self.select_of(selection, random, |kind| kind == EntryKind::File)
+    }
+
+    /// As [`Root::select`], of the kinds that `suits` accepts.
+    pub(super) fn select_of(
+        &self,
+        selection: &Selection,
+        random: &mut StdRng,
+        suits: impl Fn(EntryKind) -> bool,
+    ) -> Result<Vec<Entry>, FaultError> {
+        let mut matches = self.entries()?;
+        matches.retain(|entry| suits(entry.kind) && selection.matches(&entry.name));
+        let one = match selection.pick.unwrap_or(Pick::Largest) {
+            Pick::Largest => matches.iter().rev().max_by_key(|entry| entry.bytes),
+            Pick::Smallest => matches.iter().min_by_key(|entry| entry.bytes),
+            Pick::First => matches.first(),
+            Pick::Last => matches.last(),
+            Pick::Random => matches.choose(random),
+            Pick::All => None,
+        };
+        let chosen = one.cloned().map_or(matches, |one| vec![one]);
+        if chosen.is_empty() {
+            return Err(self.no_match(&selection.path));
+        }
+        Ok(chosen)
+    }
+
+    /// The error for a pattern without a match.
+    pub(super) fn no_match(&self, pattern: &glob::Pattern) -> FaultError {
+        FaultError::NoMatch {
+            root: self.path.clone(),
+            pattern: pattern.to_string(),
+        }
+    }
+
+    /// Refuses an entry whose directory is, by now, elsewhere.
+    pub(super) fn confine(&self, entry: &Entry) -> Result<(), FaultError> {
+        let parent = entry.path.parent().unwrap_or(&entry.path);
+        let parent = parent.canonicalize().map_err(FaultError::io("open", parent))?;
+        if parent.starts_with(&self.path) {
+            Ok(())
+        } else {
+            Err(FaultError::Outside {
+                path: entry.path.clone(),
+                root: self.path.clone(),
+            })
+        }
+    }
+
+    /// Opens a file to change it in place, so that its owner and mode stay.
+    pub(super) fn open_file(&self, entry: &Entry) -> Result<File, FaultError> {
+        self.confine(entry)?;
+        let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        rustix::fs::open(&entry.path, flags, Mode::empty())
+            .map(File::from)
+            .map_err(|errno| FaultError::io("open", &entry.path)(errno.into()))
+    }
+}
+
+/// `None` for what is not there.
+pub(super) fn present<T>(result: io::Result<T>) -> io::Result<Option<T>> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}

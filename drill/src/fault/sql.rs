@@ -1,0 +1,60 @@
+//! Statements as superuser: what people and migrations do to a healthy server.
+
+use tokio_postgres::SimpleQueryMessage;
+
+use super::{Done, FaultError};
+use crate::postgres::Cluster;
+
+/// Runs `statements` one after the other in one session of `database`.
+///
+/// Each goes over the simple protocol by itself, so that commands which refuse a transaction block work as well.
+pub(super) async fn run(cluster: &mut Cluster, database: &str, statements: &[String]) -> Result<Done, FaultError> {
+    let client = cluster
+        .connect(super::SUPERUSER, database)
+        .await
+        .map_err(|source| FaultError::Connect {
+            database: database.to_owned(),
+            source: Box::new(source),
+        })?;
+    let mut touched = Vec::new();
+    for statement in statements {
+        let answers = client
+            .simple_query(statement)
+            .await
+            .map_err(|source| FaultError::Statement {
+                statement: statement.clone(),
+                source,
+            })?;
+        let rows: u64 = answers
+            .iter()
+            .map(|answer| match answer {
+                SimpleQueryMessage::CommandComplete(rows) => *rows,
+                _ => 0,
+            })
+            .sum();
+        if rows == 0 && changes_rows(statement) {
+            let why = format!("no row was affected by {statement}");
+            return Err(FaultError::NoEffect { kind: "sql", why });
+        }
+        touched.push(if changes_rows(statement) {
+            format!("{statement} ({rows} rows)")
+        } else {
+            statement.clone()
+        });
+    }
+    let summary = match touched.as_slice() {
+        [one] => format!("in database {database}: {one}"),
+        many => format!("in database {database}: {} statements", many.len()),
+    };
+    Ok(Done::new(summary, touched))
+}
+
+/// Whether a statement is there to change rows: one that changes none has failed.
+pub(super) fn changes_rows(statement: &str) -> bool {
+    let mut rest = statement.trim_start();
+    while let Some(comment) = rest.strip_prefix("--") {
+        rest = comment.split_once('\n').map_or("", |(_, after)| after.trim_start());
+    }
+    let word: String = rest.chars().take_while(char::is_ascii_alphabetic).collect();
+    ["insert", "update", "delete", "merge", "with"].contains(&word.to_ascii_lowercase().as_str())
+}

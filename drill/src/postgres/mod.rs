@@ -1,0 +1,49 @@
+//! Disposable PostgreSQL clusters: finding the binaries, making a cluster in a moment, starting it, killing it, and
+//! leaving nothing behind. Nothing here knows about backups, faults or drills; everything above talks to PostgreSQL
+//! through this module.
+//!
+//! Where to read on:
+//!
+//! - Which binaries: [`locate`] asks [`installed`], then [`embedded`] (later [`container`]), and answers with an [`Installation`].
+//! - Where things live: [`cache`] keeps what is worth keeping, [`WorkDir`] what must vanish, [`sweep_stale`] clears up after the killed.
+//! - Who runs them: [`ServerUser`], because a PostgreSQL server refuses to be root.
+//! - One cluster: `template` (initdb once, copied for each), `identity` (no two clusters share a system identifier),
+//!   [`Cluster`] (create, adopt, start, stop), `process` (signals), [`Authorised`] (it can only hurt what it made).
+//! - Client tools: [`Tool`]; what `pg_controldata` says: [`ControlData`].
+//! - Names: [`Lsn`], [`TimelineId`], [`SystemIdentifier`].
+
+mod authority;
+pub mod cache;
+mod cluster;
+pub mod container;
+mod control;
+pub mod embedded;
+mod files;
+mod identity;
+mod ids;
+mod installation;
+pub mod installed;
+mod process;
+mod readiness;
+mod settings;
+mod template;
+mod tool;
+mod user;
+mod workdir;
+mod sweep;
+
+pub use authority::{Authorised, Basis, Marker, Refusal};
+pub use cluster::{Cluster, ClusterError, ClusterOptions, Shutdown};
+pub use control::{ClusterState, ControlData, ControlError, read_system_identifier};
+pub use ids::{Lsn, ParseIdError, SystemIdentifier, TimelineId, WAL_SEGMENT_DEFAULT, parse_segment_name};
+pub use installation::{Installation, LocateError, Progress, Provider, Request, Silent, locate};
+pub use process::ServerProcess;
+pub use readiness::{Accepting, StartError};
+pub use sweep::{Swept, sweep_stale};
+pub use template::TemplateError;
+pub use tool::{RunningTool, Tool, ToolError, ToolOutput};
+pub use user::{ServerUser, UserError};
+pub use workdir::{Filesystem, Storage, WorkDir, WorkDirError};
+
+#[cfg(test)]
+mod tests;

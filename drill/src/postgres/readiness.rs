@@ -1,0 +1,203 @@
+//! Whether a server answers yet: asked by connecting, never assumed after a pause. A server that exits instead explains itself
+//! in its log, and the error carries that explanation.
+
+use std::{
+    fs::File,
+    io::{self, Read, Seek, SeekFrom},
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use serde::Serialize;
+use tokio_postgres::{NoTls, error::SqlState};
+
+use super::{UserError, files::last_lines, process::Server};
+
+const LOG_LINES: usize = 12;
+/// Enough for the last lines, however long the log.
+const LOG_TAIL_BYTES: u64 = 64 * 1024;
+
+/// What a started server lets its clients do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Accepting {
+    /// Reading and writing.
+    ReadWrite,
+    /// Reading, while it replays.
+    ReadOnly,
+    /// It answers, but not the superuser (for example because the role or its database is gone).
+    Refusing,
+}
+
+/// Why a server did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The program could not be run.
+    #[error("cannot run {} for cluster {name}: check that it is there and may be run", program.display())]
+    Spawn {
+        /// The cluster.
+        name: String,
+        /// The program.
+        program: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// It ended instead of answering.
+    #[error("the server of cluster {name} ended while starting: {reason} (log: {})", log.display())]
+    Exited {
+        /// The cluster.
+        name: String,
+        /// Its last FATAL or PANIC message, else how it ended.
+        reason: String,
+        /// The last lines of its log since this start.
+        log_tail: String,
+        /// The whole log.
+        log: PathBuf,
+    },
+    /// It does not answer.
+    #[error(
+        "the server of cluster {name} did not accept connections within {} s: {reason} (log: {})",
+        limit.as_secs(), log.display()
+    )]
+    TimedOut {
+        /// The cluster.
+        name: String,
+        /// How long it had.
+        limit: Duration,
+        /// What the last attempt to connect was answered.
+        reason: String,
+        /// The last lines of its log since this start.
+        log_tail: String,
+        /// The whole log.
+        log: PathBuf,
+    },
+    /// It runs already.
+    #[error("cluster {name} is running already: stop it first")]
+    Running {
+        /// The cluster.
+        name: String,
+    },
+    /// The socket's path is too long for the system.
+    #[error(
+        "the socket {} has a path of {} bytes, and the system allows 107: set DRILL_WORK_DIR to a shorter place",
+        path.display(), path.as_os_str().len()
+    )]
+    SocketPath {
+        /// The socket.
+        path: PathBuf,
+    },
+    /// There is no account to run it under.
+    #[error("no account to run the server of cluster {name} under")]
+    User {
+        /// The cluster.
+        name: String,
+        /// Why.
+        source: UserError,
+    },
+}
+
+impl StartError {
+    /// The last lines of the server's log; empty when it never ran.
+    pub fn log_tail(&self) -> &str {
+        match self {
+            Self::Exited { log_tail, .. } | Self::TimedOut { log_tail, .. } => log_tail,
+            _ => "",
+        }
+    }
+}
+
+/// A start that is being watched.
+pub(super) struct Watch<'a> {
+    pub(super) name: &'a str,
+    pub(super) log: &'a Path,
+    /// Length of the log before this start.
+    pub(super) log_offset: u64,
+    pub(super) config: tokio_postgres::Config,
+    pub(super) limit: Duration,
+}
+
+impl Watch<'_> {
+    /// Returns once the server answers, or says why it does not.
+    pub(super) async fn until_accepting(self, server: &mut Server) -> Result<Accepting, StartError> {
+        let begun = Instant::now();
+        loop {
+            let answer = ask(&self.config).await;
+            if let Ok(accepting) = answer {
+                return Ok(accepting);
+            }
+            if let Some(status) = server.exit_status() {
+                let log_tail = self.log_tail();
+                let reason = last_fatal(&log_tail).unwrap_or_else(|| status.to_string());
+                return Err(StartError::Exited { name: self.name.to_owned(), reason, log_tail, log: self.log.to_owned() });
+            }
+            if begun.elapsed() >= self.limit {
+                return Err(StartError::TimedOut {
+                    name: self.name.to_owned(),
+                    limit: self.limit,
+                    reason: answer.err().unwrap_or_default(),
+                    log_tail: self.log_tail(),
+                    log: self.log.to_owned(),
+                });
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    fn log_tail(&self) -> String {
+        read_from(self.log, self.log_offset).map(|text| last_lines(&text, LOG_LINES)).unwrap_or_default()
+    }
+}
+
+/// Asks the server whether it answers. Any answer counts but "cannot connect now"; the error is why there was none.
+async fn ask(config: &tokio_postgres::Config) -> Result<Accepting, String> {
+    let attempt = async {
+        let (client, connection) = config.connect(NoTls).await?;
+        let task = tokio::spawn(connection);
+        let answer = client.query_one("SELECT pg_is_in_recovery()", &[]).await;
+        task.abort();
+        answer.map(|row| if row.get(0) { Accepting::ReadOnly } else { Accepting::ReadWrite })
+    };
+    let answer = tokio::time::timeout(Duration::from_secs(2), attempt).await;
+    let error = match answer {
+        Ok(Ok(accepting)) => return Ok(accepting),
+        Ok(Err(error)) => error,
+        Err(_) => return Err("no answer within 2 s".to_owned()),
+    };
+    let starting = [SqlState::CANNOT_CONNECT_NOW, SqlState::ADMIN_SHUTDOWN, SqlState::CRASH_SHUTDOWN];
+    match error.as_db_error() {
+        Some(said) if starting.contains(said.code()) => Err(said.message().to_owned()),
+        Some(_) => Ok(Accepting::Refusing),
+        None => Err(std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string)),
+    }
+}
+
+/// The message of the last line that the server calls FATAL or PANIC.
+fn last_fatal(log: &str) -> Option<String> {
+    let message = |line: &str| {
+        let (level, at) = ["FATAL:", "PANIC:"].into_iter().find_map(|level| Some((level, line.find(level)?)))?;
+        Some(format!("{level} {}", line[at + level.len()..].trim()))
+    };
+    log.lines().rev().find_map(message)
+}
+
+/// The text of a file from an offset on, but not more than its last part.
+fn read_from(path: &Path, offset: u64) -> io::Result<String> {
+    let mut file = File::open(path)?;
+    let length = file.metadata()?.len();
+    file.seek(SeekFrom::Start(offset.max(length.saturating_sub(LOG_TAIL_BYTES))))?;
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_fatal_message_is_the_reason() {
+        let log = "2026 [1] LOG:  starting\n2026 [2] PANIC:  could not locate a valid checkpoint record\n2026 [1] LOG:  shut down\n";
+        assert_eq!(last_fatal(log).as_deref(), Some("PANIC: could not locate a valid checkpoint record"));
+        assert_eq!(last_fatal("LOG:  all is well"), None);
+    }
+}

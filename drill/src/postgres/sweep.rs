@@ -1,0 +1,120 @@
+//! Clears up after runs that were killed before they could: servers still running, directories still there. Touches only
+//! directories that carry a run's lock file, belong to us, and whose lock nobody holds; and only processes that /proc shows
+//! at work in them.
+
+use std::{
+    fs::{self, File},
+    path::{Path, PathBuf},
+};
+
+use rustix::process::Signal;
+use serde::Serialize;
+
+use super::{
+    ServerUser, Storage, files,
+    process::{descendants, kill_orphans, release_shared_memory, send},
+    workdir::{KEEP, LOCK, PREFIX, is_ours},
+};
+
+/// A directory that a killed run had left.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Swept {
+    /// The directory.
+    pub path: PathBuf,
+    /// How many processes were still at work in it, and were killed.
+    pub killed: usize,
+    /// Whether the directory is gone now.
+    pub removed: bool,
+}
+
+/// Clears up what killed runs left in the places where runs live.
+pub fn sweep_stale() -> Vec<Swept> {
+    let mut bases = vec![Storage::Memory.base(), Storage::Disk.base()];
+    bases.dedup();
+    bases.iter().flat_map(|base| sweep_below(base)).collect()
+}
+
+/// As [`sweep_stale`], in one place.
+pub(super) fn sweep_below(base: &Path) -> Vec<Swept> {
+    let Ok(user) = ServerUser::current() else { return Vec::new() };
+    let Ok(base) = base.canonicalize() else { return Vec::new() };
+    let entries = fs::read_dir(&base).into_iter().flatten().flatten();
+    let named = entries.filter(|entry| entry.file_name().to_str().is_some_and(|name| name.starts_with(PREFIX)));
+    named.filter_map(|entry| sweep(&entry.path(), &user)).collect()
+}
+
+fn sweep(path: &Path, user: &ServerUser) -> Option<Swept> {
+    let ours = |path: &Path| fs::symlink_metadata(path).ok().filter(|meta| is_ours(meta, user));
+    if !ours(path)?.is_dir() || !ours(&path.join(LOCK))?.is_file() || path.join(KEEP).exists() {
+        return None;
+    }
+    // Held until the directory is gone, so that two sweepers do not share the work.
+    let lock = File::open(path.join(LOCK)).ok()?;
+    lock.try_lock().ok()?;
+    let postmasters = postmasters(path);
+    let mut doomed: Vec<u32> = postmasters.iter().flat_map(|pid| descendants(*pid)).collect();
+    doomed.extend(&postmasters);
+    send(&postmasters, Signal::STOP);
+    send(&doomed, Signal::KILL);
+    let killed = doomed.len() + kill_orphans(path, None);
+    for pid in &postmasters {
+        release_shared_memory(*pid);
+    }
+    let removed = files::remove_tree(path).is_ok();
+    Some(Swept { path: path.to_owned(), killed, removed })
+}
+
+/// The living postmasters that lock files below `work` name, if they really are at work there.
+fn postmasters(work: &Path) -> Vec<u32> {
+    let mut found = Vec::new();
+    let directories = |path: &Path| -> Vec<PathBuf> {
+        let entries = fs::read_dir(path).into_iter().flatten().flatten();
+        entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())).map(|entry| entry.path()).collect()
+    };
+    let homes = directories(work);
+    let data = homes.iter().flat_map(|home| directories(home)).chain(homes.iter().cloned());
+    for directory in data {
+        let pid = fs::read_to_string(directory.join("postmaster.pid")).ok();
+        let pid = pid.and_then(|text| text.lines().next()?.trim().parse::<u32>().ok());
+        found.extend(pid.filter(|pid| works_in(*pid, work)));
+    }
+    found
+}
+
+/// Whether a process's working directory or command line lies in `directory`.
+fn works_in(pid: u32, directory: &Path) -> bool {
+    let there = fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|cwd| cwd.starts_with(directory));
+    let told = fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| {
+        line.split(|byte| *byte == 0).any(|part| std::str::from_utf8(part).is_ok_and(|part| Path::new(part).starts_with(directory)))
+    });
+    there || told
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::postgres::WorkDir;
+
+    #[test]
+    fn the_living_the_kept_and_the_strangers_stay() {
+        let base = tempfile::tempdir_in("/tmp").unwrap();
+        std::fs::set_permissions(base.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        let living = WorkDir::create_in(base.path(), Storage::Disk, "living").unwrap();
+        let kept = WorkDir::create_in(base.path(), Storage::Disk, "kept").unwrap();
+        kept.keep();
+        let kept_path = kept.path().to_owned();
+        drop(kept);
+        let stranger = base.path().join("drill-stranger");
+        fs::create_dir(&stranger).unwrap();
+        let stale = base.path().join("drill-stale");
+        fs::create_dir_all(stale.join("source/data")).unwrap();
+        fs::write(stale.join(LOCK), "run 1").unwrap();
+        // A number that is alive but no server of that run.
+        fs::write(stale.join("source/data/postmaster.pid"), format!("{}\n", std::process::id())).unwrap();
+
+        let swept = sweep_below(base.path());
+        let expected = Swept { path: stale.canonicalize().unwrap_or(stale.clone()), killed: 0, removed: true };
+        assert_eq!(swept, [expected]);
+        assert!(living.path().exists() && kept_path.exists() && stranger.exists() && !stale.exists());
+    }
+}

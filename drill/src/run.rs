@@ -1,0 +1,352 @@
+//! OPEN THIS FIRST: one drill, from a scenario to its evidence, top to bottom.
+//!
+//! [`drill`] is the whole story: seed, writers, backups, the failure, the recovery, the evidence. The recovery itself
+//! is [`crate::recovery`]; what a run of several drills does around this is in [`crate::cli`].
+
+mod options;
+mod state;
+
+pub use options::{Options, Sizing, StorageChoice};
+pub use state::{Drill, DrillError, Objectives};
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use fixtures::{Credentials, Role as DatabaseRole};
+use rand::{SeedableRng as _, rngs::StdRng};
+use reports::{
+    Event, What,
+    event::{DrillHeader, Expected, Part},
+};
+use serde_json::json;
+use tokio::sync::mpsc::UnboundedSender;
+
+use crate::{
+    backup::{self, Site, stream::Stream, wal},
+    cutover::{application::Application, config_store::FileStore},
+    fault,
+    monitor::{Alerts, prober::Prober},
+    notify::Inbox,
+    operator::Operator,
+    postgres::{Cluster, ClusterOptions, Installation, Storage, WorkDir},
+    record::Recorder,
+    recovery,
+    scenario::{Moment, Scenario, StorageWish, Streaming},
+    workload::{Workload, WorkloadPlan, ledger::LedgerHeader},
+};
+
+/// How long writers may stand still before the drill gives up.
+const WRITERS_PATIENCE: Duration = Duration::from_secs(30);
+/// How long the application may take to start the first time.
+const START_PATIENCE: Duration = Duration::from_secs(30);
+
+/// What one drill is about.
+pub struct Assignment<'a> {
+    /// The scenario.
+    pub scenario: &'a Scenario,
+    /// The backup system.
+    pub system: &'a str,
+    /// Name of the drill within the run: the scenario's id, or `<id>@<system>`.
+    pub name: String,
+    /// The binaries.
+    pub installation: &'a Installation,
+    /// Where its clusters live.
+    pub storage: Storage,
+}
+
+/// Carries one drill out and returns its events. They are in `<out>/<name>/events.jsonl` as well, as they happened.
+///
+/// # Errors
+/// Only if not even the log of events can be written. Whatever else goes wrong is in the last event.
+pub async fn drill(
+    assignment: &Assignment<'_>,
+    options: &Options,
+    watcher: Option<UnboundedSender<Event>>,
+) -> Result<Vec<Event>, DrillError> {
+    let directory = options.out.join(&assignment.name);
+    let evidence = |source| DrillError::Evidence { path: directory.clone(), source };
+    std::fs::create_dir_all(directory.join("logs")).map_err(evidence)?;
+    let recorder = Recorder::create(&directory.join("events.jsonl"), watcher).map_err(evidence)?;
+    let work = WorkDir::create(assignment.storage, &options.run_id)?;
+    recorder.record(What::DrillStarted(Box::new(header(assignment, options, &work))));
+    let (outcome, reason, error) = match carry_out(assignment, options, &recorder, &directory, work).await {
+        Ok(ending) => (ending.outcome, ending.reason, None),
+        Err(error) => (reports::Outcome::NotRecovered, String::new(), Some(crate::verify::chain(&error))),
+    };
+    recorder.record(What::DrillFinished { outcome, reason, error });
+    recorder.finish().map_err(evidence)
+}
+
+/// The story.
+async fn carry_out(
+    assignment: &Assignment<'_>,
+    options: &Options,
+    recorder: &Recorder,
+    directory: &Path,
+    work: WorkDir,
+) -> Result<recovery::Ending, DrillError> {
+    recorder.part(Part::Setup);
+    let scenario = assignment.scenario;
+    let mut drill = set_up(assignment, options, recorder, directory, work).await?;
+
+    recorder.part(Part::Services);
+    drill.application.start(START_PATIENCE).await?;
+    drill.application.ready(START_PATIENCE).await?;
+    drill.prober = Some(Prober::start(drill.as_application(), drill.alerts.url()));
+
+    recorder.part(Part::WorkloadAndBackups);
+    workload_and_backups(&mut drill, scenario, assignment.system).await?;
+
+    recorder.part(Part::Failure);
+    drill.failure_lsn = drill.source_lsn().await;
+    inject(&mut drill, scenario, Moment::Failure).await?;
+    drill.failed();
+    let ending = recovery::recover(&mut drill).await;
+
+    recorder.part(Part::Teardown);
+    drill.tear_down(directory).await;
+    ending
+}
+
+/// The service as it is on a good day: database, seed, application's configuration, receivers.
+async fn set_up(
+    assignment: &Assignment<'_>,
+    options: &Options,
+    recorder: &Recorder,
+    directory: &Path,
+    work: WorkDir,
+) -> Result<Drill, DrillError> {
+    let scenario = assignment.scenario;
+    let given = &scenario.given;
+    let mut random = StdRng::seed_from_u64(options.seed);
+    let archive = given.archive.then(|| work.subdirectory("archive")).transpose()?;
+    let stream = (given.streaming != Streaming::Off).then(|| work.subdirectory("stream")).transpose()?;
+    let repository = work.subdirectory("repository")?;
+    let durable = assignment.storage == Storage::Disk;
+    let cluster_options = ClusterOptions {
+        name: "source".into(),
+        settings: source_settings(scenario, archive.as_deref(), durable),
+        durable,
+        ..ClusterOptions::default()
+    };
+    let segment_bytes = u64::from(cluster_options.wal_segment_mb) << 20;
+    let mut source =
+        recorder.external("create the source cluster", Cluster::create(assignment.installation, &work, &cluster_options)).await?;
+    recorder.external("start the source server", source.start()).await?;
+    let credentials = Arc::new(Credentials::generate(&mut random));
+    let site = Site {
+        installation: assignment.installation.clone(),
+        work: work.clone(),
+        repository,
+        wal: wal::WalSource { archive, stream, segment_bytes },
+        credentials,
+        durable,
+        recorder: recorder.clone(),
+    };
+    let began = recorder.offset();
+    let admin = source.connect("postgres", "postgres").await?;
+    fixtures::create_roles_and_database(&admin, &site.credentials).await?;
+    let database = source.connect("postgres", fixtures::DATABASE).await?;
+    fixtures::migrate(&database).await?;
+    recorder.external_since("create the schema", began);
+
+    recorder.part(Part::Seed);
+    let seed_plan = options.sizing.plan(options.seed);
+    let mut loaders = vec![database, source.connect("postgres", fixtures::DATABASE).await?];
+    let began = recorder.offset();
+    let seeded = fixtures::load(&mut loaders, &seed_plan, &|progress| options.progress(progress)).await?;
+    recorder.external_since("COPY the seed", began);
+    let size = loaders[0].query_one("SELECT pg_database_size(current_database())", &[]).await;
+    let size: i64 = size.map_err(|source| DrillError::Query { what: "cannot read the database's size", source })?.get(0);
+    let settings = work.path().join("appsettings.json");
+    let admin_token: String = hex::encode(rand::random::<[u8; 16]>());
+    let mut drill = Drill {
+        options: options.clone(),
+        objectives: Objectives::of(scenario, options),
+        recorder: recorder.clone(),
+        scenario: scenario.clone(),
+        operator: Operator::new(options.operator),
+        source,
+        restored: None,
+        seed_plan,
+        seeded,
+        store: FileStore::new(settings.clone()),
+        application: Application::new(settings, directory.join("logs/application.log")),
+        admin_token,
+        alerts: Alerts::start().await.map_err(|source| DrillError::Listen { source })?,
+        inbox: Inbox::start().await.map_err(|source| DrillError::Listen { source })?,
+        prober: None,
+        workload: None,
+        stream: None,
+        ledger: directory.join("ledger.jsonl"),
+        ledger_header: LedgerHeader {
+            run_id: options.run_id.clone(),
+            drill: assignment.name.clone(),
+            seed: options.seed,
+        },
+        random,
+        failed: None,
+        failure_lsn: None,
+        fault_lsn: None,
+        rejected: std::collections::BTreeSet::new(),
+        site,
+    };
+    recorder.record(What::Seeded {
+        scripts: drill.seeded.scripts,
+        versions: drill.seeded.versions,
+        attachments: drill.seeded.attachments,
+        database_bytes: size as u64,
+    });
+    drill.cluster_started("source", &drill.source).await?;
+    let connection = drill.connection_string(&drill.source).to_npgsql();
+    drill.store.write(&json!({
+        "ConnectionStrings": { "DefaultConnection": connection },
+        "Urls": "http://127.0.0.1:0",
+        "Authentication": { "AdminToken": drill.admin_token, "ReaderToken": hex::encode(rand::random::<[u8; 16]>()) },
+    }))?;
+    if let Some(stream) = &drill.site.wal.stream {
+        let synchronous = given.streaming == Streaming::Synchronous;
+        let log = directory.join("logs/pg_receivewal.log");
+        let started = Stream::start(&drill.site, &drill.source, stream, &log, synchronous);
+        drill.stream = Some(recorder.external("start pg_receivewal", started).await?);
+    }
+    Ok(drill)
+}
+
+/// Settings of the source beyond the defaults of a disposable cluster: archiving, and what the scenario says.
+fn source_settings(scenario: &Scenario, archive: Option<&Path>, durable: bool) -> Vec<(String, String)> {
+    let mut settings = Vec::new();
+    if let Some(archive) = archive {
+        settings.push(("archive_mode".to_owned(), "on".to_owned()));
+        settings.push(("archive_command".to_owned(), wal::archive_command(archive, durable)));
+    }
+    settings.extend(scenario.given.settings.iter().map(|(name, value)| (name.clone(), value.clone())));
+    settings
+}
+
+/// Writers write; backups are taken while they do. On return the commits asked for are acknowledged and the writers
+/// are at full speed.
+async fn workload_and_backups(drill: &mut Drill, scenario: &Scenario, system: &str) -> Result<(), DrillError> {
+    let given = &scenario.given;
+    let writers = given.writers.unwrap_or(drill.options.writers);
+    let commits = given.commits.unwrap_or(drill.options.commits);
+    let plan = WorkloadPlan {
+        writers,
+        seed: drill.options.seed,
+        database: drill.login(&drill.source, DatabaseRole::TransformationApp),
+        seeded: drill.seed_plan,
+    };
+    let started = drill.recorder.started();
+    let mut workload = Workload::start(&plan, &drill.ledger, &drill.ledger_header, started)?;
+    drill.recorder.record(What::WorkloadStarted { writers });
+    inject(drill, scenario, Moment::BeforeBackups).await?;
+    let system = backup::system(system, &drill.site)
+        .ok_or_else(|| DrillError::UnknownBackupSystem { name: system.to_owned() })?;
+    // Commits are spread over the backups, so that each is taken with writers at work and the failure comes after
+    // the number asked for, not after however many a fast machine makes meanwhile.
+    let slice = commits / u64::from(given.backups + 1);
+    for number in 1..=given.backups {
+        let began = drill.recorder.offset();
+        workload.allow(slice);
+        workload.reached(slice * u64::from(number) - slice / 2, WRITERS_PATIENCE).await?;
+        drill.recorder.external_since("live writers", began);
+        let backup = system.take(&drill.source, &format!("{}-{number}", system.name())).await?;
+        drill.recorder.record(What::BackupTaken(backup.info));
+        if number < given.backups {
+            inject(drill, scenario, Moment::BetweenBackups).await?;
+        }
+    }
+    inject(drill, scenario, Moment::AfterBackups).await?;
+    let began = drill.recorder.offset();
+    workload.allow(commits - slice * u64::from(given.backups));
+    workload.reached(commits, WRITERS_PATIENCE).await?;
+    workload.allow_all();
+    drill.recorder.external_since("live writers", began);
+    drill.workload = Some(workload);
+    Ok(())
+}
+
+/// Injects the scenario's faults of one moment.
+async fn inject(drill: &mut Drill, scenario: &Scenario, moment: Moment) -> Result<(), DrillError> {
+    for fault in scenario.faults.iter().filter(|fault| fault.at == moment) {
+        if drill.fault_lsn.is_none() {
+            drill.fault_lsn = drill.source_lsn().await;
+        }
+        let backups = backup::catalogue::list(&drill.site.repository)?.backups;
+        let mut world = fault::World {
+            cluster: &mut drill.source,
+            restored: drill.restored.as_mut(),
+            archive: drill.site.wal.archive.as_deref(),
+            stream: drill.site.wal.stream.as_deref(),
+            backups: backups.into_iter().map(|backup| (backup.info.id, backup.directory)).collect(),
+            random: &mut drill.random,
+        };
+        if moment == Moment::Failure && drill.failed.is_none() {
+            // The recovery time counts from the moment at which things begin to break.
+            drill.failed = Some((drill.recorder.offset(), chrono::Utc::now()));
+        }
+        let report = fault::inject(fault, &mut world).await?;
+        drill.recorder.record(What::FaultInjected(report));
+    }
+    Ok(())
+}
+
+fn header(assignment: &Assignment<'_>, options: &Options, work: &WorkDir) -> DrillHeader {
+    let scenario = assignment.scenario;
+    let given = &scenario.given;
+    let mut described = vec![
+        ("backups".to_owned(), given.backups.to_string()),
+        ("archive".to_owned(), given.archive.to_string()),
+        ("streaming".to_owned(), given.streaming.to_string()),
+        ("commits".to_owned(), given.commits.unwrap_or(options.commits).to_string()),
+        ("writers".to_owned(), given.writers.unwrap_or(options.writers).to_string()),
+    ];
+    described.extend(given.settings.iter().map(|(name, value)| (name.clone(), value.clone())));
+    DrillHeader {
+        run_id: options.run_id.clone(),
+        drill: assignment.name.clone(),
+        scenario: scenario.id.clone(),
+        group: scenario.group.clone(),
+        title: scenario.title.clone(),
+        why: scenario.why.clone(),
+        source: scenario.source.clone(),
+        backup_system: assignment.system.to_owned(),
+        postgres_version: assignment.installation.version.clone(),
+        provider: assignment.installation.provider.to_string(),
+        seed: options.seed,
+        drill_version: env!("CARGO_PKG_VERSION").to_owned(),
+        objectives: Objectives::of(scenario, options).for_evidence(scenario),
+        expected: Expected {
+            outcome: scenario.expect.outcome,
+            detected_by: scenario.expect.detected_by.clone(),
+            rejected: scenario.expect.rejected,
+        },
+        environment: options::environment(assignment, work),
+        given: described,
+    }
+}
+
+/// Where a drill's clusters live: what was asked for, else what the scenario wishes, else what suits the occasion.
+pub fn storage(choice: StorageChoice, scenario: &Scenario, drills: usize) -> Storage {
+    match (choice, scenario.given.storage) {
+        (StorageChoice::Memory, _) | (StorageChoice::Auto, Some(StorageWish::Memory)) => Storage::Memory,
+        (StorageChoice::Disk, _) | (StorageChoice::Auto, Some(StorageWish::Disk)) => Storage::Disk,
+        (StorageChoice::Auto, None) => {
+            if drills == 1 {
+                Storage::Disk
+            } else {
+                Storage::Memory
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use fixtures::SeedPlan;
+
+    #[test]
+    fn the_default_seed_is_small_enough_for_a_drill_of_seconds() {
+        let plan = SeedPlan::default();
+        assert!(plan.scripts * u64::from(plan.versions_per_script) * u64::from(plan.content_bytes) < 10 << 20);
+    }
+}

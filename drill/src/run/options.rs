@@ -1,0 +1,105 @@
+//! What the command line decides about a run.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use fixtures::SeedPlan;
+use reports::event::Environment;
+
+use super::Assignment;
+use crate::{operator::OperatorMode, postgres::{Storage, WorkDir}};
+
+/// What holds for all drills of a run.
+#[derive(Clone)]
+pub struct Options {
+    /// The run's id; part of every row of evidence.
+    pub run_id: String,
+    /// The run's directory.
+    pub out: PathBuf,
+    /// Seed of every random choice.
+    pub seed: u64,
+    /// Size of the seed data.
+    pub sizing: Sizing,
+    /// Acknowledged commits before the failure, unless the scenario says.
+    pub commits: u64,
+    /// Live writers, unless the scenario says.
+    pub writers: u32,
+    /// The service's recovery point objective.
+    pub rpo: Duration,
+    /// The service's recovery time objective.
+    pub rto: Duration,
+    /// Who decides.
+    pub operator: OperatorMode,
+    /// Leave the clusters running.
+    pub keep: bool,
+    /// How long step 1 waits for an alert; the budget is the upper limit.
+    pub alert_patience: Duration,
+    /// Where the progress of seeding is shown.
+    pub seeding: Option<Arc<dyn Fn(fixtures::Progress) + Send + Sync>>,
+}
+
+impl Options {
+    /// Shows the progress of seeding, if anybody wants to see it.
+    pub fn progress(&self, progress: fixtures::Progress) {
+        if let Some(show) = &self.seeding {
+            show(progress);
+        }
+    }
+}
+
+/// Size of the seed data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sizing {
+    /// By numbers; what is not given is the default.
+    Numbers {
+        /// Scripts.
+        scripts: Option<u64>,
+        /// Versions of each, on average.
+        versions: Option<u32>,
+        /// Bytes of each version's content, on average.
+        content_bytes: Option<u32>,
+    },
+    /// By the size that the database shall have, in bytes.
+    Target(u64),
+}
+
+impl Sizing {
+    /// The plan for the seed data.
+    pub fn plan(self, seed: u64) -> SeedPlan {
+        match self {
+            Self::Target(bytes) => SeedPlan::for_target_size(bytes, seed),
+            Self::Numbers { scripts, versions, content_bytes } => {
+                let default = SeedPlan::default();
+                SeedPlan {
+                    seed,
+                    scripts: scripts.unwrap_or(default.scripts),
+                    versions_per_script: versions.unwrap_or(default.versions_per_script),
+                    content_bytes: content_bytes.unwrap_or(default.content_bytes),
+                    ..default
+                }
+            }
+        }
+    }
+}
+
+/// Where clusters live, as asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StorageChoice {
+    /// One drill on disk with fsync, a catalogue in memory, unless the scenario says.
+    Auto,
+    /// In memory with fsync off.
+    Memory,
+    /// On disk with fsync on.
+    Disk,
+}
+
+/// Where and on what a drill runs.
+pub(super) fn environment(assignment: &Assignment<'_>, work: &WorkDir) -> Environment {
+    Environment {
+        platform: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
+        processors: std::thread::available_parallelism().map_or(1, |count| count.get() as u32),
+        storage: if assignment.storage == Storage::Disk { "disk" } else { "memory" }.to_owned(),
+        filesystem: work.filesystem().map_or_else(|_| "unknown".to_owned(), |filesystem| filesystem.kind),
+        fsync: assignment.storage == Storage::Disk,
+        notes: assignment.installation.notes.clone(),
+    }
+}

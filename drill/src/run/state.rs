@@ -1,0 +1,346 @@
+//! What a drill holds while it is under way, and the errors that end it.
+//!
+//! [`Drill`] owns everything that it made: dropping it stops every process and removes every directory.
+
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use chrono::{DateTime, Utc};
+use fixtures::{ConnectionString, Role as DatabaseRole, SeedPlan, Seeded};
+use rand::rngs::StdRng;
+use reports::{CheckResult, Verdict, What};
+
+use super::Options;
+use crate::{
+    backup::{BackupError, RecoveryTarget, Site, basebackup::directory_bytes, planner::Rejection, stream::Stream},
+    cutover::{
+        application::{Application, ApplicationError},
+        config_store::{ConfigStoreError, FileStore},
+    },
+    fault::FaultError,
+    monitor::{Alerts, prober::Prober},
+    notify::Inbox,
+    operator::Operator,
+    postgres::{Cluster, ClusterError, ControlError, Lsn, Shutdown, StartError, WorkDirError},
+    record::Recorder,
+    scenario::{Scenario, Target},
+    verify::{chain, ledger::SeedFacts},
+    workload::{
+        Workload, WorkloadError,
+        ledger::{LedgerError, LedgerHeader},
+    },
+};
+
+/// A drill under way.
+pub struct Drill {
+    /// What the command line decides.
+    pub options: Options,
+    /// The objectives that hold for this drill.
+    pub objectives: Objectives,
+    /// Where everything is recorded.
+    pub recorder: Recorder,
+    /// What is drilled.
+    pub scenario: Scenario,
+    /// Who takes the decisions, and in which roles.
+    pub operator: Operator,
+    /// The cluster that will fail.
+    pub source: Cluster,
+    /// The cluster that was cut over to.
+    pub restored: Option<Cluster>,
+    /// How the seed data was made.
+    pub seed_plan: SeedPlan,
+    /// What was loaded.
+    pub seeded: Seeded,
+    /// Where the application's connection string is.
+    pub store: FileStore,
+    /// The service that must come back.
+    pub application: Application,
+    /// The token of the smoke test.
+    pub admin_token: String,
+    /// Where alerts arrive.
+    pub alerts: Alerts,
+    /// Where notifications arrive.
+    pub inbox: Inbox,
+    /// The monitoring.
+    pub prober: Option<Prober>,
+    /// The live writers.
+    pub workload: Option<Workload>,
+    /// The WAL stream.
+    pub stream: Option<Stream>,
+    /// The ledger's file.
+    pub ledger: PathBuf,
+    /// Whose ledger it is.
+    pub ledger_header: LedgerHeader,
+    /// Random choices of faults.
+    pub random: StdRng,
+    /// When it failed, on both clocks.
+    pub failed: Option<(Duration, DateTime<Utc>)>,
+    /// Where the WAL stood right before the failure.
+    pub failure_lsn: Option<Lsn>,
+    /// Where the WAL stood right before the first fault.
+    pub fault_lsn: Option<Lsn>,
+    /// Rejections that are recorded already.
+    pub rejected: BTreeSet<(String, bool)>,
+    /// Backups, WAL and credentials. Last: its directory goes when everything above is gone.
+    pub site: Site,
+}
+
+/// Recovery objectives of one drill.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Objectives {
+    /// At most this much acknowledged work may be lost.
+    pub rpo: Duration,
+    /// The service must be back within this time.
+    pub rto: Duration,
+}
+
+impl Objectives {
+    /// The scenario's own where it has them, else the service's.
+    pub fn of(scenario: &Scenario, options: &Options) -> Self {
+        Self {
+            rpo: scenario.objectives.rpo.unwrap_or(options.rpo),
+            rto: scenario.objectives.rto.unwrap_or(options.rto),
+        }
+    }
+
+    /// As evidence states them.
+    pub fn for_evidence(self, scenario: &Scenario) -> reports::event::Objectives {
+        reports::event::Objectives {
+            rpo_s: self.rpo.as_secs_f64(),
+            rto_s: self.rto.as_secs_f64(),
+            from_scenario: scenario.objectives.rpo.is_some() || scenario.objectives.rto.is_some(),
+        }
+    }
+}
+
+impl Drill {
+    /// Records a check's result.
+    pub fn check(&self, result: CheckResult) {
+        self.recorder.record(What::CheckFinished(result));
+    }
+
+    /// Records a rejected candidate, once.
+    pub fn reject(&mut self, rejection: Rejection) {
+        let Rejection { backup_id, check, reason, unusable } = rejection;
+        if self.rejected.insert((backup_id.clone(), unusable)) {
+            self.recorder.record(What::CandidateRejected { backup_id, check, reason, unusable });
+        }
+    }
+
+    /// Records an undo.
+    pub fn undone<E: std::error::Error>(&self, what: &str, result: Result<&str, E>) {
+        let (verdict, detail) = match result {
+            Ok(detail) => (Verdict::Pass, detail.to_owned()),
+            Err(error) => (Verdict::Fail, chain(&error)),
+        };
+        self.recorder.record(What::Undone { what: what.to_owned(), verdict, detail });
+    }
+
+    /// Records that a cluster came up; returns its timeline.
+    ///
+    /// # Errors
+    /// If it cannot be asked.
+    pub async fn cluster_started(&self, name: &str, cluster: &Cluster) -> Result<u32, DrillError> {
+        let client = cluster.connect("postgres", "postgres").await?;
+        let sql = "SELECT substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8)";
+        let row = client.query_one(sql, &[]).await;
+        let row = row.map_err(|source| DrillError::Query { what: "cannot read the timeline", source })?;
+        let timeline = u32::from_str_radix(row.get(0), 16).unwrap_or(0);
+        self.recorder.record(What::ClusterStarted {
+            cluster: name.to_owned(),
+            system_identifier: cluster.system_identifier()?.to_string(),
+            timeline,
+        });
+        Ok(timeline)
+    }
+
+    /// How a role logs in to a cluster.
+    pub fn login(&self, cluster: &Cluster, role: DatabaseRole) -> tokio_postgres::Config {
+        let mut config = cluster.config(role.name(), fixtures::DATABASE);
+        config.password(self.site.credentials.password(role));
+        config
+    }
+
+    /// How the application logs in to the source.
+    pub fn as_application(&self) -> tokio_postgres::Config {
+        self.login(&self.source, DatabaseRole::TransformationApp)
+    }
+
+    /// The application's connection string for a cluster.
+    pub fn connection_string(&self, cluster: &Cluster) -> ConnectionString {
+        let role = DatabaseRole::TransformationApp;
+        ConnectionString {
+            host: cluster.socket_directory().display().to_string(),
+            port: cluster.port(),
+            database: fixtures::DATABASE.to_owned(),
+            username: role.name().to_owned(),
+            password: self.site.credentials.password(role).to_owned(),
+            timeout_s: Some(5),
+            application_name: Some("transformations".to_owned()),
+            other: Vec::new(),
+        }
+    }
+
+    /// What the ledger checker must know of the seed.
+    pub fn seed_facts(&self) -> SeedFacts {
+        SeedFacts::of_plan(self.seed_plan)
+    }
+
+    /// Where the source's WAL stands, if it can be asked.
+    pub async fn source_lsn(&self) -> Option<Lsn> {
+        let client = self.source.connect("postgres", "postgres").await.ok()?;
+        let row = client.query_one("SELECT pg_current_wal_insert_lsn()::text", &[]).await.ok()?;
+        row.get::<_, String>(0).parse().ok()
+    }
+
+    /// The recovery time counts from the first fault of the failure; a scenario without one fails now.
+    pub fn failed(&mut self) {
+        if self.failed.is_none() {
+            self.failed = Some((self.recorder.offset(), Utc::now()));
+        }
+        self.recorder.record(What::Failed);
+    }
+
+    /// When it failed, on the drill's clock.
+    pub fn failed_offset(&self) -> Duration {
+        self.failed.map_or(Duration::ZERO, |(offset, _)| offset)
+    }
+
+    /// When it failed, on the wall.
+    pub fn failed_utc(&self) -> DateTime<Utc> {
+        self.failed.map_or_else(Utc::now, |(_, utc)| utc)
+    }
+
+    /// What the operator aims for.
+    pub fn recovery_target(&self) -> RecoveryTarget {
+        let lsn = |lsn: Option<Lsn>| lsn.map_or(RecoveryTarget::End, RecoveryTarget::Lsn);
+        match &self.scenario.recovery.target {
+            Target::End => RecoveryTarget::End,
+            Target::BeforeFailure => lsn(self.failure_lsn),
+            Target::BeforeFault => lsn(self.fault_lsn),
+            Target::Lsn(text) => lsn(text.parse().ok()),
+            Target::Time(time) => RecoveryTarget::Time(*time),
+        }
+    }
+
+    /// Stops everything and keeps the servers' logs. What the directory held at the end is recorded first.
+    pub async fn tear_down(mut self, evidence: &Path) {
+        self.prober = None;
+        self.application.stop().await;
+        if let Some(workload) = self.workload.take() {
+            match workload.stop().await {
+                Ok(counts) => self.recorder.record(What::WorkloadStopped(counts)),
+                Err(error) => self.recorder.finding(chain(&error)),
+            }
+        }
+        self.recorder.record(What::PeakDisk { bytes: directory_bytes(self.site.work.path()) });
+        let logs = [Some((&self.source, "source.log")), self.restored.as_ref().map(|cluster| (cluster, "restored.log"))];
+        for (cluster, name) in logs.into_iter().flatten() {
+            if let Err(error) = std::fs::copy(cluster.log_path(), evidence.join("logs").join(name)) {
+                self.recorder.finding(format!("the server log {name} could not be kept: {error}"));
+            }
+        }
+        if self.options.keep {
+            self.keep();
+            return;
+        }
+        let began = self.recorder.offset();
+        for cluster in [Some(&mut self.source), self.restored.as_mut()].into_iter().flatten() {
+            let _ = cluster.stop(Shutdown::Immediate).await; // dropping it kills what is left
+        }
+        self.stream = None;
+        self.recorder.external_since("stop the servers", began);
+    }
+
+    /// Leaves the restored cluster running and tells how to connect.
+    fn keep(self) {
+        let told = self.restored.as_ref().map(|cluster| {
+            format!("psql -h {} -p {} -U postgres {}", cluster.socket_directory().display(), cluster.port(), fixtures::DATABASE)
+        });
+        self.recorder.finding(match told {
+            Some(command) => format!("The restored cluster was left running as asked: {command}"),
+            None => "There is no restored cluster to leave running.".to_owned(),
+        });
+        if self.restored.is_some() {
+            self.site.work.keep();
+        }
+    }
+}
+
+/// The harness could not carry a drill out (exit code 3).
+#[derive(Debug, thiserror::Error)]
+pub enum DrillError {
+    /// Evidence cannot be written.
+    #[error("cannot write evidence to {}", path.display())]
+    Evidence {
+        /// The drill's directory.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The drill's private directory cannot be made.
+    #[error(transparent)]
+    WorkDir(#[from] WorkDirError),
+    /// A cluster's identifier cannot be read.
+    #[error(transparent)]
+    Control(#[from] ControlError),
+    /// A cluster failed that must not.
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
+    /// A server did not start that must.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// The schema could not be made.
+    #[error(transparent)]
+    Schema(#[from] fixtures::SchemaError),
+    /// The seed data could not be loaded.
+    #[error(transparent)]
+    Seed(#[from] fixtures::SeedError),
+    /// The writers did not get on.
+    #[error(transparent)]
+    Workload(#[from] WorkloadError),
+    /// The ledger cannot be read back.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// A backup could not be taken.
+    #[error(transparent)]
+    Backup(#[from] BackupError),
+    /// There is no such backup system.
+    #[error("there is no backup system {name:?}; `drill list backups` lists them")]
+    UnknownBackupSystem {
+        /// What was asked for.
+        name: String,
+    },
+    /// A fault could not be injected, or did nothing.
+    #[error(transparent)]
+    Fault(#[from] FaultError),
+    /// The application did not do on a good day what it must.
+    #[error(transparent)]
+    Application(#[from] ApplicationError),
+    /// The application's settings could not be written.
+    #[error(transparent)]
+    ConfigStore(#[from] ConfigStoreError),
+    /// A receiver could not listen.
+    #[error("cannot listen on loopback")]
+    Listen {
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A query failed that must not.
+    #[error("{what}")]
+    Query {
+        /// What was asked.
+        what: &'static str,
+        /// Why it failed.
+        source: tokio_postgres::Error,
+    },
+    /// A restore job ended without a result.
+    #[error("the restore job {id} died without a result; this is a defect of drill")]
+    JobDied {
+        /// Its id.
+        id: String,
+    },
+}

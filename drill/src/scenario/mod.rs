@@ -1,0 +1,174 @@
+//! A scenario: what stands before the failure, what breaks, what the operator aims for and how it must end.
+//!
+//! Scenarios are TOML, read strictly: a key nobody knows is refused with its place and a suggestion. This module only
+//! reads and describes them; [`crate::fault`] does the damage and [`crate::run`] the drill.
+//!
+//! - `parse.rs` reads a file, with `reader.rs` and `item.rs` (tables and values that remember their lines) and
+//!   `kinds.rs` (one entry a fault kind)
+//! - `action.rs`, `target.rs` and `selection.rs`: how, where and on which files a fault acts
+//! - `rules.rs` refuses what contradicts itself
+//! - `catalogue.rs` is the catalogue inside the binary, and what people select from it
+//! - `show.rs` says a scenario in plain words
+
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+
+use chrono::{DateTime, Utc};
+use reports::{CheckId, Outcome};
+
+mod action;
+mod catalogue;
+mod error;
+mod item;
+mod kinds;
+mod named;
+mod parse;
+mod reader;
+mod rules;
+mod selection;
+mod show;
+mod target;
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests;
+
+pub use action::{Action, Fault, Keep, Process, Replacement, SignalName};
+pub use catalogue::{all, find, resolve};
+pub use error::{Place, ScenarioError};
+pub use kinds::{KINDS, Kind, Needs};
+pub use named::Named;
+pub use parse::{load, parse};
+pub use selection::{Pick, Selection};
+pub use show::show;
+pub use target::{FaultTarget, Moment, Which};
+
+use named::named;
+
+/// One scenario file, read and found free of contradictions.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Scenario {
+    /// Unique within the catalogue and within a run; names the drill's directory.
+    pub id: String,
+    /// One line.
+    pub title: String,
+    /// Why it is worth drilling.
+    pub why: String,
+    /// Where it comes from: a requirement, an incident, a manual.
+    pub source: String,
+    /// Its folder in the catalogue; empty for a user's own file.
+    pub group: String,
+    /// The world before the failure.
+    pub given: Given,
+    /// Objectives of its own.
+    pub objectives: ObjectivesOverride,
+    /// What breaks, in the order of the file.
+    pub faults: Vec<Fault>,
+    /// What the operator aims for.
+    pub recovery: RecoveryWish,
+    /// How it must end.
+    pub expect: Expect,
+    /// The file; for a scenario of the catalogue its name below `scenarios/`.
+    pub path: PathBuf,
+    /// The file's text.
+    pub text: String,
+}
+
+/// The world before the failure.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Given {
+    /// Backup systems; the scenario runs once for each. Empty: the scenario does not say.
+    pub backup: Vec<String>,
+    /// How many backups are taken while the writers run.
+    pub backups: u32,
+    /// Whether WAL is archived continuously.
+    pub archive: bool,
+    /// Whether, and how, WAL is streamed to a second place.
+    pub streaming: Streaming,
+    /// Acknowledged commits before the failure.
+    pub commits: Option<u64>,
+    /// Concurrent writers.
+    pub writers: Option<u32>,
+    /// Where the clusters live.
+    pub storage: Option<StorageWish>,
+    /// PostgreSQL settings of the source cluster, as they stand in `postgresql.conf`.
+    pub settings: BTreeMap<String, String>,
+}
+
+impl Default for Given {
+    fn default() -> Self {
+        Self {
+            backup: Vec::new(),
+            backups: 2,
+            archive: true,
+            streaming: Streaming::Off,
+            commits: None,
+            writers: None,
+            storage: None,
+            settings: BTreeMap::new(),
+        }
+    }
+}
+
+named! {
+    /// WAL streamed by `pg_receivewal` beside the archive.
+    pub enum Streaming {
+        /// None: what the archive has not got is lost with the cluster.
+        Off = "off",
+        /// The stream follows; the last moments may be missing.
+        Asynchronous = "asynchronous",
+        /// The stream is a synchronous standby: no acknowledged commit can be lost with the cluster.
+        Synchronous = "synchronous",
+    }
+}
+
+named! {
+    /// Where a scenario wants its clusters.
+    pub enum StorageWish {
+        /// In memory, fsync off.
+        Memory = "memory",
+        /// On disk, fsync on, as production would be.
+        Disk = "disk",
+    }
+}
+
+/// Objectives that a scenario sets instead of the service's.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ObjectivesOverride {
+    /// At most this much acknowledged work may be lost.
+    pub rpo: Option<Duration>,
+    /// The service must be restored within this time after the failure.
+    pub rto: Option<Duration>,
+}
+
+/// What the operator aims for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RecoveryWish {
+    /// Where replay shall stop.
+    pub target: Target,
+}
+
+/// Where replay shall stop.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Target {
+    /// At the end of the WAL that survived.
+    #[default]
+    End,
+    /// Just before the disaster.
+    BeforeFailure,
+    /// Just before the first fault that was injected.
+    BeforeFault,
+    /// Just before a location in the WAL: `0/3000028`.
+    Lsn(String),
+    /// Just before a time.
+    Time(DateTime<Utc>),
+}
+
+/// How a drill of this scenario must end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Expect {
+    /// Its outcome.
+    pub outcome: Outcome,
+    /// The checks that must notice the damage. `None`: the scenario does not say; an empty list: none may.
+    pub detected_by: Option<Vec<CheckId>>,
+    /// How many backups must be rejected as unusable, if it says.
+    pub rejected: Option<u32>,
+}

@@ -1,0 +1,68 @@
+//! Enums whose values have a name in scenario files.
+//!
+//! One macro writes the enum, the list of its values and its `Display`, so that a value's name stands in one place.
+
+/// A value that has a name in scenario files.
+pub trait Named: Copy + 'static {
+    /// Every value, in the order in which they are listed.
+    const ALL: &'static [Self];
+
+    /// The name as it stands in a file.
+    fn name(self) -> &'static str;
+}
+
+/// Declares an enum together with its names.
+macro_rules! named {
+    ($(#[$about:meta])* pub enum $enum:ident { $($(#[$doc:meta])+ $variant:ident = $name:literal,)+ }) => {
+        $(#[$about])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum $enum {
+            $($(#[$doc])+ $variant,)+
+        }
+
+        impl $crate::scenario::Named for $enum {
+            const ALL: &'static [Self] = &[$(Self::$variant,)+];
+
+            fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name,)+ }
+            }
+        }
+
+        impl std::fmt::Display for $enum {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.pad($crate::scenario::Named::name(*self))
+            }
+        }
+    };
+}
+pub(crate) use named;
+
+/// Ends an error about `wrong`: the nearest of `known`, or all of them when none is near.
+pub(crate) fn hint<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>) -> String {
+    let known: Vec<&str> = known.into_iter().collect();
+    if let Some(near) = nearest(wrong, known.iter().copied()) {
+        return format!("did you mean `{near}`?");
+    }
+    let quoted: Vec<String> = known.iter().map(|name| format!("`{name}`")).collect();
+    match quoted.as_slice() {
+        [] => "nothing is known here".to_owned(),
+        [only] => format!("known is {only}"),
+        [others @ .., last] => format!("known are {} and {last}", others.join(", ")),
+    }
+}
+
+/// The name that `wrong` was probably meant to be, if one is near enough.
+pub(crate) fn nearest<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let wrong = wrong.to_lowercase().replace('_', "-");
+    known
+        .into_iter()
+        .map(|name| {
+            (
+                strsim::damerau_levenshtein(&wrong, &name.to_lowercase().replace('_', "-")),
+                name,
+            )
+        })
+        .filter(|(distance, name)| *distance <= name.len().max(wrong.len()).div_ceil(3).min(4))
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, name)| name)
+}

@@ -1,0 +1,53 @@
+//! Which files below a target's directory a fault means.
+
+use std::fmt;
+
+use super::{Named as _, named::named};
+
+/// Files below a target's directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Selection {
+    /// Relative to the target's directory; `*` stays within a name, `**` is any depth.
+    pub path: glob::Pattern,
+    /// Which of the matches; absent: as the kind has it.
+    pub pick: Option<Pick>,
+}
+
+named! {
+    /// Which of several files.
+    pub enum Pick {
+        /// The largest; of equals the first.
+        Largest = "largest",
+        /// The smallest; of equals the first.
+        Smallest = "smallest",
+        /// The first by path.
+        First = "first",
+        /// The last by path.
+        Last = "last",
+        /// Each of them.
+        All = "all",
+        /// One of them, by the drill's seed.
+        Random = "random",
+    }
+}
+
+impl Selection {
+    /// Whether a path, relative to the target's directory, is meant.
+    pub fn matches(&self, path: &str) -> bool {
+        let options = glob::MatchOptions {
+            case_sensitive: true,
+            require_literal_separator: true,
+            require_literal_leading_dot: false,
+        };
+        self.path.matches_with(path, options)
+    }
+}
+
+impl fmt::Display for Selection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.pick {
+            Some(pick) => write!(f, "{} ({})", self.path, pick.name()),
+            None => write!(f, "{}", self.path),
+        }
+    }
+}

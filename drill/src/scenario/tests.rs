@@ -1,0 +1,364 @@
+//! Tests of reading scenarios: what is accepted, and what every refusal says.
+
+use std::{fmt::Write as _, path::Path, time::Duration};
+
+use proptest::prelude::*;
+use reports::{CheckId, Outcome};
+
+use super::{
+    Action, FaultTarget, KINDS, Keep, Moment, Named as _, Pick, Process, Selection, SignalName, StorageWish, Streaming,
+    Target, Which, catalogue, find, parse, resolve, show,
+};
+
+const GOOD: &str = r#"id = "mine"
+title = "Mine"
+why = "To learn"
+source = "me"
+
+[given]
+backup = ["basebackup", "pgbackrest"]
+backups = 3
+streaming = "synchronous"
+commits = 600
+storage = "memory"
+settings = { synchronous_commit = false, wal_keep_size = 64, archive_timeout = "10s" }
+
+[objectives]
+rpo = "1h 30min"
+
+[[fault]]
+at = "after-backups"
+kind = "flip-bytes"
+target = "backup:latest"
+path = "base/*/*"
+bytes = 8
+
+[[fault]]
+at = "failure"
+kind = "remove-files"
+target = "cluster"
+path = "**"
+
+[recovery]
+target = { lsn = "0/3000028" }
+
+[expect]
+outcome = "recovered"
+detected_by = ["backup-manifest"]
+rejected = 1
+"#;
+
+fn read(text: &str) -> Result<super::Scenario, super::ScenarioError> {
+    parse(text, Path::new("mine.toml"), "")
+}
+
+#[test]
+fn everything_is_read() {
+    let scenario = read(GOOD).unwrap();
+    assert_eq!(scenario.given.backup, ["basebackup", "pgbackrest"]);
+    assert_eq!((scenario.given.backups, scenario.given.archive), (3, true));
+    assert_eq!(scenario.given.streaming, Streaming::Synchronous);
+    assert_eq!((scenario.given.commits, scenario.given.writers), (Some(600), None));
+    assert_eq!(scenario.given.storage, Some(StorageWish::Memory));
+    let settings: Vec<_> = scenario
+        .given
+        .settings
+        .iter()
+        .map(|(name, value)| format!("{name}={value}"))
+        .collect();
+    assert_eq!(
+        settings,
+        ["archive_timeout=10s", "synchronous_commit=off", "wal_keep_size=64"]
+    );
+    assert_eq!(scenario.objectives.rpo, Some(Duration::from_mins(90)));
+    assert_eq!(scenario.recovery.target, Target::Lsn("0/3000028".to_owned()));
+    assert_eq!(
+        scenario.faults.iter().map(|fault| fault.line).collect::<Vec<_>>(),
+        [17, 24]
+    );
+    assert_eq!(scenario.faults[0].at, Moment::AfterBackups);
+    assert_eq!(scenario.faults[0].target, FaultTarget::Backup(Which::Latest));
+    assert_eq!(scenario.expect.outcome, Outcome::Recovered);
+    assert_eq!(scenario.expect.detected_by, Some(vec![CheckId::BackupManifest]));
+    assert_eq!(scenario.expect.rejected, Some(1));
+}
+
+#[test]
+fn what_is_not_said_has_a_default() {
+    let scenario = read("id='a'\ntitle='t'\nwhy='w'\nsource='s'\nexpect={outcome='false-alarm'}").unwrap();
+    assert_eq!(scenario.given, super::Given::default());
+    assert_eq!(scenario.recovery.target, Target::End);
+    assert!(scenario.faults.is_empty() && scenario.expect.detected_by.is_none());
+}
+
+/// The keys of an example of each kind.
+const EXAMPLES: &[(&str, &str)] = &[
+    (
+        "sql",
+        "target='cluster'\nstatements=['SELECT 1', 'SELECT 2']\ndatabase='postgres'",
+    ),
+    ("remove-files", "target='cluster'\npath='pg_wal/**'\npick='last'"),
+    ("truncate-file", "target='backup:2'\npath='**'\nkeep_percent=60"),
+    ("flip-bytes", "target='stream'\npath='*'\nbytes=1\noffset=0x10"),
+    ("zero-bytes", "target='archive'\npath='*'\noffset=0\nbytes=8192"),
+    ("write-bytes", "target='cluster'\npath='*'\noffset=8\nhex='de ad be ef'"),
+    ("append-bytes", "target='cluster'\npath='*'\nhex='00'"),
+    ("replace-file", "target='cluster'\npath='PG_VERSION'\nwith={text='15'}"),
+    ("chmod", "target='cluster'\npath='base'\nmode='0000'"),
+    ("signal", "target='cluster'\nprocess='checkpointer'\nsignal='KILL'"),
+];
+
+fn with_fault(kind: &str, keys: &str) -> String {
+    format!(
+        "id='a'\ntitle='t'\nwhy='w'\nsource='s'\ngiven={{streaming='asynchronous'}}\nexpect={{outcome='recovered'}}\n\
+         [[fault]]\nat='failure'\nkind='{kind}'\n{keys}\n"
+    )
+}
+
+#[test]
+fn every_kind_is_read_and_described() {
+    assert_eq!(
+        EXAMPLES.iter().map(|(kind, _)| *kind).collect::<Vec<_>>(),
+        KINDS.iter().map(|kind| kind.name).collect::<Vec<_>>()
+    );
+    let mut words = String::new();
+    for (kind, keys) in EXAMPLES {
+        let scenario = read(&with_fault(kind, keys)).unwrap();
+        assert_eq!(scenario.faults[0].action.kind(), *kind);
+        assert_eq!(scenario.faults[0].line, 7);
+        words += show(&scenario)
+            .lines()
+            .find(|line| line.starts_with("  the failure"))
+            .unwrap();
+        words += "\n";
+    }
+    insta::assert_snapshot!("kinds_in_words", words);
+}
+
+#[test]
+fn values_are_what_they_say() {
+    let action = |index: usize| {
+        let (kind, keys) = EXAMPLES[index];
+        read(&with_fault(kind, keys)).unwrap().faults.remove(0).action
+    };
+    assert!(matches!(
+        action(2),
+        Action::TruncateFile {
+            keep: Keep::Percent(60),
+            ..
+        }
+    ));
+    assert!(matches!(action(3), Action::FlipBytes { offset: Some(16), .. }));
+    assert!(matches!(action(5), Action::WriteBytes { content, .. } if content == [0xde, 0xad, 0xbe, 0xef]));
+    assert!(matches!(action(8), Action::Chmod { mode: 0, .. }));
+}
+
+#[test]
+fn every_refusal_says_what_and_where() {
+    let edit = |from: &str, to: &str| {
+        assert!(GOOD.contains(from), "{from}");
+        GOOD.replacen(from, to, 1)
+    };
+    let cases = [
+        ("TOML syntax", edit("backups = 3", "backups = = 3")),
+        ("key twice", edit("backups = 3", "backups = 3\nbackups = 4")),
+        ("unknown key", edit("commits", "commit")),
+        (
+            "unknown key at the top",
+            edit("why = \"To learn\"", "why = \"To learn\"\nauthor = \"me\""),
+        ),
+        ("unknown key of a kind", edit("bytes = 8", "bytes = 8\nofset = 3")),
+        ("key of another kind", edit("path = \"**\"", "path = \"**\"\nbytes = 8")),
+        ("required key misspelt", edit("title", "titel")),
+        ("missing key", edit("title = \"Mine\"\n", "")),
+        ("missing key of a kind", edit("bytes = 8\n", "")),
+        ("missing table", edit("[expect]", "[expected]")),
+        ("wrong type", edit("backups = 3", "backups = \"three\"")),
+        ("out of range", edit("backups = 3", "backups = -1")),
+        (
+            "wrong type of a table",
+            edit("[[fault]]\nat = \"after-backups\"", "[fault]\nat = \"after-backups\"")
+                .replace("[[fault]]", "[other]"),
+        ),
+        ("bad duration", edit("1h 30min", "1 fortnight")),
+        ("bad id", edit("\"mine\"", "\"My scenario\"")),
+        ("empty text", edit("\"To learn\"", "\" \"")),
+        ("unknown value", edit("\"synchronous\"", "\"sync\"")),
+        ("unknown check", edit("backup-manifest", "backup-manifset")),
+        ("unknown outcome", edit("\"recovered\"", "\"restored\"")),
+        ("unknown kind", edit("flip-bytes", "flip-byte")),
+        ("kind that is not there yet", edit("flip-bytes", "fill-disk")),
+        ("unknown moment", edit("after-backups", "after-backup")),
+        ("unknown target", edit("backup:latest", "backup:newest")),
+        ("target without files", edit("backup:latest", "notifier")),
+        ("path that leads out", edit("base/*/*", "../*")),
+        ("path that is absolute", edit("\"**\"", "\"/**\"")),
+        ("path that is no pattern", edit("base/*/*", "base/a**")),
+        (
+            "both ends of a choice",
+            with_fault(
+                "truncate-file",
+                "target='cluster'\npath='a'\nkeep_bytes=1\nkeep_percent=2",
+            ),
+        ),
+        (
+            "neither end of a choice",
+            with_fault("truncate-file", "target='cluster'\npath='a'"),
+        ),
+        (
+            "bad hex",
+            with_fault("append-bytes", "target='cluster'\npath='a'\nhex='xyz'"),
+        ),
+        (
+            "bad mode",
+            with_fault("chmod", "target='cluster'\npath='a'\nmode='0999'"),
+        ),
+        ("bad LSN", edit("0/3000028", "3000028")),
+        ("bad time", edit("{ lsn = \"0/3000028\" }", "{ time = \"yesterday\" }")),
+        (
+            "bad recovery target",
+            edit("{ lsn = \"0/3000028\" }", "\"before-failur\""),
+        ),
+        ("target in a dump", edit("\"pgbackrest\"", "\"dump\"")),
+        (
+            "target without WAL",
+            edit("streaming = \"synchronous\"", "archive = false"),
+        ),
+        ("more rejected than taken", edit("rejected = 1", "rejected = 4")),
+        ("rejected in a false alarm", edit("\"recovered\"", "\"false-alarm\"")),
+        ("backup that is not taken", edit("backup:latest", "backup:4")),
+        ("backup before it is taken", edit("after-backups", "before-backups")),
+        ("restored before it is", edit("backup:latest", "restored")),
+        (
+            "archive that is not there",
+            edit("backup:latest", "archive").replace("backups = 3", "backups = 3\narchive = false"),
+        ),
+    ];
+    let mut text = String::new();
+    for (name, toml) in cases {
+        let result = read(&toml);
+        assert!(result.is_err(), "not refused: {name}");
+        let error = result.unwrap_err();
+        writeln!(text, "{name}\n  {error}").unwrap();
+    }
+    insta::assert_snapshot!("refusals", text);
+}
+
+#[test]
+fn catalogue_has_each_id_once_and_each_file_in_its_place() {
+    let a = catalogue::scenario_of(Path::new("one/mine.toml"), GOOD).unwrap();
+    let b = catalogue::scenario_of(Path::new("two/mine.toml"), GOOD).unwrap();
+    let errors = [
+        catalogue::sorted(vec![b, a]).unwrap_err().to_string(),
+        catalogue::scenario_of(Path::new("one/yours.toml"), GOOD)
+            .unwrap_err()
+            .to_string(),
+        catalogue::scenario_of(Path::new("mine.toml"), GOOD)
+            .unwrap_err()
+            .to_string(),
+        find(&super::all().unwrap(), "drop-tabel").unwrap_err().to_string(),
+        resolve(&["logicle/".to_owned()]).unwrap_err().to_string(),
+        resolve(&["./nothing.toml".to_owned()]).unwrap_err().to_string(),
+    ];
+    insta::assert_snapshot!("catalogue_refusals", errors.join("\n"));
+}
+
+#[test]
+fn catalogue_is_sound() {
+    let scenarios = super::all().unwrap();
+    assert!(scenarios.is_sorted_by_key(|scenario| (&scenario.group, &scenario.id)));
+    insta::assert_snapshot!("show", show(find(&scenarios, "latest-backup-corrupt").unwrap()));
+}
+
+#[test]
+fn selectors_are_ids_groups_and_files() {
+    let file = tempfile::Builder::new().suffix(".toml").tempfile().unwrap();
+    std::fs::write(file.path(), GOOD).unwrap();
+    let selectors = ["drop-table", "logical/", file.path().to_str().unwrap(), "drop-table"].map(str::to_owned);
+    let chosen = resolve(&selectors).unwrap();
+    assert_eq!(chosen.iter().filter(|scenario| scenario.id == "drop-table").count(), 1);
+    assert_eq!(chosen[0].id, "drop-table");
+    assert!(
+        chosen
+            .iter()
+            .any(|scenario| scenario.id == "mine" && scenario.group.is_empty())
+    );
+
+    let twin = tempfile::Builder::new().suffix(".toml").tempfile().unwrap();
+    std::fs::write(twin.path(), GOOD).unwrap();
+    let both = [file.path(), twin.path()].map(|path| path.to_str().unwrap().to_owned());
+    assert!(matches!(resolve(&both), Err(super::ScenarioError::DuplicateId { .. })));
+}
+
+#[test]
+fn the_readme_names_everything() {
+    let readme = include_str!("../../../scenarios/README.md");
+    let names = |all: &[&str]| all.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>();
+    let mut known = names(FaultTarget::NAMES);
+    known.extend(KINDS.iter().map(|kind| format!("| `{}` |", kind.name)));
+    known.extend(names(&Moment::ALL.iter().map(|value| value.name()).collect::<Vec<_>>()));
+    known.extend(names(
+        &Process::ALL.iter().map(|value| value.name()).collect::<Vec<_>>(),
+    ));
+    known.extend(names(
+        &SignalName::ALL.iter().map(|value| value.name()).collect::<Vec<_>>(),
+    ));
+    known.extend(names(
+        &Streaming::ALL.iter().map(|value| value.name()).collect::<Vec<_>>(),
+    ));
+    known.extend(names(
+        &Pick::ALL
+            .iter()
+            .filter(|pick| **pick != Pick::Largest)
+            .map(|value| value.name())
+            .collect::<Vec<_>>(),
+    ));
+    let missing: Vec<_> = known.iter().filter(|name| !readme.contains(*name)).collect();
+    assert!(missing.is_empty(), "not in scenarios/README.md: {missing:?}");
+}
+
+/// The same rule, said in another way: `**` is any number of names, `*` any characters of one.
+fn means(pattern: &[&str], path: &[&str]) -> bool {
+    match (pattern, path) {
+        ([], []) => true,
+        (["**"], path) => !path.is_empty(),
+        (["**", rest @ ..], path) => (0..=path.len()).any(|skipped| means(rest, &path[skipped..])),
+        ([one, rest @ ..], [name, names @ ..]) => means_name(one, name) && means(rest, names),
+        _ => false,
+    }
+}
+
+fn means_name(pattern: &str, name: &str) -> bool {
+    match pattern.split_once('*') {
+        None => pattern == name,
+        Some((start, rest)) => name
+            .strip_prefix(start)
+            .is_some_and(|end| (0..=end.len()).any(|skipped| means_name(rest, &end[skipped..]))),
+    }
+}
+
+proptest! {
+    #[test]
+    fn globs_mean_what_the_readme_says(
+        pattern in prop::collection::vec("\\*\\*|[ab*]{1,2}|\\.a", 1..4),
+        path in prop::collection::vec("[ab]{1,2}|\\.a", 1..4),
+    ) {
+        // `**` is a name by itself; beside other characters it is refused.
+        prop_assume!(pattern.iter().all(|name| *name == "**" || !name.contains("**")));
+        let selection = Selection { path: glob::Pattern::new(&pattern.join("/")).unwrap(), pick: None };
+        let names = |names: &[String]| names.iter().map(String::as_str).collect::<Vec<_>>().join("/");
+        let (pattern_names, path_names): (Vec<_>, Vec<_>) =
+            (pattern.iter().map(String::as_str).collect(), path.iter().map(String::as_str).collect());
+        prop_assert_eq!(
+            selection.matches(&path.join("/")), means(&pattern_names, &path_names),
+            "{} and {}", names(&pattern), names(&path)
+        );
+    }
+
+    #[test]
+    fn no_text_makes_the_parser_panic(from in 0..GOOD.len(), length in 0..40_usize, insert in "[\\[\\]{}=\"a1.\n é]{0,4}") {
+        let end = (from + length).min(GOOD.len());
+        let text = format!("{}{insert}{}", &GOOD[..from], &GOOD[end..]);
+        let _ = read(&text).map_err(|error| error.to_string());
+    }
+}

@@ -1,0 +1,110 @@
+//! `catalog-inventory`: everything that a restore can lose besides rows, against the inventory taken with the backup.
+//!
+//! Tables with their columns, constraints (and whether they are validated), triggers (and whether they are enabled),
+//! indexes, views, functions, sequences, domains, extensions, comments, grants, large objects, settings of database
+//! and roles. The inventory is a set of lines, one an object, so that a difference names what it is about.
+
+use std::collections::BTreeSet;
+
+use reports::{CheckId, CheckResult, Phase};
+use serde::{Deserialize, Serialize};
+use tokio_postgres::Client;
+
+use super::{Found, first_few, timed};
+use crate::postgres::Cluster;
+
+/// One line an object: `kind name: definition`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Inventory(pub BTreeSet<String>);
+
+/// Queries that return one text column, a line each. Live numbers (large objects) are left out of the definition.
+const QUERIES: &[&str] = &[
+    // relations and columns
+    "SELECT format('%s %I.%I column %s: %s%s%s%s',
+            CASE c.relkind WHEN 'r' THEN 'table' WHEN 'v' THEN 'view' WHEN 'm' THEN 'materialized view'
+                 WHEN 'p' THEN 'table' ELSE c.relkind::text END,
+            n.nspname, c.relname, a.attname, format_type(a.atttypid, a.atttypmod),
+            CASE WHEN a.attnotnull THEN ' not null' ELSE '' END,
+            CASE a.attidentity WHEN '' THEN '' ELSE ' identity ' || a.attidentity::text END,
+            coalesce(' default ' || pg_get_expr(d.adbin, d.adrelid), ''))
+       FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+       LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+      WHERE n.nspname = 'public' AND c.relkind IN ('r', 'p', 'v', 'm') AND a.attnum > 0 AND NOT a.attisdropped",
+    "SELECT format('constraint %s on %s: %s%s', conname, conrelid::regclass, pg_get_constraintdef(o.oid),
+            CASE WHEN convalidated THEN '' ELSE ' (not validated)' END)
+       FROM pg_constraint o JOIN pg_namespace n ON n.oid = o.connamespace WHERE n.nspname = 'public'",
+    "SELECT format('trigger %s on %s: %s, enabled %s', tgname, tgrelid::regclass, pg_get_triggerdef(t.oid), tgenabled)
+       FROM pg_trigger t WHERE NOT tgisinternal",
+    "SELECT format('internal triggers on %s: enabled %s', tgrelid::regclass, tgenabled)
+       FROM pg_trigger t WHERE tgisinternal GROUP BY tgrelid, tgenabled",
+    "SELECT format('index %s: %s%s', c.relname, pg_get_indexdef(i.indexrelid),
+            CASE WHEN i.indisvalid THEN '' ELSE ' (invalid)' END)
+       FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+      WHERE n.nspname = 'public'",
+    "SELECT format('view %s: %s', c.oid::regclass, pg_get_viewdef(c.oid))
+       FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = 'public' AND c.relkind IN ('v', 'm')",
+    "SELECT format('function %s: %s', p.oid::regprocedure, md5(pg_get_functiondef(p.oid)))
+       FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace WHERE n.nspname = 'public' AND p.prokind IN ('f', 'p')",
+    "SELECT format('sequence %s: %s, increment %s, cycle %s', s.seqrelid::regclass, format_type(s.seqtypid, NULL), s.seqincrement, s.seqcycle)
+       FROM pg_sequence s JOIN pg_class c ON c.oid = s.seqrelid JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = 'public'",
+    "SELECT format('type %s: %s %s', t.oid::regtype, t.typtype, format_type(t.typbasetype, t.typtypmod))
+       FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace WHERE n.nspname = 'public' AND t.typtype IN ('d', 'e')",
+    "SELECT format('extension %s: %s', extname, extversion) FROM pg_extension",
+    "SELECT format('comment on %s: %s', pg_describe_object(classoid, objoid, objsubid), description)
+       FROM pg_description d JOIN pg_class c ON c.oid = d.objoid AND d.classoid = 'pg_class'::regclass
+       JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = 'public'",
+    "SELECT format('row security on %s: %s, forced %s', c.oid::regclass, c.relrowsecurity, c.relforcerowsecurity)
+       FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = 'public' AND c.relkind IN ('r', 'p')",
+    "SELECT format('policy %s on %s', polname, polrelid::regclass) FROM pg_policy",
+    "SELECT format('setting of %s in %s: %s', coalesce(r.rolname, 'every role'), coalesce(d.datname, 'every database'), setting)
+       FROM pg_db_role_setting s LEFT JOIN pg_roles r ON r.oid = s.setrole LEFT JOIN pg_database d ON d.oid = s.setdatabase,
+            unnest(s.setconfig) AS setting",
+    "SELECT format('server setting %s: %s', name, setting) FROM pg_settings
+      WHERE name IN ('server_encoding', 'lc_collate', 'lc_ctype', 'block_size', 'data_checksums', 'TimeZone', 'DateStyle',
+                     'standard_conforming_strings', 'default_transaction_isolation')",
+    "SELECT format('database %s: encoding %s, collate %s, ctype %s', datname, pg_encoding_to_char(encoding), datcollate, datctype)
+       FROM pg_database WHERE datname = current_database()",
+];
+
+/// Reads the inventory as superuser.
+///
+/// # Errors
+/// If the database cannot be read.
+pub async fn read(cluster: &Cluster) -> Result<Inventory, tokio_postgres::Error> {
+    let (client, connection) = cluster.config("postgres", fixtures::DATABASE).connect(tokio_postgres::NoTls).await?;
+    tokio::spawn(connection);
+    read_with(&client).await
+}
+
+async fn read_with(client: &Client) -> Result<Inventory, tokio_postgres::Error> {
+    let mut lines = BTreeSet::new();
+    for query in QUERIES {
+        lines.extend(client.query(*query, &[]).await?.iter().map(|row| row.get::<_, String>(0)));
+    }
+    Ok(Inventory(lines))
+}
+
+/// The check: nothing missing, nothing changed, nothing that was not there.
+pub async fn check(cluster: &Cluster, recorded: Option<&Inventory>, phase: Phase, subject: &str) -> CheckResult {
+    timed(CheckId::CatalogInventory, phase, subject, async {
+        let Some(recorded) = recorded else {
+            return Ok::<_, tokio_postgres::Error>(Found::unknown(
+                "the inventory recorded with the backup",
+                "no inventory was recorded with this backup",
+            ));
+        };
+        let found = read(cluster).await?;
+        let expected = format!("{} objects as recorded with the backup", recorded.0.len());
+        let missing = recorded.0.difference(&found.0).map(|line| format!("missing: {line}"));
+        let extra = found.0.difference(&recorded.0).map(|line| format!("not recorded: {line}"));
+        let differences: Vec<String> = missing.chain(extra).collect();
+        let actual = if differences.is_empty() {
+            format!("{} objects", found.0.len())
+        } else {
+            format!("{} differences", differences.len())
+        };
+        Ok(Found::judge(differences.is_empty(), expected, actual).detail(first_few(&differences)))
+    })
+    .await
+}
+

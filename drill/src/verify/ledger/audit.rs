@@ -1,0 +1,102 @@
+//! First passes: which operations have their audit row, and which their attachment. Both lists stand in the order of
+//! operations.
+
+use super::{
+    comparison::Findings,
+    marks::Marks,
+    rows::{AttachmentRow, AuditRow},
+};
+use crate::workload::ledger::OperationKind;
+
+/// Marks every operation whose audit row is there.
+pub(super) fn mark_audited(marks: &mut Marks<'_>, rows: &[AuditRow], findings: &mut Findings) {
+    let mut previous = None;
+    for row in rows {
+        let number = row.operation;
+        if previous.replace(number) == Some(number) {
+            findings
+                .duplicated
+                .add(|| format!("operation {number} has more than one audit row"));
+            continue;
+        }
+        let Some((index, operation)) = marks.find(number) else {
+            if marks.partial {
+                marks.unexplained_rows += 1;
+                marks.doubtful.push(row.script);
+            } else {
+                findings
+                    .unexpected
+                    .add(|| format!("audit row of operation {number}, which nobody sent"));
+            }
+            continue;
+        };
+        if operation.script == 0 {
+            marks.adopt(index, row.script);
+        }
+        marks.set_audited(index);
+        if marks.was_rejected(index) {
+            findings
+                .unexpected
+                .add(|| format!("{} was rejected and is there", marks.name(index)));
+        } else if row.kind != Some(operation.kind)
+            || row.version != operation.version
+            || row.script != marks.script(index)
+        {
+            findings.altered.add(|| {
+                let kind = row.kind.map_or("unknown kind", OperationKind::audit_kind);
+                let (script, version) = (row.script, row.version);
+                format!(
+                    "{}: its audit row says {kind} of script {script}, version {version}",
+                    marks.name(index)
+                )
+            });
+        }
+    }
+    marks.doubtful.sort_unstable();
+    marks.doubtful.dedup();
+}
+
+/// Marks every operation whose attachment is there. After [`mark_audited`].
+pub(super) fn mark_attachments(marks: &mut Marks<'_>, rows: &[AttachmentRow], findings: &mut Findings) {
+    let mut previous = None;
+    for row in rows {
+        let (number, script) = (row.operation, row.script);
+        if previous.replace(number) == Some(number) {
+            findings
+                .duplicated
+                .add(|| format!("attachment op-{number}.txt of script {script} is there more than once"));
+            continue;
+        }
+        let found = marks
+            .find(number)
+            .filter(|(_, operation)| operation.kind == OperationKind::Attach);
+        let Some((index, operation)) = found else {
+            if marks.partial && marks.find(number).is_none() {
+                marks.unexplained_rows += 1;
+            } else {
+                findings
+                    .unexpected
+                    .add(|| format!("attachment op-{number}.txt of script {script}, which nobody wrote"));
+            }
+            continue;
+        };
+        if marks.was_rejected(index) && !marks.is_audited(index) {
+            findings
+                .unexpected
+                .add(|| format!("attachment of {}, which was rejected", marks.name(index)));
+            continue;
+        }
+        marks.set_written(index);
+        if row.content == 0 {
+            marks.set_torn(index, findings, "its large object is missing");
+        } else if row.script != marks.script(index) {
+            findings
+                .altered
+                .add(|| format!("{}: its attachment is with script {script}", marks.name(index)));
+        } else if operation.content != 0 && row.content != operation.content {
+            findings
+                .altered
+                .add(|| format!("{}: its attachment is not what was written", marks.name(index)));
+        }
+    }
+}

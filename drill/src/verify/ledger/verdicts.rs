@@ -1,0 +1,152 @@
+//! Last passes: what became of each operation, and whether the sequences kept up.
+
+use reports::event::LedgerComparison;
+
+use super::{
+    Side, Target,
+    comparison::Findings,
+    marks::{Marks, is_known, writes_version},
+    rows::SequenceRow,
+};
+use crate::workload::ledger::{Answered, History, OperationKind};
+
+/// Part of the name of the sequence that script ids come from.
+const SCRIPT_SEQUENCE: &str = "TransformationScripts_Id_seq";
+
+/// How many operations ended how.
+#[derive(Debug, Default)]
+pub(super) struct Classes {
+    /// Everything but what [`Findings`] count.
+    pub(super) summary: LedgerComparison,
+    pub(super) recovered_commits: u64,
+    pub(super) rejected_operations: u64,
+    /// Largest id of a script whose creation was acknowledged and is not lost with the tail or beyond the target.
+    pub(super) largest_created: i64,
+}
+
+/// Gives every operation its class. After all rows were looked at.
+pub(super) fn classify(
+    marks: &mut Marks<'_>,
+    history: &History,
+    target: Target,
+    failed_ns: u64,
+    findings: &mut Findings,
+) -> Classes {
+    let mut classes = Classes::default();
+    let summary = &mut classes.summary;
+    let mut earliest_lost_ns = failed_ns;
+    let mut last_present_ns = None;
+    let latest_invoked_ns = marks
+        .latest_survivor
+        .and_then(|latest| marks.operations.get(latest))
+        .map(|o| o.invoked_ns);
+    for (index, operation) in marks
+        .operations
+        .iter()
+        .enumerate()
+        .filter(|(_, operation)| is_known(operation))
+    {
+        let acknowledged = operation.answered == Answered::Acknowledged;
+        let present = marks.is_present(index);
+        match operation.answered {
+            Answered::Acknowledged => summary.acknowledged_commits += 1,
+            Answered::Indeterminate => {
+                summary.indeterminate_commits += 1;
+                summary.indeterminate_present += u64::from(present);
+            }
+            Answered::Rejected => {
+                classes.rejected_operations += 1;
+                continue;
+            }
+        }
+        let side = target.side(operation);
+        let mut should_be_there = acknowledged;
+        if present {
+            if side == Side::Beyond {
+                findings
+                    .overshot
+                    .add(|| format!("{} lies after the recovery target and is there", marks.name(index)));
+            } else {
+                check_whole(marks, index, findings);
+                classes.recovered_commits += u64::from(acknowledged && !marks.is_torn(index));
+            }
+            if acknowledged {
+                last_present_ns = last_present_ns.max(Some(operation.answered_ns));
+            }
+        } else if acknowledged && side != Side::Beyond && latest_invoked_ns > Some(operation.answered_ns) {
+            findings.holes.add(|| {
+                let survivor = marks.latest_survivor.map(|index| marks.name(index)).unwrap_or_default();
+                format!(
+                    "{} is missing, but {survivor}, sent after its acknowledgement, is there",
+                    marks.name(index)
+                )
+            });
+        } else if acknowledged {
+            should_be_there = false;
+            if side == Side::Within {
+                let before_s = seconds(failed_ns.saturating_sub(operation.answered_ns));
+                findings.lost.add(|| {
+                    format!(
+                        "{} is lost, acknowledged {before_s:.3} s before the failure",
+                        marks.name(index)
+                    )
+                });
+                earliest_lost_ns = earliest_lost_ns.min(operation.answered_ns);
+            } else {
+                summary.commits_beyond_target += 1;
+            }
+        }
+        if should_be_there && operation.kind == OperationKind::CreateScript {
+            classes.largest_created = classes.largest_created.max(marks.script(index));
+        }
+    }
+    summary.data_loss_window_s = seconds(failed_ns.saturating_sub(earliest_lost_ns));
+    summary.recovery_point_at_utc = last_present_ns.and_then(|at_ns| history.utc(at_ns));
+    classes
+}
+
+fn seconds(nanoseconds: u64) -> f64 {
+    nanoseconds as f64 / 1e9
+}
+
+/// An operation of which something is there must be there with all its rows.
+fn check_whole(marks: &mut Marks<'_>, index: usize, findings: &mut Findings) {
+    let Some(operation) = marks.operations.get(index) else {
+        return;
+    };
+    let what = if writes_version(operation) {
+        "version"
+    } else {
+        "attachment"
+    };
+    let writes_row = writes_version(operation) || operation.kind == OperationKind::Attach;
+    match (marks.is_audited(index), marks.has_written(index)) {
+        (true, false) if writes_row => marks.set_torn(index, findings, &format!("its {what} row is missing")),
+        (false, true) => marks.set_torn(
+            index,
+            findings,
+            &format!("its {what} is there, its audit row is missing"),
+        ),
+        _ => {}
+    }
+}
+
+/// A sequence must not give out an id again that is in use or was acknowledged to a writer.
+pub(super) fn check_sequences(sequences: &[SequenceRow], largest_created: i64, findings: &mut Findings) {
+    for SequenceRow {
+        name,
+        last_value,
+        largest_used,
+    } in sequences
+    {
+        if last_value < largest_used {
+            findings.sequences_behind.push(format!(
+                "{name} stands at {last_value}, but id {largest_used} is in use"
+            ));
+        } else if name.contains(SCRIPT_SEQUENCE) && *last_value < largest_created {
+            findings.sequences_behind.push(format!(
+                "{name} stands at {last_value}, but script {largest_created} was acknowledged"
+            ));
+        }
+    }
+}

@@ -1,0 +1,275 @@
+//! A model for tests: writers, a database that commits in some order, a failure, and what a recovery brings back.
+
+use chrono::DateTime;
+
+use super::{
+    AttachmentRow, AuditRow, Comparison, Recovered, ScriptRow, SeedFacts, SeededScript, SequenceRow, Target,
+    VersionRow, compare, seeded_scripts_named,
+};
+use crate::workload::ledger::{Answered, History, Operation, OperationKind};
+
+/// Scripts 1 to this are seeded.
+pub(super) const SEEDED: i64 = 6;
+/// Length of a commit record.
+const COMMIT_BYTES: u64 = 24;
+
+/// Scripts 1, 2 … have 2, 3, 1, 2 … versions; script 4 is soft-deleted.
+pub(super) fn seeded(id: i64) -> SeededScript {
+    SeededScript {
+        versions: 1 + (id % 3) as i32,
+        deleted: id == 4,
+    }
+}
+
+pub(super) fn seed() -> SeedFacts {
+    SeedFacts {
+        max_script_id: SEEDED,
+        script: Box::new(seeded),
+    }
+}
+
+/// What happened, and what the ledger says about it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct World {
+    /// The operations with everything known.
+    pub(super) truth: Vec<Operation>,
+    /// The operations as journalled.
+    pub(super) history: History,
+    /// Indices in the order of their commit records, and where these begin.
+    pub(super) commits: Vec<(usize, u64)>,
+    pub(super) failed_ns: u64,
+    /// End of the WAL.
+    pub(super) lsn: u64,
+    last_script: i64,
+}
+
+/// How far a writer is with the operation it is in.
+#[derive(Clone, Copy)]
+enum Stage {
+    Sent,
+    Written,
+    Committed,
+}
+
+#[derive(Default)]
+struct Writer {
+    /// Id, version, deleted.
+    scripts: Vec<(i64, i32, bool)>,
+    under_way: Option<(usize, Stage)>,
+}
+
+impl World {
+    /// Writers take turns as `choices` say: each choice is one step of one writer, or of the clock.
+    pub(super) fn simulate(choices: &[u16], writers: usize) -> Self {
+        let mut world = Self {
+            lsn: 1000,
+            last_script: SEEDED,
+            ..Self::default()
+        };
+        world.history.epoch = Some((DateTime::UNIX_EPOCH, 0));
+        let mut now = 1;
+        let mut crew: Vec<Writer> = (0..writers).map(|_| Writer::default()).collect();
+        for id in 1..=SEEDED {
+            let SeededScript { versions, deleted } = seeded(id);
+            crew[id as usize % writers].scripts.push((id, versions, deleted));
+        }
+        for &choice in choices {
+            let choice = usize::from(choice);
+            now += 1 + choice as u64 % 3;
+            world.lsn += choice as u64 % 5 * 8;
+            let roll = choice / writers;
+            world.step(&mut crew[choice % writers], roll, now);
+        }
+        world.failed_ns = now + 1;
+        world.history.operations.clone_from(&world.truth);
+        for operation in world
+            .history
+            .operations
+            .iter_mut()
+            .filter(|operation| operation.answered_ns == u64::MAX)
+        {
+            (operation.lsn_before, operation.lsn_after) = (0, 0);
+            if operation.kind == OperationKind::CreateScript {
+                operation.script = 0;
+            }
+        }
+        world
+    }
+
+    fn step(&mut self, writer: &mut Writer, roll: usize, now: u64) {
+        let Some((index, stage)) = writer.under_way else {
+            writer.under_way = Some((self.truth.len(), Stage::Sent));
+            self.truth
+                .push(next_operation(&writer.scripts, roll, now, self.truth.len()));
+            return;
+        };
+        let operation = &mut self.truth[index];
+        let answer = match stage {
+            Stage::Sent if roll.is_multiple_of(16) => Some(Answered::Rejected),
+            Stage::Sent => {
+                operation.lsn_before = if roll % 16 == 1 { 0 } else { self.lsn };
+                if operation.kind == OperationKind::CreateScript {
+                    self.last_script += 1;
+                    operation.script = self.last_script;
+                }
+                writer.under_way = Some((index, Stage::Written));
+                None
+            }
+            Stage::Written if roll.is_multiple_of(16) => Some(Answered::Rejected),
+            Stage::Written if roll % 16 == 1 => Some(Answered::Indeterminate),
+            Stage::Written => {
+                self.commits.push((index, self.lsn));
+                self.lsn += COMMIT_BYTES;
+                writer.under_way = Some((index, Stage::Committed));
+                None
+            }
+            Stage::Committed if roll.is_multiple_of(8) => Some(Answered::Indeterminate),
+            Stage::Committed => {
+                operation.lsn_after = if roll % 16 == 1 { 0 } else { self.lsn };
+                writer.remember(operation);
+                Some(Answered::Acknowledged)
+            }
+        };
+        if let Some(answered) = answer {
+            (operation.answered, operation.answered_ns) = (answered, now);
+            if answered == Answered::Indeterminate {
+                writer.scripts.retain(|script| script.0 != operation.script);
+            }
+            writer.under_way = None;
+        }
+    }
+
+    /// The database with the operations `kept`, in the order of their commits.
+    pub(super) fn database(&self, kept: &[usize]) -> Recovered {
+        let mut rows = Recovered::default();
+        let named = seeded_scripts_named(&self.history, SEEDED);
+        for &id in &named {
+            let SeededScript { versions, deleted } = seeded(id);
+            rows.scripts.push(ScriptRow {
+                id,
+                current_version: versions,
+                deleted,
+            });
+            rows.versions.extend((1..=versions).map(|version| VersionRow {
+                script: id,
+                version,
+                content: 7,
+                stored: 7,
+            }));
+        }
+        for &index in kept {
+            apply(&mut rows, index, &self.truth[index]);
+        }
+        rows.versions
+            .retain(|row| row.script > SEEDED || named.contains(&row.script));
+        let script_ids = rows.scripts.iter().map(|row| row.id).max().unwrap_or(SEEDED);
+        let sequence = |name: &str, last_value, largest_used| SequenceRow {
+            name: name.to_owned(),
+            last_value,
+            largest_used,
+        };
+        rows.sequences = vec![
+            sequence("AuditEvents_Id_seq", 500 + kept.len() as i64, 500 + kept.len() as i64),
+            sequence("TransformationScripts_Id_seq", self.last_script.max(SEEDED), script_ids),
+        ];
+        rows.sort();
+        rows
+    }
+
+    pub(super) fn compare(&self, recovered: &Recovered, target: Target) -> Comparison {
+        compare(&self.history, Some(recovered), &seed(), target, self.failed_ns).unwrap()
+    }
+}
+
+impl Writer {
+    fn remember(&mut self, operation: &Operation) {
+        match self.scripts.iter_mut().find(|script| script.0 == operation.script) {
+            None => self.scripts.push((operation.script, operation.version, false)),
+            Some(script) => {
+                script.1 = operation.version;
+                match operation.kind {
+                    OperationKind::SoftDelete => script.2 = true,
+                    OperationKind::Restore => script.2 = false,
+                    _ => {}
+                }
+            }
+        }
+    }
+}
+
+fn next_operation(scripts: &[(i64, i32, bool)], roll: usize, now: u64, index: usize) -> Operation {
+    let owned = if roll.is_multiple_of(4) {
+        None
+    } else {
+        scripts.get(roll / 4 % scripts.len().max(1))
+    };
+    let (kind, script, version) = match owned {
+        None => (OperationKind::CreateScript, 0, 1),
+        Some(&(id, version, true)) => (OperationKind::Restore, id, version),
+        Some(&(id, version, false)) => match roll % 4 {
+            1 => (OperationKind::AddVersion, id, version + 1),
+            2 => (OperationKind::SoftDelete, id, version),
+            _ => (OperationKind::Attach, id, version),
+        },
+    };
+    let writes = !matches!(kind, OperationKind::SoftDelete | OperationKind::Restore);
+    let content = if writes { 1_000 + 2 * index as u128 } else { 0 };
+    Operation {
+        invoked_ns: now,
+        script,
+        version,
+        content,
+        kind,
+        ..Operation::UNKNOWN
+    }
+}
+
+/// What an operation's transaction does.
+pub(super) fn apply(rows: &mut Recovered, index: usize, operation: &Operation) {
+    let &Operation {
+        script,
+        version,
+        content,
+        kind,
+        ..
+    } = operation;
+    let number = index as u64 + 1;
+    rows.audit.push(AuditRow {
+        operation: number,
+        script,
+        version,
+        kind: Some(kind),
+    });
+    let row = rows.scripts.iter_mut().find(|row| row.id == script);
+    match kind {
+        OperationKind::CreateScript => {
+            rows.scripts.push(ScriptRow {
+                id: script,
+                current_version: version,
+                deleted: false,
+            });
+            rows.versions.push(VersionRow {
+                script,
+                version,
+                content,
+                stored: content,
+            });
+        }
+        OperationKind::AddVersion => {
+            rows.versions.push(VersionRow {
+                script,
+                version,
+                content,
+                stored: content,
+            });
+            row.into_iter().for_each(|row| row.current_version = version);
+        }
+        OperationKind::SoftDelete => row.into_iter().for_each(|row| row.deleted = true),
+        OperationKind::Restore => row.into_iter().for_each(|row| row.deleted = false),
+        OperationKind::Attach => rows.attachments.push(AttachmentRow {
+            script,
+            operation: number,
+            content,
+        }),
+    }
+}

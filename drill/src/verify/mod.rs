@@ -1,0 +1,99 @@
+//! Checks: each states what it expects, what it found, how long it took, and what it could not see.
+//!
+//! One file a check. A check returns [`Found`], or an error if it could not run, and [`timed`] makes an Unknown of
+//! that: never a pass. The pure ledger checker is in [`ledger`]; which checks run when is in [`crate::recovery`].
+
+pub mod catalog_inventory;
+pub mod ledger;
+pub mod ledger_prefix;
+pub mod replay;
+pub mod row_counts;
+pub mod server_start;
+pub mod smoke;
+pub mod wal_continuity;
+
+use std::{error::Error, time::Instant};
+
+use reports::{CheckId, CheckResult, Phase, Verdict};
+
+use crate::record::milliseconds;
+
+/// What a check found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    verdict: Verdict,
+    expected: String,
+    actual: String,
+    detail: String,
+}
+
+impl Found {
+    /// It found what it expected.
+    pub fn pass(expected: impl Into<String>, actual: impl Into<String>) -> Self {
+        Self { verdict: Verdict::Pass, expected: expected.into(), actual: actual.into(), detail: String::new() }
+    }
+
+    /// It found something else.
+    pub fn fail(expected: impl Into<String>, actual: impl Into<String>) -> Self {
+        Self { verdict: Verdict::Fail, ..Self::pass(expected, actual) }
+    }
+
+    /// It ran and cannot tell.
+    pub fn unknown(expected: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self { verdict: Verdict::Unknown, ..Self::pass(expected, "") }.detail(reason)
+    }
+
+    /// Pass if `holds`, else fail.
+    pub fn judge(holds: bool, expected: impl Into<String>, actual: impl Into<String>) -> Self {
+        Self { verdict: Verdict::from_holds(holds), ..Self::pass(expected, actual) }
+    }
+
+    /// Adds details: first offending keys, or what the check cannot see.
+    #[must_use]
+    pub fn detail(mut self, detail: impl Into<String>) -> Self {
+        self.detail = detail.into();
+        self
+    }
+}
+
+/// Runs a check and times it; an error becomes Unknown with the whole chain of reasons.
+pub async fn timed<E: Error>(
+    check: CheckId,
+    phase: Phase,
+    subject: &str,
+    work: impl Future<Output = Result<Found, E>>,
+) -> CheckResult {
+    let began = Instant::now();
+    let found = work.await.unwrap_or_else(|error| Found::unknown(check.about(), chain(&error)));
+    CheckResult {
+        check,
+        phase,
+        subject: subject.to_owned(),
+        verdict: found.verdict,
+        expected: found.expected,
+        actual: found.actual,
+        duration_ms: milliseconds(began.elapsed()),
+        detail: found.detail,
+    }
+}
+
+/// An error and its sources in one line.
+pub fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}
+
+/// The first few of many, and how many there are.
+pub fn first_few<T: std::fmt::Display>(all: &[T]) -> String {
+    const FEW: usize = 5;
+    let mut text = all.iter().take(FEW).map(ToString::to_string).collect::<Vec<_>>().join("; ");
+    if all.len() > FEW {
+        text = format!("{text}; … {} in all", all.len());
+    }
+    text
+}

@@ -1,0 +1,67 @@
+//! `smoke` and `app-identity`: what the application serves is what was restored (steps 11 to 13).
+//!
+//! A 200 alone proves little: an application pointed at an empty database answers 200 as well. The smoke test
+//! compares what the endpoint returns with the database that was validated and with the ledger.
+
+use std::time::{Duration, Instant};
+
+use reports::{CheckId, CheckResult, Phase};
+
+use super::{Found, timed};
+use crate::cutover::application::{Application, ApplicationError, Ready};
+
+/// The endpoint of step 13.
+pub const ENDPOINT: &str = "/api/v1/transformations?page=1&pageSize=50";
+
+/// What the endpoint must return: scripts that are not deleted, and some of their ids with their current versions.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Expected {
+    /// `totalCount`
+    pub total: i64,
+    /// Of the first page: id and current version.
+    pub first_page: Vec<(i64, i32)>,
+}
+
+/// The smoke test; hands out how long the request took.
+pub async fn smoke(application: &Application, token: &str, expected: Option<&Expected>, phase: Phase) -> (CheckResult, Duration) {
+    let mut took = Duration::ZERO;
+    let result = timed(CheckId::Smoke, phase, "application", async {
+        let began = Instant::now();
+        let answer = application.get(ENDPOINT, Some(token)).await;
+        took = began.elapsed();
+        let wanted = match expected {
+            Some(expected) => format!("200 and {} transformations, the first page as validated", expected.total),
+            None => "200".to_owned(),
+        };
+        let body = match answer {
+            Ok(body) => body,
+            Err(error) => return Ok::<_, ApplicationError>(Found::fail(wanted, error.to_string())),
+        };
+        let Some(expected) = expected else { return Ok(Found::pass(wanted, "200")) };
+        let total = body["totalCount"].as_i64().unwrap_or(-1);
+        let items = body["items"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let page: Vec<(i64, i32)> = items
+            .iter()
+            .map(|item| {
+                (item["id"].as_i64().unwrap_or(-1), item["currentVersion"].as_i64().unwrap_or(-1) as i32)
+            })
+            .collect();
+        let same = total == expected.total && page == expected.first_page;
+        Ok(Found::judge(same, wanted, format!("200 and {total} transformations, {} on the first page", page.len())))
+    })
+    .await;
+    (result, took)
+}
+
+/// The application is connected to the cluster that was restored, by system identifier and timeline.
+pub async fn identity(ready: &Ready, system_identifier: &str, timeline: u32) -> CheckResult {
+    timed(CheckId::AppIdentity, Phase::Cutover, "application", async {
+        let same = ready.system_identifier == system_identifier && ready.timeline_id == timeline;
+        Ok::<_, std::convert::Infallible>(Found::judge(
+            same,
+            format!("system {system_identifier}, timeline {timeline}"),
+            format!("system {}, timeline {}", ready.system_identifier, ready.timeline_id),
+        ))
+    })
+    .await
+}

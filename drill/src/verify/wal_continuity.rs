@@ -1,0 +1,27 @@
+//! `wal-continuity`: the WAL that a backup needs is there without a gap, and can be read to its end.
+//!
+//! Looked at before the restore, because a server that meets a gap promotes silently at it. What it cannot see: WAL
+//! that never left the primary.
+
+use reports::{CheckId, CheckResult, Phase};
+
+use super::{Found, timed};
+use crate::backup::{Backup, BackupError, Site, wal::Reach};
+use crate::postgres::TimelineId;
+
+/// The check; hands out how far the WAL reaches as well. `None` for a backup that does not replay.
+pub async fn check(site: &Site, backup: &Backup) -> Option<(CheckResult, Reach)> {
+    let (start, timeline) = (backup.start_lsn()?, TimelineId(backup.info.timeline?));
+    let mut reach = Reach::default();
+    let result = timed(CheckId::WalContinuity, Phase::Backup, &backup.info.id, async {
+        reach = site.recorder.external("pg_waldump", site.wal.reach(site, start, timeline)).await?;
+        let expected = format!("segments from {start} on without a gap, every record readable");
+        let end = reach.end.map_or_else(|| "nothing".to_owned(), |end| end.to_string());
+        let actual = format!("{} segments, readable to {end}", reach.segments);
+        Ok::<_, BackupError>(
+            Found::judge(reach.problems.is_empty(), expected, actual).detail(reach.problems.join("; ")),
+        )
+    })
+    .await;
+    Some((result, reach))
+}

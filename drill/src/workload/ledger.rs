@@ -1,0 +1,371 @@
+//! The ledger: what writers sent and what they were promised, journalled outside the database.
+//!
+//! Every operation is written before it is sent (`invoked`) and again after its answer (`acknowledged`, `rejected`,
+//! or `indeterminate` when the connection died with the commit under way). The file is append-only JSON lines; each
+//! record is one `write` of one line, so a killed harness leaves at most one torn line at the end. Reading it back into
+//! a compact [`History`] happens here; what a history proves is worked out in [`crate::verify::ledger`].
+
+use std::{
+    fs::{File, OpenOptions},
+    io::{self, BufRead, BufReader, Write},
+    path::{Path, PathBuf},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Instant,
+};
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::{postgres::Lsn, record::nanoseconds};
+
+/// The first line: whose ledger this is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LedgerHeader {
+    /// The run.
+    pub run_id: String,
+    /// The drill within the run.
+    pub drill: String,
+    /// Seed of the workload.
+    pub seed: u64,
+}
+
+/// What an operation does. Each also writes one row of "AuditEvents" in the same transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OperationKind {
+    /// A new script with its version 1.
+    CreateScript,
+    /// The next version of a script.
+    AddVersion,
+    /// Marks a script as deleted.
+    SoftDelete,
+    /// Takes that back.
+    Restore,
+    /// A large object beside a script.
+    Attach,
+}
+
+impl OperationKind {
+    /// As it stands in "AuditEvents"."Kind".
+    pub fn audit_kind(self) -> &'static str {
+        match self {
+            Self::CreateScript => "create-script",
+            Self::AddVersion => "add-version",
+            Self::SoftDelete => "soft-delete",
+            Self::Restore => "restore",
+            Self::Attach => "attach",
+        }
+    }
+}
+
+/// What is known of an operation before it is sent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Intent {
+    /// Which writer.
+    pub writer: u32,
+    /// What it does.
+    pub kind: OperationKind,
+    /// The script it concerns; a new script's id is known only with the answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub script: Option<i64>,
+    /// The version that the script has afterwards.
+    pub version: i32,
+    /// SHA-256 of the content or attachment that is written, in hex.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<String>,
+}
+
+/// What the server said, and what became known on the way.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Answer {
+    /// The script's id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub script: Option<i64>,
+    /// Insert position of the WAL before the commit: the commit record is not before it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lsn_before: Option<Lsn>,
+    /// Insert position after the commit: the commit record ends not after it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lsn_after: Option<Lsn>,
+    /// Why, where it was not acknowledged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// One line of the ledger after the header.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Line {
+    /// Number of the operation: 1, 2, 3 … in the order of invocation.
+    op: u64,
+    at_utc: DateTime<Utc>,
+    /// Nanoseconds on the drill's monotonic clock.
+    t_ns: u64,
+    #[serde(flatten)]
+    entry: Entry,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "phase", rename_all = "kebab-case")]
+enum Entry {
+    Invoked(Intent),
+    Acknowledged(Answer),
+    Rejected(Answer),
+    Indeterminate(Answer),
+}
+
+/// How an operation ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Answered {
+    /// The commit was acknowledged.
+    Acknowledged,
+    /// The server refused it, or the connection died before the commit was sent: it cannot be there.
+    Rejected,
+    /// The commit was sent and never answered (or the harness died before it could note the answer).
+    Indeterminate,
+}
+
+/// The journal while it is written.
+pub struct Ledger {
+    path: PathBuf,
+    started: Instant,
+    next: AtomicU64,
+    file: Mutex<(File, Option<io::Error>)>,
+}
+
+impl Ledger {
+    /// Starts a new ledger; times count from `started`.
+    ///
+    /// # Errors
+    /// If the file exists or cannot be written.
+    pub fn create(path: &Path, header: &LedgerHeader, started: Instant) -> io::Result<Self> {
+        let mut file = OpenOptions::new().append(true).create_new(true).open(path)?;
+        let mut line = serde_json::to_vec(header)?;
+        line.push(b'\n');
+        file.write_all(&line)?;
+        Ok(Self { path: path.to_owned(), started, next: AtomicU64::new(1), file: Mutex::new((file, None)) })
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Journals an operation that is about to be sent and returns its number; `None` if it could not be journalled,
+    /// and then it must not be sent.
+    pub fn invoked(&self, intent: Intent) -> Option<u64> {
+        let op = self.next.fetch_add(1, Ordering::Relaxed);
+        self.append(op, Entry::Invoked(intent)).then_some(op)
+    }
+
+    /// Journals an operation's answer.
+    pub fn answered(&self, op: u64, answered: Answered, answer: Answer) {
+        self.append(
+            op,
+            match answered {
+                Answered::Acknowledged => Entry::Acknowledged(answer),
+                Answered::Rejected => Entry::Rejected(answer),
+                Answered::Indeterminate => Entry::Indeterminate(answer),
+            },
+        );
+    }
+
+    /// The first error that stood in the way of a complete journal.
+    ///
+    /// # Errors
+    /// That error.
+    pub fn close(&self) -> io::Result<()> {
+        match self.file.lock().unwrap_or_else(PoisonError::into_inner).1.take() {
+            Some(error) => Err(error),
+            None => Ok(()),
+        }
+    }
+
+    fn append(&self, op: u64, entry: Entry) -> bool {
+        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        // Stamped under the lock: the file's order is the order of its times.
+        let line = Line { op, at_utc: Utc::now(), t_ns: nanoseconds(self.started.elapsed()), entry };
+        let written = serde_json::to_vec(&line).map_err(io::Error::from).and_then(|mut line| {
+            line.push(b'\n');
+            file.0.write_all(&line)
+        });
+        match written {
+            Ok(()) => true,
+            Err(error) => {
+                file.1.get_or_insert(error);
+                false
+            }
+        }
+    }
+}
+
+/// An operation as the checker needs it. 72 bytes, so that ten million fit in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Operation {
+    /// When it was journalled as about to be sent; nanoseconds on the drill's clock.
+    pub invoked_ns: u64,
+    /// When its answer was journalled; `u64::MAX` if none was.
+    pub answered_ns: u64,
+    /// The commit record is not before this; 0 if unknown.
+    pub lsn_before: u64,
+    /// The commit record does not end after this; 0 if unknown.
+    pub lsn_after: u64,
+    /// First 16 bytes of the SHA-256 of what it wrote; 0 if it wrote no content.
+    pub content: u128,
+    /// The script; 0 if it never became known.
+    pub script: i64,
+    /// The script's version afterwards.
+    pub version: i32,
+    /// What it did.
+    pub kind: OperationKind,
+    /// How it ended.
+    pub answered: Answered,
+}
+
+/// A ledger read back: operation `n` stands at index `n - 1`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct History {
+    /// The operations in the order of their numbers.
+    pub operations: Vec<Operation>,
+    /// What was wrong with the file, if anything: a torn last line, lines that cannot be read.
+    pub damage: Vec<String>,
+    /// A wall-clock moment and the drill's clock at that moment: turns the one into the other.
+    pub epoch: Option<(DateTime<Utc>, u64)>,
+}
+
+impl History {
+    /// Reads a ledger. What can be read is used; what cannot is named in [`History::damage`], and then the truth is
+    /// not wholly known.
+    ///
+    /// # Errors
+    /// If the file cannot be opened or read, or has no readable header of the expected drill.
+    pub fn read(path: &Path, expected: &LedgerHeader) -> Result<Self, LedgerError> {
+        let failed = |source| LedgerError::Read { path: path.to_owned(), source };
+        let mut lines = BufReader::with_capacity(1 << 20, File::open(path).map_err(failed)?);
+        let mut buffer = Vec::new();
+        lines.read_until(b'\n', &mut buffer).map_err(failed)?;
+        let header: LedgerHeader = serde_json::from_slice(&buffer)
+            .map_err(|source| LedgerError::Header { path: path.to_owned(), source })?;
+        if header != *expected {
+            return Err(LedgerError::Foreign {
+                path: path.to_owned(),
+                found: format!("{}/{}", header.run_id, header.drill),
+                expected: format!("{}/{}", expected.run_id, expected.drill),
+            });
+        }
+        let mut history = Self::default();
+        let mut number = 1;
+        loop {
+            buffer.clear();
+            if lines.read_until(b'\n', &mut buffer).map_err(failed)? == 0 {
+                return Ok(history);
+            }
+            number += 1;
+            match serde_json::from_slice::<Line>(&buffer) {
+                Ok(line) if buffer.ends_with(b"\n") => history.add(line, number),
+                Ok(_) => history.damage.push(format!("line {number} is cut off: the harness died while it wrote it")),
+                Err(_) if !buffer.ends_with(b"\n") => {
+                    history.damage.push(format!("line {number} is cut off: the harness died while it wrote it"));
+                }
+                Err(error) => history.damage.push(format!("line {number} cannot be read: {error}")),
+            }
+        }
+    }
+
+    /// Wall time of a moment on the drill's clock.
+    pub fn utc(&self, t_ns: u64) -> Option<DateTime<Utc>> {
+        let (utc, at_ns) = self.epoch?;
+        let delta = i128::from(t_ns) - i128::from(at_ns);
+        Some(utc + chrono::Duration::nanoseconds(i64::try_from(delta).ok()?))
+    }
+
+    fn add(&mut self, line: Line, number: usize) {
+        self.epoch.get_or_insert((line.at_utc, line.t_ns));
+        let index = usize::try_from(line.op).unwrap_or(usize::MAX).wrapping_sub(1);
+        let (answered, answer) = match line.entry {
+            Entry::Invoked(intent) => {
+                // Writers take numbers before they journal, so lines may be a little out of order.
+                if index > self.operations.len() + 4096 {
+                    return self.damage.push(format!("line {number} has operation {} out of turn", line.op));
+                }
+                while self.operations.len() <= index {
+                    self.operations.push(Operation::UNKNOWN);
+                }
+                self.operations[index] = Operation {
+                    invoked_ns: line.t_ns,
+                    script: intent.script.unwrap_or(0),
+                    version: intent.version,
+                    content: intent.sha256.as_deref().map_or(0, content_prefix),
+                    kind: intent.kind,
+                    ..Operation::UNKNOWN
+                };
+                return;
+            }
+            Entry::Acknowledged(answer) => (Answered::Acknowledged, answer),
+            Entry::Rejected(answer) => (Answered::Rejected, answer),
+            Entry::Indeterminate(answer) => (Answered::Indeterminate, answer),
+        };
+        let Some(operation) = self.operations.get_mut(index).filter(|operation| operation.invoked_ns != u64::MAX) else {
+            return self.damage.push(format!("line {number} answers operation {}, which was never invoked", line.op));
+        };
+        operation.answered_ns = line.t_ns;
+        operation.answered = answered;
+        operation.script = answer.script.unwrap_or(operation.script);
+        operation.lsn_before = answer.lsn_before.map_or(0, |lsn| lsn.0);
+        operation.lsn_after = answer.lsn_after.map_or(0, |lsn| lsn.0);
+    }
+}
+
+impl Operation {
+    /// An operation of which nothing is known yet.
+    pub const UNKNOWN: Self = Self {
+        invoked_ns: u64::MAX,
+        answered_ns: u64::MAX,
+        lsn_before: 0,
+        lsn_after: 0,
+        content: 0,
+        script: 0,
+        version: 0,
+        kind: OperationKind::CreateScript,
+        answered: Answered::Indeterminate,
+    };
+}
+
+/// First 16 bytes of a SHA-256 given in hex; enough to tell contents apart, and half as large.
+pub fn content_prefix(sha256: &str) -> u128 {
+    sha256.get(..32).and_then(|prefix| u128::from_str_radix(prefix, 16).ok()).unwrap_or(0)
+}
+
+/// A ledger that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum LedgerError {
+    /// It cannot be read.
+    #[error("cannot read the ledger {}", path.display())]
+    Read {
+        /// Its path.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Its first line is not a ledger's header.
+    #[error("{} does not begin with a ledger's header", path.display())]
+    Header {
+        /// Its path.
+        path: PathBuf,
+        /// Why.
+        source: serde_json::Error,
+    },
+    /// It belongs to another drill.
+    #[error("the ledger {} belongs to {found}, not to {expected}", path.display())]
+    Foreign {
+        /// Its path.
+        path: PathBuf,
+        /// Whose it is.
+        found: String,
+        /// Whose it should be.
+        expected: String,
+    },
+}

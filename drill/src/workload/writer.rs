@@ -1,0 +1,296 @@
+//! One live writer: an application's client that creates scripts, adds versions, soft-deletes, restores and attaches.
+//!
+//! Each writer owns a share of the scripts, so that the order of what happens to a script is the order of its writer's
+//! operations; sequences, indexes and the audit table are contended for by all. A writer whose connection dies keeps
+//! trying to come back until it is told to stop, as an application's pool would.
+
+use std::{sync::Arc, time::Duration};
+
+use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
+use sha2::{Digest as _, Sha256};
+use tokio::sync::{SemaphorePermit, watch};
+use tokio_postgres::{Client, NoTls, SimpleQueryMessage, Statement, error::SqlState, types::ToSql};
+
+use super::{
+    Shared,
+    ledger::{Answer, Answered, Intent, OperationKind},
+};
+use crate::postgres::Lsn;
+
+/// Back-off between attempts to connect, and after a refused operation.
+const BACK_OFF: Duration = Duration::from_millis(20);
+/// Average size of what writers write, in bytes: small commits, many of them.
+const CONTENT_BYTES: u32 = 1_000;
+
+/// What one writer needs to know.
+pub(crate) struct WriterPlan {
+    pub(crate) number: u32,
+    pub(crate) writers: u32,
+    pub(crate) seed: u64,
+    pub(crate) database: tokio_postgres::Config,
+    pub(crate) seeded: fixtures::SeedPlan,
+}
+
+/// A script as its writer knows it.
+#[derive(Clone, Copy)]
+struct Script {
+    id: i64,
+    version: i32,
+    deleted: bool,
+}
+
+pub(crate) struct Writer {
+    plan: WriterPlan,
+    shared: Arc<Shared>,
+    random: StdRng,
+    scripts: Vec<Script>,
+    created: u64,
+}
+
+/// What to do next; everything that is needed to say so before it is sent.
+struct Operation {
+    intent: Intent,
+    /// Index in `scripts`; `None` for a new one.
+    owned: Option<usize>,
+    name: String,
+    content: String,
+}
+
+/// A connection and its prepared statements.
+struct Session {
+    client: Client,
+    create: Statement,
+    version: Statement,
+    current: Statement,
+    deleted: Statement,
+    attach: Statement,
+    audit: Statement,
+}
+
+impl Writer {
+    pub(crate) fn new(plan: WriterPlan, shared: Arc<Shared>) -> Self {
+        let random = StdRng::seed_from_u64(plan.seed ^ (u64::from(plan.number) + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15));
+        // A bounded share of the seed is enough to work on, however large the seed is.
+        let scripts = (1..=plan.seeded.scripts)
+            .filter(|id| id % u64::from(plan.writers) == u64::from(plan.number))
+            .take(1_000)
+            .map(|id| Script { id: id as i64, version: plan.seeded.versions_of(id) as i32, deleted: plan.seeded.is_deleted(id) })
+            .collect();
+        Self { plan, shared, random, scripts, created: 0 }
+    }
+
+    /// Writes until told to stop.
+    pub(crate) async fn run(mut self, mut stop: watch::Receiver<bool>) {
+        let mut session = None;
+        loop {
+            let permit = tokio::select! {
+                biased;
+                _ = stop.wait_for(|stop| *stop) => return,
+                permit = self.shared.pace.acquire() => permit.map(SemaphorePermit::forget),
+            };
+            if permit.is_err() {
+                return;
+            }
+            if session.is_none() {
+                session = tokio::select! {
+                    _ = stop.wait_for(|stop| *stop) => return,
+                    session = Session::open(&self.plan) => session.ok(),
+                };
+            }
+            let Some(open) = session.as_mut() else {
+                self.give_back(&mut stop).await;
+                continue;
+            };
+            let operation = self.next_operation();
+            let Some(op) = self.shared.ledger.invoked(operation.intent.clone()) else { return };
+            // The operation under way is finished even when told to stop: its answer belongs in the ledger.
+            let (answered, answer) = open.carry_out(op, &operation).await;
+            let alive = !open.client.is_closed();
+            if answered == Answered::Acknowledged {
+                self.remember(&operation, &answer);
+            } else if answered == Answered::Indeterminate {
+                self.forget(&operation);
+            }
+            self.shared.ledger.answered(op, answered, answer);
+            self.shared.counts.send_modify(|counts| match answered {
+                Answered::Acknowledged => counts.acknowledged += 1,
+                Answered::Rejected => counts.rejected += 1,
+                Answered::Indeterminate => counts.indeterminate += 1,
+            });
+            if !alive {
+                session = None;
+            }
+            if answered != Answered::Acknowledged {
+                self.give_back(&mut stop).await;
+            }
+        }
+    }
+
+    /// An operation that came to nothing does not count: its permit goes back, after a moment.
+    async fn give_back(&self, stop: &mut watch::Receiver<bool>) {
+        self.shared.pace.add_permits(1);
+        tokio::select! {
+            _ = stop.wait_for(|stop| *stop) => {}
+            () = tokio::time::sleep(BACK_OFF) => {}
+        }
+    }
+
+    fn next_operation(&mut self) -> Operation {
+        let roll = self.random.random_range(0..100);
+        let owned = (!self.scripts.is_empty() && roll >= 25).then(|| self.random.random_range(0..self.scripts.len()));
+        let script = owned.and_then(|index| self.scripts.get(index).copied());
+        let (kind, version) = match script {
+            None => (OperationKind::CreateScript, 1),
+            Some(script) if script.deleted => (OperationKind::Restore, script.version),
+            Some(script) if roll < 75 => (OperationKind::AddVersion, script.version + 1),
+            Some(script) if roll < 88 => (OperationKind::SoftDelete, script.version),
+            Some(script) => (OperationKind::Attach, script.version),
+        };
+        let content = match kind {
+            OperationKind::CreateScript | OperationKind::AddVersion | OperationKind::Attach => {
+                fixtures::random_content(&mut self.random, CONTENT_BYTES)
+            }
+            OperationKind::SoftDelete | OperationKind::Restore => String::new(),
+        };
+        let writes_content = !matches!(kind, OperationKind::SoftDelete | OperationKind::Restore);
+        let sha256 = writes_content.then(|| hex::encode(Sha256::digest(content.as_bytes())));
+        self.created += u64::from(kind == OperationKind::CreateScript);
+        Operation {
+            intent: Intent { writer: self.plan.number, kind, script: script.map(|script| script.id), version, sha256 },
+            owned,
+            name: format!("live-{}-{}", self.plan.number, self.created),
+            content,
+        }
+    }
+
+    fn remember(&mut self, operation: &Operation, answer: &Answer) {
+        match operation.owned.and_then(|index| self.scripts.get_mut(index)) {
+            Some(script) => {
+                script.version = operation.intent.version;
+                match operation.intent.kind {
+                    OperationKind::SoftDelete => script.deleted = true,
+                    OperationKind::Restore => script.deleted = false,
+                    _ => {}
+                }
+            }
+            None => self.scripts.extend(answer.script.map(|id| Script { id, version: 1, deleted: false })),
+        }
+    }
+
+    /// After an indeterminate operation nobody knows the script's state: it is left alone.
+    fn forget(&mut self, operation: &Operation) {
+        if let Some(index) = operation.owned {
+            self.scripts.swap_remove(index);
+        }
+    }
+}
+
+impl Session {
+    async fn open(plan: &WriterPlan) -> Result<Self, tokio_postgres::Error> {
+        let mut config = plan.database.clone();
+        config.application_name(format!("writer-{}", plan.number)).connect_timeout(Duration::from_secs(5));
+        let (client, connection) = config.connect(NoTls).await?;
+        tokio::spawn(connection);
+        let create = client.prepare(
+            r#"INSERT INTO "TransformationScripts" ("Name", "Description", "CurrentVersion", "IsDeleted", "CreatedAt", "UpdatedAt")
+               VALUES ($1::text, 'written live', 1, false, now(), now()) RETURNING "Id""#,
+        );
+        let version = client.prepare(
+            r#"INSERT INTO "TransformationScriptVersions" ("ScriptId", "VersionNumber", "Content", "ContentSha256", "CreatedBy", "CreatedAt")
+               VALUES ($1, $2, $3, $4, $5, now())"#,
+        );
+        let current = client.prepare(r#"UPDATE "TransformationScripts" SET "CurrentVersion" = $2 WHERE "Id" = $1"#);
+        let deleted = client.prepare(
+            r#"UPDATE "TransformationScripts" SET "IsDeleted" = $2, "DeletedAt" = CASE WHEN $2 THEN now() END WHERE "Id" = $1"#,
+        );
+        let attach = client.prepare(
+            r#"WITH stored AS (SELECT lo_from_bytea(0, $3) AS loid)
+               INSERT INTO "ScriptAttachments" ("ScriptId", "FileName", "LargeObject", "SizeBytes", "Sha256", "CreatedAt")
+               SELECT $1, $2, loid, length($3), $4, now() FROM stored RETURNING "LargeObject""#,
+        );
+        let audit = client.prepare(
+            r#"INSERT INTO "AuditEvents" ("OperationId", "Kind", "ScriptId", "VersionNumber", "Actor", "OccurredAt")
+               VALUES ($1, $2, $3, $4, $5, now()) RETURNING pg_current_wal_insert_lsn()::text"#,
+        );
+        let (create, version, current, deleted, attach, audit) =
+            tokio::try_join!(create, version, current, deleted, attach, audit)?;
+        Ok(Self { client, create, version, current, deleted, attach, audit })
+    }
+
+    async fn carry_out(&mut self, op: u64, operation: &Operation) -> (Answered, Answer) {
+        let mut answer = Answer { script: operation.intent.script, ..Answer::default() };
+        if let Err(error) = self.write(op, operation, &mut answer).await {
+            // The commit was never sent, so nothing of it can be there.
+            answer.reason = Some(reason(&error));
+            if !self.client.is_closed() {
+                let _ = self.client.batch_execute("ROLLBACK").await; // a dead connection is found by the caller
+            }
+            return (Answered::Rejected, answer);
+        }
+        // One round trip: the commit, and how far the WAL was right after it.
+        match self.client.simple_query("COMMIT; SELECT pg_current_wal_insert_lsn()").await {
+            Ok(messages) => {
+                answer.lsn_after = messages.iter().find_map(|message| match message {
+                    SimpleQueryMessage::Row(row) => row.get(0)?.parse::<Lsn>().ok(),
+                    _ => None,
+                });
+                (Answered::Acknowledged, answer)
+            }
+            Err(error) => {
+                answer.reason = Some(reason(&error));
+                let refused = error.code().is_some_and(|code| !leaves_commit_open(code));
+                (if refused { Answered::Rejected } else { Answered::Indeterminate }, answer)
+            }
+        }
+    }
+
+    async fn write(&self, op: u64, operation: &Operation, answer: &mut Answer) -> Result<(), tokio_postgres::Error> {
+        let Intent { writer, kind, version, .. } = &operation.intent;
+        let actor = format!("writer-{writer}");
+        let hash = Sha256::digest(operation.content.as_bytes());
+        let hash: &[u8] = hash.as_slice();
+        self.client.batch_execute("BEGIN").await?;
+        let script = match operation.intent.script {
+            Some(script) => script,
+            None => self.client.query_one(&self.create, &[&operation.name]).await?.get(0),
+        };
+        answer.script = Some(script);
+        match kind {
+            OperationKind::CreateScript | OperationKind::AddVersion => {
+                let row: [&(dyn ToSql + Sync); 5] = [&script, version, &operation.content, &hash, &actor];
+                self.client.execute(&self.version, &row).await?;
+                if *kind == OperationKind::AddVersion {
+                    self.client.execute(&self.current, &[&script, version]).await?;
+                }
+            }
+            OperationKind::SoftDelete | OperationKind::Restore => {
+                let deleted = *kind == OperationKind::SoftDelete;
+                self.client.execute(&self.deleted, &[&script, &deleted]).await?;
+            }
+            OperationKind::Attach => {
+                let name = format!("op-{op}.txt");
+                let row: [&(dyn ToSql + Sync); 4] = [&script, &name, &operation.content.as_bytes(), &hash];
+                let oid: u32 = self.client.query_one(&self.attach, &row).await?.get(0);
+                let grant = format!("GRANT SELECT ON LARGE OBJECT {oid} TO drill_validator");
+                self.client.batch_execute(&grant).await?;
+            }
+        }
+        let row: [&(dyn ToSql + Sync); 5] = [&(op as i64), &kind.audit_kind(), &script, version, &actor];
+        let lsn: String = self.client.query_one(&self.audit, &row).await?.get(0);
+        answer.lsn_before = lsn.parse().ok();
+        Ok(())
+    }
+}
+
+/// Whether an error at COMMIT leaves open what became of the commit. Class 57 (operator intervention) is the case of
+/// a shutdown while waiting for a synchronous standby: committed here, perhaps not there.
+fn leaves_commit_open(code: &SqlState) -> bool {
+    ["08", "53", "57", "58", "XX"].iter().any(|class| code.code().starts_with(class))
+}
+
+fn reason(error: &tokio_postgres::Error) -> String {
+    match error.as_db_error() {
+        Some(db) => format!("{}: {}", db.code().code(), db.message()),
+        None => error.to_string(),
+    }
+}

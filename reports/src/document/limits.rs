@@ -1,0 +1,97 @@
+//! What a drill does not show, told from how it ran. Honest limits are part of the evidence.
+
+use crate::event::AlertRoute;
+use crate::evidence::DrillEvidence;
+use crate::text::{bytes, listed, sentence};
+use crate::{CheckId, Verdict};
+
+/// One sentence or two for each limit, those that weigh most first.
+pub(super) fn of(drill: &DrillEvidence) -> Vec<String> {
+    let mut limits = Vec::new();
+    limits.extend(unverified(drill));
+    limits.extend(storage(drill));
+    limits.extend(not_run(drill));
+    limits.push(
+        "The loss of a machine, a network or a site: source, backups, restored cluster, application and monitoring \
+         share one host and talk over its loopback interface."
+            .to_owned(),
+    );
+    limits.push(size(drill));
+    limits.push(decisions(drill));
+    limits.extend(alert(drill));
+    limits.push(
+        "Any other way to fail: one scenario shows that this damage, at this point, can be recovered from.".to_owned(),
+    );
+    limits.extend(drill.header.environment.notes.iter().map(|note| sentence(note)));
+    limits
+}
+
+fn unverified(drill: &DrillEvidence) -> impl Iterator<Item = String> {
+    let unknown = drill
+        .checks
+        .iter()
+        .map(|row| &row.result)
+        .filter(|result| result.verdict == Verdict::Unknown);
+    unknown.map(|result| {
+        sentence(&format!(
+            "What {} looks at (phase {}), as it could not be verified: {}",
+            result.check, result.phase, result.detail
+        ))
+    })
+}
+
+fn storage(drill: &DrillEvidence) -> Vec<String> {
+    let environment = &drill.header.environment;
+    let mut limits = Vec::new();
+    if !environment.fsync {
+        limits.push(
+            "Durability: the source ran with fsync off, so what a power failure would take is not tested, and writes \
+             were faster than production's."
+                .to_owned(),
+        );
+    }
+    if environment.storage == "memory" {
+        limits.push(
+            "Disk speed: the clusters lived in memory, so times of copying and replay are lower bounds.".to_owned(),
+        );
+    }
+    limits
+}
+
+fn not_run(drill: &DrillEvidence) -> Option<String> {
+    let ran = |check: CheckId| drill.checks.iter().any(|row| row.result.check == check);
+    let missing: Vec<CheckId> = CheckId::ALL.iter().copied().filter(|&check| !ran(check)).collect();
+    (!missing.is_empty()).then(|| format!("What these checks look at, as they did not run: {}.", listed(missing)))
+}
+
+fn size(drill: &DrillEvidence) -> String {
+    let size = drill
+        .seeded
+        .map(|seeded| format!(" ({})", bytes(seeded.database_bytes)))
+        .unwrap_or_default();
+    format!(
+        "Your data and its size: the database is synthetic and small{size}. Restore and validation grow with size; \
+         measure with yours (`--target-size`, `drill verify`)."
+    )
+}
+
+fn decisions(drill: &DrillEvidence) -> String {
+    let asked = drill
+        .header
+        .given
+        .iter()
+        .any(|(name, value)| name == "operator" && value == "ask");
+    if asked {
+        "How long people take who are not expecting it: the operator of this drill sat at the terminal.".to_owned()
+    } else {
+        "How long people take: the harness took every decision itself, at once.".to_owned()
+    }
+}
+
+fn alert(drill: &DrillEvidence) -> Option<String> {
+    let probed = drill.alerts.iter().any(|alert| alert.via == AlertRoute::OperatorProbe);
+    probed.then(|| {
+        "How long an outage goes unnoticed: no alert arrived, and the harness's own probe started the recovery."
+            .to_owned()
+    })
+}

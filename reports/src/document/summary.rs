@@ -1,0 +1,178 @@
+//! What stands above the sections of several drills: one sentence, the drills worst first, who noticed what.
+
+use crate::evidence::DrillEvidence;
+use crate::text::{counted, millis, seconds, utc};
+use crate::{CheckId, RunEvidence, Verdict};
+
+use super::{Page, Span, Spans, cell, code, drill, in_words, limits, plain, strong, verdict};
+
+pub(super) fn of_several(page: &mut Page, run: &RunEvidence) {
+    page.heading(1, format!("Recovery drills: run {}", run.run_id).trim_end());
+    page.paragraph([
+        strong(format!("{}.", in_words(run.verdict))),
+        plain(" "),
+        plain(sentence(run)),
+    ]);
+    if let (Some(start), Some(end)) = (run.started_at_utc, run.ended_at_utc) {
+        let took = millis((end - start).num_milliseconds().max(0).cast_unsigned());
+        page.say(format!("From {} to {} ({took}).", utc(start), utc(end)));
+    }
+    unreadable(page, run);
+    if run.drills.is_empty() {
+        return;
+    }
+    page.heading(2, "Summary, worst first");
+    table(page, run);
+    matrix(page, run);
+    for one in run.worst_first() {
+        drill::in_short(page, one);
+    }
+    common_limits(page, run);
+}
+
+fn sentence(run: &RunEvidence) -> String {
+    let drills = counted(run.drills.len() as u64, "drill");
+    let (failed, unknown) = (run.count(Verdict::Fail), run.count(Verdict::Unknown));
+    let restored = run.drills.iter().filter(|drill| drill.recovery_time.is_some()).count();
+    let mut text = match (failed, unknown) {
+        _ if run.drills.is_empty() => "No drill was run".to_owned(),
+        (0, 0) => format!("{drills}, all as expected"),
+        (0, _) => format!("{drills}: {unknown} could not be carried out or verified, the others ended as expected"),
+        (_, 0) => format!("{drills}: {failed} did not pass, the others ended as expected"),
+        _ => format!("{drills}: {failed} did not pass, {unknown} could not be carried out or verified"),
+    };
+    let slowest = run
+        .drills
+        .iter()
+        .filter_map(|drill| drill.recovery_time)
+        .map(|time| time.total_ms)
+        .max();
+    if let Some(slowest) = slowest {
+        text = format!(
+            "{text}; {restored} restored the service, the slowest in {}",
+            millis(slowest)
+        );
+    }
+    if !run.unreadable.is_empty() {
+        text = format!(
+            "{text}; {} could not be read",
+            counted(run.unreadable.len() as u64, "event log")
+        );
+    }
+    format!("{text}.")
+}
+
+fn unreadable(page: &mut Page, run: &RunEvidence) {
+    let rows = run
+        .unreadable
+        .iter()
+        .map(|log| vec![vec![code(&log.drill)], cell(&log.problem)]);
+    page.table(&["Log that could not be read", "Why"], rows.collect());
+}
+
+fn table(page: &mut Page, run: &RunEvidence) {
+    let rows = run.worst_first().into_iter().map(|drill| {
+        let window = drill
+            .ledger
+            .as_ref()
+            .map(|ledger| seconds(ledger.comparison.data_loss_window_s));
+        let lost = drill
+            .ledger
+            .as_ref()
+            .map(|ledger| ledger.comparison.lost_commits.to_string());
+        vec![
+            vec![Span::Link(drill.header.drill.clone())],
+            vec![verdict(drill.verdict)],
+            vec![code(drill.outcome.to_string())],
+            vec![code(drill.header.expected.outcome.to_string())],
+            cell(
+                drill
+                    .recovery_time
+                    .map(|time| millis(time.total_ms))
+                    .unwrap_or_default(),
+            ),
+            cell(met(drill.rto_met)),
+            cell(window.unwrap_or_default()),
+            cell(met(drill.rpo_met)),
+            cell(lost.unwrap_or_default()),
+            cell(drill.rejected_unusable.to_string()),
+        ]
+    });
+    let columns = [
+        "Drill",
+        "Verdict",
+        "Outcome",
+        "Expected",
+        "#Recovery time",
+        "RTO",
+        "#Loss window",
+        "RPO",
+        "#Lost commits",
+        "#Rejected",
+    ];
+    page.table(&columns, rows.collect());
+}
+
+fn met(met: Option<bool>) -> &'static str {
+    match met {
+        Some(true) => "met",
+        Some(false) => "missed",
+        None => "",
+    }
+}
+
+fn matrix(page: &mut Page, run: &RunEvidence) {
+    let telling = |check: CheckId| {
+        let rows = run.drills.iter().flat_map(|drill| &drill.detection);
+        rows.filter(|row| row.check == check)
+            .any(|row| row.should_detect || row.detected)
+    };
+    let checks: Vec<CheckId> = CheckId::ALL.iter().copied().filter(|&check| telling(check)).collect();
+    page.heading(2, "Who noticed what");
+    if checks.is_empty() {
+        return page.say("No check had to notice anything, and none did.");
+    }
+    page.say(
+        "● noticed, as it had to · ◐ noticed, though it need not have · ○ had to notice and did not · empty: neither",
+    );
+    let titles: Vec<&str> = ["Drill"]
+        .into_iter()
+        .chain(checks.iter().map(|check| check.id()))
+        .collect();
+    let rows = run.drills.iter().map(|drill| {
+        let marks = checks.iter().map(|&check| cell(mark(drill, check)));
+        [vec![Span::Link(drill.header.drill.clone())]]
+            .into_iter()
+            .chain(marks)
+            .collect::<Vec<Spans>>()
+    });
+    page.table(&titles, rows.collect());
+}
+
+fn mark(drill: &DrillEvidence, check: CheckId) -> &'static str {
+    let row = drill.detection.iter().find(|row| row.check == check);
+    match row.map(|row| (row.should_detect, row.detected)) {
+        Some((true, true)) => "●",
+        Some((false, true)) => "◐",
+        Some((true, false)) => "○",
+        _ => "",
+    }
+}
+
+/// Limits of all drills, each once, in their order.
+fn common_limits(page: &mut Page, run: &RunEvidence) {
+    let mut seen: Vec<(String, usize)> = Vec::new();
+    for limit in run.drills.iter().flat_map(limits::of) {
+        match seen.iter_mut().find(|(known, _)| *known == limit) {
+            Some((_, count)) => *count += 1,
+            None => seen.push((limit, 1)),
+        }
+    }
+    page.heading(2, "What this does not show");
+    let drills = run.drills.len();
+    let items = seen.into_iter().map(|(limit, count)| match count {
+        _ if count == drills => cell(limit),
+        _ => cell(format!("{limit} ({})", counted(count as u64, "drill"))),
+    });
+    page.list(items.collect());
+}

@@ -1,0 +1,193 @@
+//! Judging a drill: did it end as its scenario expects, and may it pass?
+//!
+//! Expectations and objections are kept apart. A drill that should fail to recover and does is as expected; an undo
+//! that failed, a check that could not run or a number that contradicts the outcome keeps any drill from `Pass`.
+
+use std::collections::BTreeSet;
+
+use crate::text::{counted, listed, millis, seconds};
+use crate::{CheckId, Outcome, Verdict};
+
+use super::{DrillEvidence, Objection, RejectedCandidate};
+
+/// Fills in `as_expected`, `mismatches`, `objections` and `verdict`.
+///
+/// A harness error or a missing end makes the verdict `Unknown` whatever else is there: nothing was proven either
+/// way. Otherwise a mismatch is `Fail`, and objections are merged in (`Fail` > `Unknown` > `Pass`).
+pub(super) fn judge(evidence: &mut DrillEvidence) {
+    evidence.mismatches = mismatches(evidence);
+    evidence.as_expected = evidence.mismatches.is_empty();
+    evidence.objections = objections(evidence);
+    evidence.verdict = if evidence.error.is_some() || !evidence.finished {
+        Verdict::Unknown
+    } else {
+        let objections = evidence.objections.iter().map(|objection| objection.verdict);
+        objections.fold(Verdict::from_holds(evidence.as_expected), Verdict::merge)
+    };
+}
+
+/// Distinct ids of backups that were rejected as unusable.
+pub(super) fn unusable_backups(rejected: &[RejectedCandidate]) -> BTreeSet<&str> {
+    rejected
+        .iter()
+        .filter(|candidate| candidate.unusable)
+        .map(|candidate| candidate.backup_id.as_str())
+        .collect()
+}
+
+fn mismatches(evidence: &DrillEvidence) -> Vec<String> {
+    if let Some(error) = &evidence.error {
+        return vec![format!("the harness could not carry the drill out: {error}")];
+    }
+    if !evidence.finished {
+        return vec![evidence.reason.clone()];
+    }
+    let expected = &evidence.header.expected;
+    let mut found = Vec::new();
+    if evidence.outcome != expected.outcome {
+        let reason = if evidence.reason.is_empty() {
+            String::new()
+        } else {
+            format!(" ({})", evidence.reason)
+        };
+        found.push(format!(
+            "expected the outcome {}, got {}{reason}",
+            expected.outcome, evidence.outcome
+        ));
+    }
+    for row in evidence
+        .detection
+        .iter()
+        .filter(|row| row.should_detect && !row.detected)
+    {
+        found.push(format!(
+            "{} had to notice the damage and {}",
+            row.check,
+            instead(evidence, row.check)
+        ));
+    }
+    if expected.detected_by.as_ref().is_some_and(Vec::is_empty) {
+        for row in evidence.detection.iter().filter(|row| row.detected) {
+            found.push(format!("nothing is damaged, but {} failed", row.check));
+        }
+    }
+    if let Some(rejected) = expected
+        .rejected
+        .filter(|&rejected| rejected != evidence.rejected_unusable)
+    {
+        let ids = unusable_backups(&evidence.rejected);
+        let which = if ids.is_empty() {
+            String::new()
+        } else {
+            format!(": {}", listed(ids))
+        };
+        let expected = counted(rejected.into(), "backup");
+        found.push(format!(
+            "expected {expected} rejected as unusable, got {}{which}",
+            evidence.rejected_unusable
+        ));
+    }
+    found
+}
+
+/// What a check did instead of failing.
+fn instead(evidence: &DrillEvidence, check: CheckId) -> String {
+    let mut results = evidence
+        .checks
+        .iter()
+        .map(|row| &row.result)
+        .filter(|result| result.check == check)
+        .peekable();
+    if results.peek().is_none() {
+        return "did not run".to_owned();
+    }
+    match results.find(|result| result.verdict == Verdict::Unknown) {
+        Some(unknown) => format!("could not tell: {}", unknown.detail),
+        None => "passed".to_owned(),
+    }
+}
+
+fn objections(evidence: &DrillEvidence) -> Vec<Objection> {
+    let mut found = Vec::new();
+    let mut object = |verdict, text| found.push(Objection { verdict, text });
+    for undo in evidence.undos.iter().filter(|undo| undo.verdict != Verdict::Pass) {
+        object(
+            undo.verdict,
+            format!("undoing {} did not work: {}", undo.what, undo.detail),
+        );
+    }
+    if evidence.finished && evidence.error.is_none() && evidence.outcome.is_restored() {
+        failed_or_unknown_checks(evidence, &mut object);
+        contradictions(evidence, &mut object);
+    }
+    found
+}
+
+/// A restored service has to hold up against every check of its last attempt, but for those that are meant to fail.
+fn failed_or_unknown_checks(evidence: &DrillEvidence, object: &mut impl FnMut(Verdict, String)) {
+    let meant_to_fail = evidence.header.expected.detected_by.as_deref().unwrap_or_default();
+    for row in evidence.checks.iter().filter(|row| row.deciding) {
+        let result = &row.result;
+        match result.verdict {
+            Verdict::Pass => {}
+            Verdict::Fail if meant_to_fail.contains(&result.check) => {}
+            Verdict::Fail => {
+                let text = format!("{} failed in phase {}: {}", result.check, result.phase, result.actual);
+                object(Verdict::Fail, text);
+            }
+            Verdict::Unknown => {
+                let text = format!(
+                    "{} could not be verified in phase {}: {}",
+                    result.check, result.phase, result.detail
+                );
+                object(Verdict::Unknown, text);
+            }
+        }
+    }
+}
+
+/// The outcome must not say more than was measured.
+fn contradictions(evidence: &DrillEvidence, object: &mut impl FnMut(Verdict, String)) {
+    let (rpo_missed, rto_missed) = match evidence.outcome {
+        Outcome::RecoveredRpoMissed => (true, false),
+        Outcome::RecoveredRtoMissed => (false, true),
+        Outcome::RecoveredBothMissed => (true, true),
+        _ => (false, false),
+    };
+    if evidence.times.workload_started.is_some() && evidence.ledger.is_none() {
+        object(
+            Verdict::Unknown,
+            "the ledger was not compared with the restored rows: what was lost is not known".into(),
+        );
+    }
+    if let (Some(met), Some(ledger)) = (evidence.rpo_met, &evidence.ledger)
+        && met == rpo_missed
+    {
+        let window = seconds(ledger.comparison.data_loss_window_s);
+        let rpo = seconds(evidence.header.objectives.rpo_s);
+        object(
+            Verdict::Fail,
+            format!(
+                "the outcome is {}, but the loss is {window} and the RPO {rpo}",
+                evidence.outcome
+            ),
+        );
+    }
+    match (evidence.times.failed, evidence.recovery_time, evidence.rto_met) {
+        (Some(_), Some(time), Some(met)) if met == rto_missed => {
+            let (time, rto) = (millis(time.total_ms), seconds(evidence.header.objectives.rto_s));
+            let text = format!(
+                "the outcome is {}, but the recovery took {time} and the RTO is {rto}",
+                evidence.outcome
+            );
+            object(Verdict::Fail, text);
+        }
+        (Some(_), None, _) => {
+            object(
+                Verdict::Unknown,
+                "the service was never declared restored: its recovery time is not known".into(),
+            );
+        }
+        _ => {}
+    }
+}

@@ -1,0 +1,15 @@
+//! Tests of the evidence and its renderers, through the public interface only.
+//!
+//! [`script`] writes down what happens in a drill, [`drills`] has whole ones; the other modules look at what comes of them.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+
+mod csv;
+mod drills;
+mod fold;
+mod junit;
+mod log;
+mod manifest;
+mod pages;
+mod sample;
+mod script;
