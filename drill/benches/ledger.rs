@@ -1,1 +1,293 @@
-fn main() {}
+//! The ledger checker at 1 and 10 million operations: how long it takes, that this is linear, and what memory it needs.
+//!
+//! Acceptance: 10 million operations in at most 2 s and at most 100 bytes of memory an operation for the ledger and the
+//! checker's own structures. The recovered rows come on top and are printed beside it. `cargo bench --bench ledger`.
+
+use std::{
+    fs,
+    hint::black_box,
+    mem::size_of_val,
+    time::{Duration, Instant},
+};
+
+use criterion::{BenchmarkId, Criterion, SamplingMode, Throughput};
+use drill::{
+    verify::ledger::{
+        AttachmentRow, AuditRow, Comparison, Recovered, ScriptRow, SeedFacts, SeededScript, Target, VersionRow, compare,
+    },
+    workload::ledger::{Answered, History, Operation, OperationKind},
+};
+
+const SEEDED: i64 = 1_000;
+/// Operations under way at the same time.
+const OVERLAP: u64 = 16;
+/// Operations at the end that the recovery loses.
+const LOST: usize = 1_000;
+
+fn main() {
+    let mut criterion = Criterion::default().configure_from_args();
+    // Without `--bench` this is a test run: only that it works.
+    let sizes = if std::env::args().any(|argument| argument == "--bench") {
+        [1_000_000, 10_000_000]
+    } else {
+        [10_000, 100_000]
+    };
+    let mut took = Vec::new();
+    for size in sizes {
+        let input = Input::synthesise(size);
+        took.push(report(&input));
+        let mut group = criterion.benchmark_group("ledger");
+        group
+            .sample_size(10)
+            .sampling_mode(SamplingMode::Flat)
+            .throughput(Throughput::Elements(size as u64));
+        group
+            .warm_up_time(Duration::from_secs(1))
+            .measurement_time(Duration::from_secs(5));
+        group.bench_with_input(BenchmarkId::new("compare", size), &input, |bencher, input| {
+            bencher.iter(|| black_box(input.compare()));
+        });
+        group.finish();
+    }
+    if let [small, large] = took.as_slice() {
+        println!(
+            "time({}) / time({}) = {:.1}",
+            sizes[1],
+            sizes[0],
+            large.as_secs_f64() / small.as_secs_f64()
+        );
+    }
+    criterion.final_summary();
+}
+
+/// Prints the best of three runs and what memory was needed.
+fn report(input: &Input) -> Duration {
+    let operations = input.history.operations.len() as f64;
+    let per_operation = |bytes: usize| bytes as f64 / operations;
+    let before = resident_bytes("VmRSS:");
+    let reset = fs::write("/proc/self/clear_refs", "5").is_ok();
+    let took = (0..3).map(|_| input.time()).min().unwrap_or_default();
+    let ledger = per_operation(size_of_val(input.history.operations.as_slice()));
+    println!(
+        "{operations} operations: {:.3} s, {:.1} million/s; ledger {ledger:.1} bytes an operation, rows {:.1}",
+        took.as_secs_f64(),
+        operations / took.as_secs_f64() / 1e6,
+        per_operation(input.row_bytes()),
+    );
+    match (before, resident_bytes("VmHWM:").filter(|_| reset)) {
+        (Some(before), Some(peak)) => {
+            let working = per_operation(peak.saturating_sub(before));
+            println!(
+                "  working memory {working:.1} bytes an operation, with the ledger {:.1}",
+                ledger + working
+            );
+        }
+        _ => println!("  working memory not measured: no /proc here"),
+    }
+    took
+}
+
+/// A value of `/proc/self/status`.
+fn resident_bytes(key: &str) -> Option<usize> {
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    let value = status.lines().find_map(|line| line.strip_prefix(key))?;
+    Some(value.trim().strip_suffix(" kB")?.parse::<usize>().ok()? * 1024)
+}
+
+/// A history and the rows that it leaves behind, but for the last thousand operations.
+struct Input {
+    history: History,
+    recovered: Recovered,
+    seed: SeedFacts,
+    failed_ns: u64,
+}
+
+impl Input {
+    /// The mix of the live writers: a quarter new scripts, half new versions, and any script may be next.
+    fn synthesise(size: usize) -> Self {
+        let mut random = 0x9E37_79B9_7F4A_7C15_u64;
+        let mut roll = move |below: usize| {
+            random = random
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            (random >> 33) as usize % below
+        };
+        let mut scripts: Vec<ScriptRow> = (1..=SEEDED)
+            .map(|id| ScriptRow {
+                id,
+                current_version: 3,
+                deleted: false,
+            })
+            .collect();
+        let mut recovered = Recovered::default();
+        recovered.versions.extend((1..=SEEDED).flat_map(|script| {
+            (1..=3).map(move |version| VersionRow {
+                script,
+                version,
+                content: 0,
+                stored: 0,
+            })
+        }));
+        let mut operations = Vec::with_capacity(size);
+        recovered.audit.reserve_exact(size);
+        for number in 1..=size as u64 {
+            let answered = match roll(1_000) {
+                0..20 => Answered::Rejected,
+                20 => Answered::Indeterminate,
+                _ => Answered::Acknowledged,
+            };
+            let (kind, script) = next(&scripts, roll(100), roll(scripts.len()));
+            let version = script.current_version;
+            let writes = !matches!(kind, OperationKind::SoftDelete | OperationKind::Restore);
+            let content = if writes { u128::from(number) << 64 | 1 } else { 0 };
+            operations.push(Operation {
+                invoked_ns: number * 1_000,
+                answered_ns: (number + 1 + roll(OVERLAP as usize) as u64) * 1_000 + 1,
+                lsn_before: number * 300,
+                lsn_after: (number + OVERLAP) * 300,
+                content,
+                script: script.id,
+                version,
+                kind,
+                answered,
+            });
+            if answered != Answered::Acknowledged || operations.len() > size - LOST {
+                continue;
+            }
+            recovered.audit.push(AuditRow {
+                operation: number,
+                script: script.id,
+                version,
+                kind: Some(kind),
+            });
+            match kind {
+                OperationKind::CreateScript | OperationKind::AddVersion => {
+                    recovered.versions.push(VersionRow {
+                        script: script.id,
+                        version,
+                        content,
+                        stored: content,
+                    });
+                }
+                OperationKind::Attach => {
+                    recovered.attachments.push(AttachmentRow {
+                        script: script.id,
+                        operation: number,
+                        content,
+                    });
+                }
+                OperationKind::SoftDelete | OperationKind::Restore => {}
+            }
+            match scripts.get_mut(script.id as usize - 1) {
+                Some(row) => *row = script,
+                None => scripts.push(script),
+            }
+        }
+        recovered.scripts = scripts;
+        recovered.sort();
+        let seeded = |_| SeededScript {
+            versions: 3,
+            deleted: false,
+        };
+        Self {
+            history: History {
+                operations,
+                ..History::default()
+            },
+            recovered,
+            seed: SeedFacts {
+                max_script_id: SEEDED,
+                script: Box::new(seeded),
+            },
+            failed_ns: (size as u64 + OVERLAP + 2) * 1_000,
+        }
+    }
+
+    fn compare(&self) -> Option<Comparison> {
+        compare(
+            &self.history,
+            Some(&self.recovered),
+            &self.seed,
+            Target::End,
+            self.failed_ns,
+        )
+        .ok()
+    }
+
+    fn time(&self) -> Duration {
+        let started = Instant::now();
+        let comparison = black_box(self.compare());
+        let took = started.elapsed();
+        let sound = comparison.is_some_and(|comparison| comparison.is_sound() && comparison.lost.count > 0);
+        assert!(sound, "a healthy history was accused");
+        took
+    }
+
+    fn row_bytes(&self) -> usize {
+        let Recovered {
+            audit,
+            scripts,
+            versions,
+            attachments,
+            ..
+        } = &self.recovered;
+        size_of_val(audit.as_slice())
+            + size_of_val(scripts.as_slice())
+            + size_of_val(versions.as_slice())
+            + size_of_val(attachments.as_slice())
+    }
+}
+
+/// What is done next, and the script as it is afterwards.
+fn next(scripts: &[ScriptRow], roll: usize, owned: usize) -> (OperationKind, ScriptRow) {
+    let ScriptRow {
+        id,
+        current_version,
+        deleted,
+    } = scripts[owned];
+    if roll < 25 {
+        let id = scripts.len() as i64 + 1;
+        return (
+            OperationKind::CreateScript,
+            ScriptRow {
+                id,
+                current_version: 1,
+                deleted: false,
+            },
+        );
+    }
+    match (deleted, roll) {
+        (true, _) => (
+            OperationKind::Restore,
+            ScriptRow {
+                id,
+                current_version,
+                deleted: false,
+            },
+        ),
+        (_, 25..75) => (
+            OperationKind::AddVersion,
+            ScriptRow {
+                id,
+                current_version: current_version + 1,
+                deleted: false,
+            },
+        ),
+        (_, 75..88) => (
+            OperationKind::SoftDelete,
+            ScriptRow {
+                id,
+                current_version,
+                deleted: true,
+            },
+        ),
+        _ => (
+            OperationKind::Attach,
+            ScriptRow {
+                id,
+                current_version,
+                deleted: false,
+            },
+        ),
+    }
+}

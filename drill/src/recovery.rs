@@ -250,6 +250,7 @@ async fn fence(drill: &mut Drill) {
 
 /// The writers' connections are dead; what they were promised is complete from here on. The WAL stream ends as well.
 async fn stop_workload(drill: &mut Drill) -> Result<(), Stop> {
+    let began = drill.recorder.offset();
     if let Some(workload) = drill.workload.take() {
         let counts = workload.stop().await?;
         drill.recorder.record(What::WorkloadStopped(counts));
@@ -257,6 +258,7 @@ async fn stop_workload(drill: &mut Drill) -> Result<(), Stop> {
     if let Some(stream) = drill.stream.take() {
         stream.stop().await;
     }
+    drill.recorder.external_since("wait for writers and WAL stream to end", began);
     Ok(())
 }
 

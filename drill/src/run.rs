@@ -89,8 +89,8 @@ async fn carry_out(
     let mut drill = set_up(assignment, options, recorder, directory, work).await?;
 
     recorder.part(Part::Services);
-    drill.application.start(START_PATIENCE).await?;
-    drill.application.ready(START_PATIENCE).await?;
+    recorder.external("start the application", drill.application.start(START_PATIENCE)).await?;
+    recorder.external("wait for readiness", drill.application.ready(START_PATIENCE)).await?;
     drill.prober = Some(Prober::start(drill.as_application(), drill.alerts.url()));
 
     recorder.part(Part::WorkloadAndBackups);
@@ -283,8 +283,9 @@ async fn inject(drill: &mut Drill, scenario: &Scenario, moment: Moment) -> Resul
         if moment == Moment::Failure && drill.failed.is_none() {
             // The recovery time counts from the moment at which things begin to break.
             drill.failed = Some((drill.recorder.offset(), chrono::Utc::now()));
+            drill.recorder.record(What::Failed);
         }
-        let report = fault::inject(fault, &mut world).await?;
+        let report = drill.recorder.external("inject the fault", fault::inject(fault, &mut world)).await?;
         drill.recorder.record(What::FaultInjected(report));
     }
     Ok(())

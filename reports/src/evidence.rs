@@ -211,8 +211,8 @@ impl DrillEvidence {
     }
 
     /// Whether the report must carry a post-mortem section: the RTO was missed (SEQ-RF-002 step 14), or the drill
-    /// ended otherwise than expected.
+    /// ended otherwise than expected. An error of the harness is no incident.
     pub fn needs_post_mortem(&self) -> bool {
-        self.rto_met == Some(false) || !self.as_expected
+        self.rto_met == Some(false) || (!self.as_expected && self.finished && self.error.is_none())
     }
 }

@@ -56,3 +56,16 @@ impl FromStr for Format {
         known.ok_or_else(|| UnknownFormat { name: name.to_owned() })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Format;
+
+    #[test]
+    fn names_read_back() {
+        for &format in Format::ALL {
+            assert_eq!(format.to_string().parse(), Ok(format));
+        }
+        assert!("pdf".parse::<Format>().is_err());
+    }
+}

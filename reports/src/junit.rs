@@ -11,6 +11,9 @@ use quick_junit::{NonSuccessKind, Report, SerializeError, TestCase, TestCaseStat
 use crate::evidence::{CheckRow, StepRow};
 use crate::{DrillEvidence, RunEvidence, Step, StepVerdict, Verdict};
 
+/// Name of the file.
+pub const FILE_NAME: &str = "junit.xml";
+
 /// Renders the file.
 ///
 /// # Errors

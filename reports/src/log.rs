@@ -1,7 +1,7 @@
 //! Writing a drill's event log: one JSON object a line, appended as things happen.
 //!
 //! The log has no clock; whoever appends says when. Each event is one write of one line, so that a harness that is
-//! killed leaves at most one broken line at the end (see [`crate::read`]).
+//! killed leaves at most one broken line at the end (see [`mod@crate::read`]).
 
 use std::fs::File;
 use std::io::{self, Write};

@@ -1,7 +1,7 @@
 //! `manifest.json`: SHA-256 and size of every file of a run's directory, and checking them again later.
 //!
 //! It covers `evidence.json` too, although that file appears last: its hash is taken of the bytes about to be written,
-//! the manifest is put in place, and only then is the evidence renamed into place (see [`crate::write`](mod@crate::write)).
+//! the manifest is put in place, and only then is the evidence renamed into place (see [`mod@crate::write`]).
 //! A run that has `evidence.json` therefore always has the manifest that belongs to it. The manifest does not list
 //! itself, nor what is named after one of the two, such as a detached signature (`manifest.json.sig`).
 

@@ -20,10 +20,10 @@ pub fn render(run: &RunEvidence) -> String {
 fn block(block: &Block) -> String {
     match block {
         Block::Heading { level, text, .. } => format!("{} {}", "#".repeat(usize::from(*level)), escaped(text)),
-        Block::Paragraph(text) => spans(text),
+        Block::Paragraph(text) => at_line_start(&spans(text)),
         Block::List(items) => items
             .iter()
-            .map(|item| format!("- {}", spans(item)))
+            .map(|item| format!("- {}", at_line_start(&spans(item))))
             .collect::<Vec<_>>()
             .join("\n"),
         Block::Table(table) => rows(table),
@@ -89,8 +89,6 @@ fn escaped(text: &str) -> String {
             '\\' | '`' | '*' | '[' | ']' | '<' | '>' | '|' | '&' | '$' | '~' => true,
             // Inside of a word an underscore is one.
             '_' => !(word(index.checked_sub(1)) && word(Some(index + 1))),
-            // These mean something at the beginning only.
-            '#' | '+' | '-' => index == 0,
             _ => false,
         };
         if own {
@@ -99,6 +97,22 @@ fn escaped(text: &str) -> String {
         out.push(c);
     }
     out
+}
+
+/// What would make a heading, a list or a rule of a line, were it to stand at the beginning, does not.
+fn at_line_start(text: &str) -> String {
+    let unnumbered = text.trim_start_matches(|c: char| c.is_ascii_digit());
+    let numbered = unnumbered.len() < text.len();
+    let marker = if numbered {
+        unnumbered.starts_with(['.', ')'])
+    } else {
+        text.starts_with(['#', '+', '-', '='])
+    };
+    if marker {
+        format!("{}\\{unnumbered}", &text[..text.len() - unnumbered.len()])
+    } else {
+        text.to_owned()
+    }
 }
 
 /// Text as code, between as many backticks as it needs. A table splits at a pipe even within code.
@@ -127,14 +141,16 @@ fn one_line(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{escaped, in_code};
+    use super::{at_line_start, escaped, in_code};
 
     #[test]
     fn text_cannot_break_out() {
         assert_eq!(escaped("a|b\nc\r\nd"), "a\\|b c d");
         assert_eq!(escaped("<script>*x*</script>"), "\\<script\\>\\*x\\*\\</script\\>");
         assert_eq!(escaped("pg_wal and _this_"), "pg_wal and \\_this\\_");
-        assert_eq!(escaped("# no heading"), "\\# no heading");
+        assert_eq!(at_line_start("# no heading"), "\\# no heading");
+        assert_eq!(at_line_start("3. no list"), "3\\. no list");
+        assert_eq!(at_line_start("3 lines"), "3 lines");
         assert_eq!(in_code("base/*/1|2"), "`base/*/1\\|2`");
         assert_eq!(in_code("a`b"), "``a`b``");
         assert_eq!(in_code("`"), "`` ` ``");

@@ -12,6 +12,9 @@ pub(crate) fn utc(at: DateTime<Utc>) -> String {
 /// A duration given in milliseconds, in the two largest units that say something: `12 ms`, `2.1 s`, `3 min 20 s`, `4 h`.
 pub(crate) fn duration(ms: f64) -> String {
     let ms = ms.max(0.0);
+    if ms == 0.0 {
+        return "0 s".to_owned();
+    }
     if ms < 9.95 {
         return format!("{} ms", trimmed(ms, 1));
     }
@@ -133,7 +136,7 @@ mod tests {
     #[test]
     fn durations_use_the_units_people_use() {
         let cases = [
-            (0.0, "0 ms"),
+            (0.0, "0 s"),
             (0.42, "0.4 ms"),
             (350.4, "350 ms"),
             (999.7, "1 s"),

@@ -72,13 +72,13 @@ pub fn write(run_dir: &Path, run: &RunEvidence, formats: &[Format]) -> Written {
 
 /// Which files belong to which format, and what renders them.
 const REPORTS: &[(Format, &str, Renderer)] = &[
-    (Format::Md, "report.md", |run| Ok(markdown::render(run))),
+    (Format::Md, markdown::FILE_NAME, |run| Ok(markdown::render(run))),
     (Format::Csv, "drills.csv", |run| Ok(csv::drills(run)?)),
     (Format::Csv, "steps.csv", |run| Ok(csv::steps(run)?)),
     (Format::Csv, "checks.csv", |run| Ok(csv::checks(run)?)),
     (Format::Csv, "detection.csv", |run| Ok(csv::detection(run)?)),
-    (Format::Html, "report.html", |run| Ok(html::render(run)?)),
-    (Format::Junit, "junit.xml", |run| Ok(junit::render(run)?)),
+    (Format::Html, html::FILE_NAME, |run| Ok(html::render(run)?)),
+    (Format::Junit, junit::FILE_NAME, |run| Ok(junit::render(run)?)),
 ];
 
 /// Manifest first, evidence last. Without a manifest no evidence: it would look like a run that finished in order.

@@ -40,10 +40,12 @@ impl BaseBackup {
     async fn take_into(&self, source: &Cluster, id: &str) -> Result<Backup, BackupError> {
         let directory = self.site.new_backup_directory(id)?;
         let data = directory.join("data");
+        let began = self.site.recorder.offset();
         let inventory = catalog_inventory::read(source).await.map_err(|source| BackupError::Query {
             what: "cannot record the inventory of the database",
             source,
         })?;
+        self.site.recorder.external_since("record the inventory", began);
         let mut tool = self
             .site
             .tool("pg_basebackup")
@@ -52,10 +54,15 @@ impl BaseBackup {
             .arg(&data)
             .args(["--checkpoint=fast", "--wal-method=stream", "--no-password", "--label"])
             .arg(id);
-        if !self.site.durable {
-            tool = tool.arg("--no-sync");
-        }
+        // Syncing a thousand files one by one takes seconds; one syncfs does the same (as --sync-method=syncfs does
+        // from PostgreSQL 17 on).
+        tool = tool.arg("--no-sync");
         self.site.recorder.external("pg_basebackup", tool.run()).await?;
+        if self.site.durable {
+            let began = self.site.recorder.offset();
+            sync_filesystem(&data).map_err(|source| BackupError::Io { action: "sync", path: data.clone(), source })?;
+            self.site.recorder.external_since("sync the backup", began);
+        }
         let manifest = Manifest::read(&data)?;
         let backup = Backup {
             info: BackupInfo {
@@ -92,6 +99,7 @@ impl BaseBackup {
         self.site.recorder.external_since("copy the backup", began);
         let mut settings = self.recovery_settings(&request.target)?;
         settings.extend(isolated());
+        settings.push(("recovery_init_sync_method".to_owned(), "syncfs".to_owned()));
         let options = ClusterOptions {
             name: request.cluster.clone(),
             settings,
@@ -206,6 +214,11 @@ async fn wait_for_promotion(cluster: &mut Cluster) -> Result<(), BackupError> {
         }
         tokio::time::sleep(Duration::from_millis(5)).await; // back-off of a bounded wait
     }
+}
+
+/// Writes everything of the filesystem that `path` is on to its disk.
+fn sync_filesystem(path: &Path) -> std::io::Result<()> {
+    rustix::fs::syncfs(fs::File::open(path)?).map_err(std::io::Error::from)
 }
 
 /// The WAL range of a backup manifest.

@@ -113,7 +113,10 @@ impl Marker {
     /// Checks all that must hold before `self.data_directory` is harmed; `self` is what this run knows, not what disk says.
     pub(super) fn authorise(&self, home: &Path, work: &Path) -> Result<Authorised, Refusal> {
         let read = fs::read(home.join(MARKER)).and_then(|text| Ok(serde_json::from_slice::<Self>(&text)?));
-        let found = read.map_err(|source| Refusal::NoMarker { home: home.to_owned(), source })?;
+        let found = read.map_err(|source| Refusal::NoMarker {
+            home: home.to_owned(),
+            source,
+        })?;
         let said = |marker: &Self| {
             [
                 ("run", marker.run_id.clone()),
@@ -122,26 +125,49 @@ impl Marker {
                 ("system identifier", marker.system_identifier.to_string()),
             ]
         };
-        let differs = said(&found).into_iter().zip(said(self)).find(|((_, found), (_, expected))| found != expected);
+        let differs = said(&found)
+            .into_iter()
+            .zip(said(self))
+            .find(|((_, found), (_, expected))| found != expected);
         if let Some(((what, found), (_, expected))) = differs {
-            return Err(Refusal::OtherMarker { home: home.to_owned(), what, found, expected });
+            return Err(Refusal::OtherMarker {
+                home: home.to_owned(),
+                what,
+                found,
+                expected,
+            });
         }
         // A symbolic link in its place would lead the destruction elsewhere.
-        let data_directory = self.data_directory.canonicalize().unwrap_or_else(|_| self.data_directory.clone());
+        let data_directory = self
+            .data_directory
+            .canonicalize()
+            .unwrap_or_else(|_| self.data_directory.clone());
         if !data_directory.starts_with(work) {
-            return Err(Refusal::Outside { data_directory, work: work.to_owned() });
+            return Err(Refusal::Outside {
+                data_directory,
+                work: work.to_owned(),
+            });
         }
         match read_system_identifier(&data_directory) {
-            Ok(found) if found != self.system_identifier => {
-                Err(Refusal::OtherCluster { data_directory, found, expected: self.system_identifier })
-            }
-            Ok(_) => Ok(Authorised { data_directory, basis: Basis::MarkerAndIdentifier }),
-            Err(_) => Ok(Authorised { data_directory, basis: Basis::MarkerOnly }),
+            Ok(found) if found != self.system_identifier => Err(Refusal::OtherCluster {
+                data_directory,
+                found,
+                expected: self.system_identifier,
+            }),
+            Ok(_) => Ok(Authorised {
+                data_directory,
+                basis: Basis::MarkerAndIdentifier,
+            }),
+            Err(_) => Ok(Authorised {
+                data_directory,
+                basis: Basis::MarkerOnly,
+            }),
         }
     }
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
 
@@ -164,7 +190,10 @@ mod tests {
     fn what_this_run_made_may_be_destroyed_even_once_it_is_lost() {
         let work = tempfile::tempdir().unwrap();
         let (home, marker) = made(work.path());
-        assert_eq!(marker.authorise(&home, work.path()).unwrap().basis(), Basis::MarkerAndIdentifier);
+        assert_eq!(
+            marker.authorise(&home, work.path()).unwrap().basis(),
+            Basis::MarkerAndIdentifier
+        );
         fs::remove_dir_all(home.join("data")).unwrap();
         assert_eq!(marker.authorise(&home, work.path()).unwrap().basis(), Basis::MarkerOnly);
     }
@@ -175,7 +204,10 @@ mod tests {
         let (home, marker) = made(work.path());
         let refusal = |marker: &Marker| marker.authorise(&home, work.path()).unwrap_err().to_string();
 
-        let other = Marker { run_id: "run-2".into(), ..marker.clone() };
+        let other = Marker {
+            run_id: "run-2".into(),
+            ..marker.clone()
+        };
         assert!(refusal(&other).contains(r#"its marker says run "run-1", this run expects "run-2""#));
         fs::write(home.join("data/global/pg_control"), 43_u64.to_ne_bytes()).unwrap();
         assert!(refusal(&marker).contains("it holds the cluster 43, this run made 42; nothing was changed"));

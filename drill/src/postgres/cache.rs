@@ -52,10 +52,19 @@ pub enum CacheError {
 pub fn directory() -> Result<PathBuf, CacheError> {
     let user = ServerUser::current()?;
     let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
-    let path = choose(&user, variable("DRILL_CACHE_DIR"), variable("XDG_CACHE_HOME"), variable("HOME"))?;
-    create(&path).map_err(|source| CacheError::Create { path: path.clone(), source })?;
+    let path = choose(
+        &user,
+        variable("DRILL_CACHE_DIR"),
+        variable("XDG_CACHE_HOME"),
+        variable("HOME"),
+    )?;
+    create(&path).map_err(|source| CacheError::Create {
+        path: path.clone(),
+        source,
+    })?;
     // Canonical, so that what is compared with /proc or a lock is the same for every process.
-    path.canonicalize().map_err(|source| CacheError::Create { path, source })
+    path.canonicalize()
+        .map_err(|source| CacheError::Create { path, source })
 }
 
 fn choose(
@@ -67,10 +76,16 @@ fn choose(
     if let Some(cache) = explicit.map(PathBuf::from) {
         return match user.blocked_at(&cache) {
             None => Ok(cache),
-            Some(blocked_at) => Err(CacheError::OutOfReach { cache, blocked_at, user: user.name().to_owned() }),
+            Some(blocked_at) => Err(CacheError::OutOfReach {
+                cache,
+                blocked_at,
+                user: user.name().to_owned(),
+            }),
         };
     }
-    let own = xdg.map(PathBuf::from).or_else(|| home.map(|home| PathBuf::from(home).join(".cache")));
+    let own = xdg
+        .map(PathBuf::from)
+        .or_else(|| home.map(|home| PathBuf::from(home).join(".cache")));
     let own = own.filter(|base| base.is_absolute()).map(|base| base.join("drill"));
     match own {
         Some(own) if !user.is_switch() || user.blocked_at(&own).is_none() => Ok(own),
@@ -91,21 +106,36 @@ fn create(path: &Path) -> io::Result<()> {
 /// A directory below the cache, created if need be.
 pub(super) fn subdirectory(name: &str) -> Result<PathBuf, CacheError> {
     let path = directory()?.join(name);
-    create(&path).map_err(|source| CacheError::Create { path: path.clone(), source })?;
+    create(&path).map_err(|source| CacheError::Create {
+        path: path.clone(),
+        source,
+    })?;
     Ok(path)
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     #[test]
     fn the_explicit_place_wins_then_xdg_then_home() {
         let user = ServerUser::current().unwrap();
         let some = |text: &str| Some(OsString::from(text));
-        assert_eq!(choose(&user, some("/var/tmp/c"), some("/var/tmp/x"), None).unwrap(), Path::new("/var/tmp/c"));
-        assert_eq!(choose(&user, None, some("/var/tmp/x"), some("/var/tmp")).unwrap(), Path::new("/var/tmp/x/drill"));
-        assert_eq!(choose(&user, None, None, some("/var/tmp")).unwrap(), Path::new("/var/tmp/.cache/drill"));
+        assert_eq!(
+            choose(&user, some("/var/tmp/c"), some("/var/tmp/x"), None).unwrap(),
+            Path::new("/var/tmp/c")
+        );
+        assert_eq!(
+            choose(&user, None, some("/var/tmp/x"), some("/var/tmp")).unwrap(),
+            Path::new("/var/tmp/x/drill")
+        );
+        assert_eq!(
+            choose(&user, None, None, some("/var/tmp")).unwrap(),
+            Path::new("/var/tmp/.cache/drill")
+        );
     }
 
     #[test]
@@ -114,10 +144,14 @@ mod tests {
         if !user.is_switch() {
             return; // Only root has another account to think of.
         }
-        let closed = tempfile::tempdir().unwrap(); // 0700
+        let closed = tempfile::tempdir().unwrap();
+        fs::set_permissions(closed.path(), fs::Permissions::from_mode(0o700)).unwrap();
         let home = || Some(closed.path().as_os_str().to_owned());
         assert_eq!(choose(&user, None, None, home()).unwrap(), Path::new(SYSTEM_WIDE));
         let refusal = choose(&user, home(), None, None).unwrap_err().to_string();
-        assert!(refusal.contains("which may not enter") && refusal.contains("DRILL_CACHE_DIR"), "{refusal}");
+        assert!(
+            refusal.contains("which may not enter") && refusal.contains("DRILL_CACHE_DIR"),
+            "{refusal}"
+        );
     }
 }

@@ -22,7 +22,7 @@ use super::{
 };
 
 /// How long a start may take unless the caller says otherwise.
-const START_LIMIT: Duration = Duration::from_secs(60);
+const START_LIMIT: Duration = Duration::from_mins(1);
 /// The system's limit for a socket's path, in bytes.
 const SOCKET_PATH_BYTES: usize = 107;
 
@@ -41,7 +41,12 @@ pub struct ClusterOptions {
 
 impl Default for ClusterOptions {
     fn default() -> Self {
-        Self { name: "source".to_owned(), settings: Vec::new(), wal_segment_mb: 1, durable: true }
+        Self {
+            name: "source".to_owned(),
+            settings: Vec::new(),
+            wal_segment_mb: 1,
+            durable: true,
+        }
     }
 }
 
@@ -173,16 +178,27 @@ impl Cluster {
     ) -> Result<Self, ClusterError> {
         let name = checked_name(&options.name)?;
         if work.path().join(&name).exists() {
-            return Err(ClusterError::Taken { home: work.path().join(&name), name });
+            return Err(ClusterError::Taken {
+                home: work.path().join(&name),
+                name,
+            });
         }
         let home = place(work, &name, &name)?;
         let data = home.join("data");
         let identifier = template::fresh_cluster(installation, work.user(), options.wal_segment_mb, &data)
             .await
-            .map_err(|source| ClusterError::Template { name: name.clone(), source })?;
+            .map_err(|source| ClusterError::Template {
+                name: name.clone(),
+                source,
+            })?;
         let file = |what, path: PathBuf| {
             let name = name.clone();
-            move |source| ClusterError::File { what, name, path, source }
+            move |source| ClusterError::File {
+                what,
+                name,
+                path,
+                source,
+            }
         };
         let conf = data.join("postgresql.conf");
         let text = fs::read_to_string(&conf).map_err(file("read", conf.clone()))?;
@@ -203,7 +219,11 @@ impl Cluster {
         let name = checked_name(&options.name)?;
         let real = data_directory.canonicalize().unwrap_or(data_directory);
         if !real.starts_with(work.path()) {
-            return Err(ClusterError::Outside { name, data_directory: real, work: work.path().to_owned() });
+            return Err(ClusterError::Outside {
+                name,
+                data_directory: real,
+                work: work.path().to_owned(),
+            });
         }
         let home = work.path().join(&name);
         if home.join(super::authority::MARKER).exists() {
@@ -211,14 +231,28 @@ impl Cluster {
         }
         let identifier = match read_system_identifier(&real) {
             Ok(identifier) => identifier,
-            Err(source) => return Err(ClusterError::Adopt { name, data_directory: real, source }),
+            Err(source) => {
+                return Err(ClusterError::Adopt {
+                    name,
+                    data_directory: real,
+                    source,
+                });
+            }
         };
         let home = place(work, &name, &name)?;
-        let user = |source| ClusterError::User { name: name.clone(), source };
+        let user = |source| ClusterError::User {
+            name: name.clone(),
+            source,
+        };
         work.user().chown_recursive(&real).map_err(user)?;
         let file = |what, path: &Path| {
             let (name, path) = (name.clone(), path.to_owned());
-            move |source| ClusterError::File { what, name, path, source }
+            move |source| ClusterError::File {
+                what,
+                name,
+                path,
+                source,
+            }
         };
         // The server refuses a data directory that others may enter.
         fs::set_permissions(&real, fs::Permissions::from_mode(0o700)).map_err(file("close", &real))?;
@@ -238,10 +272,21 @@ impl Cluster {
         overrides: Vec<(String, String)>,
     ) -> Result<Self, ClusterError> {
         let run_id = work.run_id().to_owned();
-        let marker = Marker { run_id, cluster, data_directory, system_identifier, created_at_utc: Utc::now() };
+        let marker = Marker {
+            run_id,
+            cluster,
+            data_directory,
+            system_identifier,
+            created_at_utc: Utc::now(),
+        };
         let file = |what, path: PathBuf| {
             let name = marker.cluster.clone();
-            move |source| ClusterError::File { what, name, path, source }
+            move |source| ClusterError::File {
+                what,
+                name,
+                path,
+                source,
+            }
         };
         marker.write(&home).map_err(file("write the marker in", home.clone()))?;
         let port = free_port().map_err(file("find a free port beside", home.clone()))?;
@@ -268,7 +313,9 @@ impl Cluster {
     /// [`Cluster::accepting`]. After an error no process is left.
     pub async fn start_within(&mut self, limit: Duration) -> Result<(), StartError> {
         if self.is_running() {
-            return Err(StartError::Running { name: self.name().to_owned() });
+            return Err(StartError::Running {
+                name: self.name().to_owned(),
+            });
         }
         self.clear_remains();
         let socket = self.home.join(format!(".s.PGSQL.{}", self.port));
@@ -285,7 +332,13 @@ impl Cluster {
         })?;
         let mut server = Server::new(child, self.data_directory(), &program);
         let config = self.config("postgres", "postgres");
-        let watch = Watch { name: &self.marker.cluster, log: &self.log, log_offset, config, limit };
+        let watch = Watch {
+            name: &self.marker.cluster,
+            log: &self.log,
+            log_offset,
+            config,
+            limit,
+        };
         // In its place before the first await: a cancelled start leaves nothing behind either.
         let server = self.server.insert({
             server.exit_status();
@@ -309,7 +362,11 @@ impl Cluster {
         tool::clean_environment(&mut command);
         command.arg("-D").arg(self.data_directory());
         let home = self.home.to_string_lossy();
-        let place = [("unix_socket_directories", &*home), ("unix_socket_permissions", "0700"), ("listen_addresses", "")];
+        let place = [
+            ("unix_socket_directories", &*home),
+            ("unix_socket_permissions", "0700"),
+            ("listen_addresses", ""),
+        ];
         for (name, value) in place {
             if !self.overrides.iter().any(|(set, _)| set == name) {
                 command.arg("-c").arg(format!("{name}={value}"));
@@ -345,7 +402,11 @@ impl Cluster {
                 self.clear_remains();
                 return Ok(attempt);
             }
-            tracing::warn!(cluster = self.name(), ?attempt, "the server did not stop; trying harder");
+            tracing::warn!(
+                cluster = self.name(),
+                ?attempt,
+                "the server did not stop; trying harder"
+            );
         }
         self.kill_now();
         Ok(Shutdown::Kill)
@@ -353,7 +414,9 @@ impl Cluster {
 
     /// Whether the server's first process lives.
     pub fn is_running(&mut self) -> bool {
-        self.server.as_mut().is_some_and(|server| server.exit_status().is_none())
+        self.server
+            .as_mut()
+            .is_some_and(|server| server.exit_status().is_none())
     }
 
     /// The server's first process; none before the first start and after a stop.
@@ -434,7 +497,11 @@ impl Cluster {
     /// How to connect to it.
     pub fn config(&self, user: &str, database: &str) -> tokio_postgres::Config {
         let mut config = tokio_postgres::Config::new();
-        config.host_path(self.socket_directory()).port(self.port).user(user).dbname(database);
+        config
+            .host_path(self.socket_directory())
+            .port(self.port)
+            .user(user)
+            .dbname(database);
         config.application_name("drill").connect_timeout(Duration::from_secs(5));
         config
     }
@@ -473,7 +540,10 @@ impl Cluster {
     /// The environment by which client programs find this cluster; for [`super::Tool::envs`].
     pub fn client_environment(&self, user: &str, database: &str, password: Option<&str>) -> Vec<(String, String)> {
         let mut environment = vec![
-            ("PGHOST".to_owned(), self.socket_directory().to_string_lossy().into_owned()),
+            (
+                "PGHOST".to_owned(),
+                self.socket_directory().to_string_lossy().into_owned(),
+            ),
             ("PGPORT".to_owned(), self.port.to_string()),
             ("PGUSER".to_owned(), user.to_owned()),
             ("PGDATABASE".to_owned(), database.to_owned()),
@@ -535,11 +605,18 @@ impl Drop for Cluster {
 /// A name that is safe as a directory's and short enough for a socket's path.
 fn checked_name(name: &str) -> Result<String, ClusterError> {
     let fits = (1..=32).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b));
-    if fits { Ok(name.to_owned()) } else { Err(ClusterError::Name(name.to_owned())) }
+    if fits {
+        Ok(name.to_owned())
+    } else {
+        Err(ClusterError::Name(name.to_owned()))
+    }
 }
 
 fn place(work: &WorkDir, directory: &str, name: &str) -> Result<PathBuf, ClusterError> {
-    work.subdirectory(directory).map_err(|source| ClusterError::Place { name: name.to_owned(), source })
+    work.subdirectory(directory).map_err(|source| ClusterError::Place {
+        name: name.to_owned(),
+        source,
+    })
 }
 
 /// A port that nobody listens on just now.

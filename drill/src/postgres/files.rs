@@ -24,7 +24,9 @@ pub(super) fn walk(path: &Path, visit: &mut dyn FnMut(&Path, &fs::Metadata) -> i
 /// Copies a tree into `to`, which must not exist: files, directories and symbolic links, with their permission bits.
 pub(super) fn copy_tree(from: &Path, to: &Path) -> io::Result<()> {
     walk(from, &mut |path, meta| {
-        let target = path.strip_prefix(from).map_or_else(|_| to.to_owned(), |relative| join(to, relative));
+        let target = path
+            .strip_prefix(from)
+            .map_or_else(|_| to.to_owned(), |relative| join(to, relative));
         if meta.is_dir() {
             fs::DirBuilder::new().mode(0o700).create(&target)?;
             fs::set_permissions(&target, meta.permissions())
@@ -53,7 +55,11 @@ pub(super) fn merge_tree(from: &Path, to: &Path) -> io::Result<()> {
 
 /// `join` that does not append a slash for an empty path.
 fn join(base: &Path, relative: &Path) -> std::path::PathBuf {
-    if relative.as_os_str().is_empty() { base.to_owned() } else { base.join(relative) }
+    if relative.as_os_str().is_empty() {
+        base.to_owned()
+    } else {
+        base.join(relative)
+    }
 }
 
 /// Removes a tree, first giving ourselves back any permission that someone took away. Nothing there is no error.
@@ -66,7 +72,11 @@ pub(super) fn remove_tree(path: &Path) -> io::Result<()> {
         return Ok(());
     }
     let _ = walk(path, &mut |entry, meta| {
-        if meta.is_dir() { fs::set_permissions(entry, Permissions::from_mode(0o700)) } else { Ok(()) }
+        if meta.is_dir() {
+            fs::set_permissions(entry, Permissions::from_mode(0o700))
+        } else {
+            Ok(())
+        }
     });
     gone(fs::remove_dir_all(path))
 }
@@ -80,7 +90,11 @@ pub(super) fn make_readable(path: &Path) -> io::Result<()> {
         let mode = meta.permissions().mode() & 0o7777;
         let execute = if meta.is_dir() || mode & 0o100 != 0 { 0o111 } else { 0 };
         let wanted = mode | 0o444 | execute;
-        if wanted == mode { Ok(()) } else { fs::set_permissions(entry, Permissions::from_mode(wanted)) }
+        if wanted == mode {
+            Ok(())
+        } else {
+            fs::set_permissions(entry, Permissions::from_mode(wanted))
+        }
     })
 }
 
@@ -120,12 +134,18 @@ pub(super) fn wait_blocking(limit: Duration, mut done: impl FnMut() -> bool) -> 
 
 /// The last `count` lines that are not blank, oldest first.
 pub(super) fn last_lines(text: &str, count: usize) -> String {
-    let mut lines: Vec<&str> = text.lines().rev().filter(|line| !line.trim().is_empty()).take(count).collect();
+    let mut lines: Vec<&str> = text
+        .lines()
+        .rev()
+        .filter(|line| !line.trim().is_empty())
+        .take(count)
+        .collect();
     lines.reverse();
     lines.join("\n")
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
 
@@ -138,7 +158,10 @@ mod tests {
         fs::set_permissions(from.join("deep/run"), Permissions::from_mode(0o700)).unwrap();
         symlink("run", from.join("deep/link")).unwrap();
         copy_tree(&from, &to).unwrap();
-        assert_eq!(fs::metadata(to.join("deep/run")).unwrap().permissions().mode() & 0o777, 0o700);
+        assert_eq!(
+            fs::metadata(to.join("deep/run")).unwrap().permissions().mode() & 0o777,
+            0o700
+        );
         assert_eq!(fs::read_link(to.join("deep/link")).unwrap(), Path::new("run"));
 
         fs::set_permissions(to.join("deep"), Permissions::from_mode(0o000)).unwrap();

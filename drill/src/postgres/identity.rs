@@ -34,7 +34,9 @@ pub(super) fn draw() -> SystemIdentifier {
     let drawn = now.as_secs() << 32 | u64::from(now.subsec_micros()) << 12 | u64::from(std::process::id() & 0xFFF);
     // One more microsecond than the last, should the clock not have moved on.
     let next = |last: u64| Some(drawn.max(last + (1 << 12)));
-    let last = LAST.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).unwrap_or(0);
+    let last = LAST
+        .fetch_update(Ordering::Relaxed, Ordering::Relaxed, next)
+        .unwrap_or(0);
     SystemIdentifier(next(last).unwrap_or(drawn))
 }
 
@@ -68,7 +70,10 @@ fn stamp_segment(path: &Path, previous: [u8; 8], identifier: SystemIdentifier) -
     }
     let long = u16::from_ne_bytes([header[2], header[3]]) & LONG_HEADER != 0;
     if !long || header[24..32] != previous {
-        return Err(io::Error::other(format!("{} does not open with this cluster's long page header", path.display())));
+        return Err(io::Error::other(format!(
+            "{} does not open with this cluster's long page header",
+            path.display()
+        )));
     }
     file.write_all_at(&identifier.0.to_ne_bytes(), IDENTIFIER_IN_SEGMENT)
 }
@@ -101,6 +106,7 @@ fn crc32c(before: u32, bytes: &[u8]) -> u32 {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
 
@@ -134,11 +140,19 @@ mod tests {
         stamp(data, SystemIdentifier(42)).unwrap();
         let stamped = fs::read(data.join(PG_CONTROL)).unwrap();
         assert_eq!(stamped[..8], 42_u64.to_ne_bytes());
-        assert_eq!((stamped[8..288].to_vec(), find_checksum(&stamped)), (control[8..288].to_vec(), Some(288)));
+        assert_eq!(
+            (stamped[8..288].to_vec(), find_checksum(&stamped)),
+            (control[8..288].to_vec(), Some(288))
+        );
         let segment = fs::read(data.join("pg_wal/000000010000000000000001")).unwrap();
         assert_eq!(segment[24..32], 42_u64.to_ne_bytes());
 
         fs::write(data.join("pg_wal/000000010000000000000003"), [9; 64]).unwrap();
-        assert!(stamp(data, SystemIdentifier(43)).unwrap_err().to_string().contains("000000010000000000000003"));
+        assert!(
+            stamp(data, SystemIdentifier(43))
+                .unwrap_err()
+                .to_string()
+                .contains("000000010000000000000003")
+        );
     }
 }

@@ -19,7 +19,11 @@ pub struct ParseIdError {
 
 impl ParseIdError {
     pub(super) fn new(what: &'static str, expected: &'static str, input: &str) -> Self {
-        Self { what, expected, input: input.to_owned() }
+        Self {
+            what,
+            expected,
+            input: input.to_owned(),
+        }
     }
 }
 
@@ -85,7 +89,9 @@ pub fn parse_segment_name(name: &str, segment_size: u64) -> Option<(TimelineId, 
     }
     let part = |range| u32::from_str_radix(&name[range], 16).ok();
     let (timeline, high, low) = (part(0..8)?, part(8..16)?, part(16..24)?);
-    let start = u64::from(low).checked_mul(segment_size).filter(|offset| *offset < 1 << 32)?;
+    let start = u64::from(low)
+        .checked_mul(segment_size)
+        .filter(|offset| *offset < 1 << 32)?;
     Some((TimelineId(timeline), Lsn((u64::from(high) << 32) + start)))
 }
 
@@ -148,7 +154,9 @@ impl FromStr for TimelineId {
     type Err = ParseIdError;
 
     fn from_str(text: &str) -> Result<Self, ParseIdError> {
-        text.parse().map(Self).map_err(|_| ParseIdError::new("a timeline", "a whole number from 1 on", text))
+        text.parse()
+            .map(Self)
+            .map_err(|_| ParseIdError::new("a timeline", "a whole number from 1 on", text))
     }
 }
 
@@ -167,7 +175,9 @@ impl FromStr for SystemIdentifier {
     type Err = ParseIdError;
 
     fn from_str(text: &str) -> Result<Self, ParseIdError> {
-        text.parse().map(Self).map_err(|_| ParseIdError::new("a system identifier", "a whole number of 64 bits", text))
+        text.parse()
+            .map(Self)
+            .map_err(|_| ParseIdError::new("a system identifier", "a whole number of 64 bits", text))
     }
 }
 
@@ -186,6 +196,7 @@ impl TryFrom<String> for SystemIdentifier {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use proptest::prelude::*;
 
@@ -221,11 +232,20 @@ mod tests {
     #[test]
     fn known_names() {
         let lsn: Lsn = "16/B374D848".parse().unwrap();
-        assert_eq!(lsn.segment_name(TimelineId(1), WAL_SEGMENT_DEFAULT), "0000000100000016000000B3");
+        assert_eq!(
+            lsn.segment_name(TimelineId(1), WAL_SEGMENT_DEFAULT),
+            "0000000100000016000000B3"
+        );
         assert_eq!(lsn.segment_name(TimelineId(10), 1 << 20), "0000000A0000001600000B37");
         assert_eq!(TimelineId(10).history_file_name(), "0000000A.history");
-        assert_eq!(parse_segment_name("000000010000000000000100", WAL_SEGMENT_DEFAULT), None);
-        assert_eq!(parse_segment_name("000000010000000000000001.partial", WAL_SEGMENT_DEFAULT), None);
+        assert_eq!(
+            parse_segment_name("000000010000000000000100", WAL_SEGMENT_DEFAULT),
+            None
+        );
+        assert_eq!(
+            parse_segment_name("000000010000000000000001.partial", WAL_SEGMENT_DEFAULT),
+            None
+        );
     }
 
     #[test]
@@ -239,7 +259,10 @@ mod tests {
     #[test]
     fn a_refusal_says_what_was_expected() {
         let refusal = "16-B3".parse::<Lsn>().unwrap_err().to_string();
-        assert_eq!(refusal, r#""16-B3" is not a WAL position: expected two hexadecimal numbers such as 16/B374D848"#);
+        assert_eq!(
+            refusal,
+            r#""16-B3" is not a WAL position: expected two hexadecimal numbers such as 16/B374D848"#
+        );
         assert!("/".parse::<Lsn>().is_err() && "123456789/0".parse::<Lsn>().is_err() && "+1/0".parse::<Lsn>().is_err());
     }
 

@@ -68,7 +68,11 @@ pub struct Request {
 
 impl Default for Request {
     fn default() -> Self {
-        Self { provider: Provider::Auto, major: 16, bindir: None }
+        Self {
+            provider: Provider::Auto,
+            major: 16,
+            bindir: None,
+        }
     }
 }
 
@@ -102,7 +106,10 @@ impl Installation {
 
     /// Whether `CREATE EXTENSION name` has something to create.
     pub fn has_extension(&self, name: &str) -> bool {
-        self.sharedir.join("extension").join(format!("{name}.control")).is_file()
+        self.sharedir
+            .join("extension")
+            .join(format!("{name}.control"))
+            .is_file()
     }
 }
 
@@ -159,7 +166,8 @@ pub enum LocateError {
     /// None of the usual places has it.
     #[error(
         "no PostgreSQL {major} is installed here{}: install it (Debian: apt-get install postgresql-{major}), name it with \
-         --bindir, or use --provider embedded", found_instead(found)
+         --bindir, or use --provider embedded",
+        found_instead(found)
     )]
     NotInstalled {
         /// What was asked for.
@@ -206,7 +214,10 @@ pub enum LocateError {
         source: Box<embedded::EmbeddedError>,
     },
     /// Neither installed nor embedded.
-    #[error("no PostgreSQL {major} is installed here{}, and the embedded one could not be prepared", found_instead(found))]
+    #[error(
+        "no PostgreSQL {major} is installed here{}, and the embedded one could not be prepared",
+        found_instead(found)
+    )]
     Nothing {
         /// What was asked for.
         major: u32,
@@ -218,7 +229,11 @@ pub enum LocateError {
 }
 
 fn found_instead(found: &[String]) -> String {
-    if found.is_empty() { String::new() } else { format!(" (found {})", found.join(", ")) }
+    if found.is_empty() {
+        String::new()
+    } else {
+        format!(" (found {})", found.join(", "))
+    }
 }
 
 /// Finds, or fetches, the PostgreSQL that was asked for.
@@ -230,15 +245,24 @@ pub async fn locate(request: &Request, progress: &dyn Progress) -> Result<Instal
             other => Err(LocateError::Conflict(other)),
         };
     }
-    let embedded = |error| LocateError::Embedded { major, source: Box::new(error) };
+    let embedded = |error| LocateError::Embedded {
+        major,
+        source: Box::new(error),
+    };
     match request.provider {
         Provider::Installed => installed::search(major).await,
         Provider::Embedded => embedded::prepare(major, progress).await.map_err(embedded),
         Provider::Container => container::locate(request),
         Provider::Auto => match installed::search(major).await {
-            Err(LocateError::NotInstalled { found, .. }) => embedded::prepare(major, progress)
-                .await
-                .map_err(|source| LocateError::Nothing { major, found, source: Box::new(source) }),
+            Err(LocateError::NotInstalled { found, .. }) => {
+                embedded::prepare(major, progress)
+                    .await
+                    .map_err(|source| LocateError::Nothing {
+                        major,
+                        found,
+                        source: Box::new(source),
+                    })
+            }
             decided => decided,
         },
     }
@@ -247,7 +271,11 @@ pub async fn locate(request: &Request, progress: &dyn Progress) -> Result<Instal
 /// Asks a server program for its version: the full text `16.14` and the major number.
 pub(super) async fn server_version(bindir: &Path) -> Result<(String, u32), LocateError> {
     let program = bindir.join("postgres");
-    let run = tokio::process::Command::new(&program).arg("--version").stdin(Stdio::null()).output().await;
+    let run = tokio::process::Command::new(&program)
+        .arg("--version")
+        .stdin(Stdio::null())
+        .output()
+        .await;
     let said = match run {
         Ok(output) if output.status.success() => String::from_utf8_lossy(&output.stdout).trim().to_owned(),
         Ok(output) => String::from_utf8_lossy(&output.stderr).trim().to_owned(),
@@ -267,11 +295,22 @@ fn parse_version(said: &str) -> Option<(String, u32)> {
 pub(super) async fn describe(bindir: &Path, provider: Provider) -> Result<Installation, LocateError> {
     let user = ServerUser::current()?;
     if let Some(blocked_at) = user.blocked_at(bindir) {
-        return Err(LocateError::OutOfReach { bindir: bindir.to_owned(), blocked_at, user: user.name().to_owned() });
+        return Err(LocateError::OutOfReach {
+            bindir: bindir.to_owned(),
+            blocked_at,
+            user: user.name().to_owned(),
+        });
     }
     let (version, major) = server_version(bindir).await?;
     let sharedir = share_directory(bindir, major);
-    Ok(Installation { bindir: bindir.to_owned(), sharedir, major, version, provider, notes: Vec::new() })
+    Ok(Installation {
+        bindir: bindir.to_owned(),
+        sharedir,
+        major,
+        version,
+        provider,
+        notes: Vec::new(),
+    })
 }
 
 /// The share directory that belongs to programs in `bindir`, by the layouts in use.
@@ -290,6 +329,7 @@ fn share_directory(bindir: &Path, major: u32) -> PathBuf {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
 
@@ -297,7 +337,10 @@ mod tests {
     fn versions_are_read_and_other_programs_are_not() {
         let debian = "postgres (PostgreSQL) 16.14 (Debian 16.14-1.pgdg120+1)";
         assert_eq!(parse_version(debian), Some(("16.14".into(), 16)));
-        assert_eq!(parse_version("postgres (PostgreSQL) 18beta2"), Some(("18beta2".into(), 18)));
+        assert_eq!(
+            parse_version("postgres (PostgreSQL) 18beta2"),
+            Some(("18beta2".into(), 18))
+        );
         assert_eq!(parse_version("psql (PostgreSQL) 16.14"), None);
         assert_eq!(parse_version(""), None);
     }
@@ -307,15 +350,29 @@ mod tests {
         for provider in Provider::ALL {
             assert_eq!(provider.to_string().parse(), Ok(provider));
         }
-        assert!("docker".parse::<Provider>().unwrap_err().to_string().contains("auto, installed, embedded or container"));
+        assert!(
+            "docker"
+                .parse::<Provider>()
+                .unwrap_err()
+                .to_string()
+                .contains("auto, installed, embedded or container")
+        );
     }
 
     #[tokio::test]
     async fn containers_and_contradictions_are_refused_with_a_way_out() {
         let refusal = |request: Request| async move { locate(&request, &Silent).await.unwrap_err().to_string() };
-        let container = refusal(Request { provider: Provider::Container, ..Request::default() }).await;
+        let container = refusal(Request {
+            provider: Provider::Container,
+            ..Request::default()
+        })
+        .await;
         assert!(container.contains("not part of this version yet") && container.contains("--provider embedded"));
-        let both = Request { provider: Provider::Embedded, bindir: Some("/x".into()), ..Request::default() };
+        let both = Request {
+            provider: Provider::Embedded,
+            bindir: Some("/x".into()),
+            ..Request::default()
+        };
         assert!(refusal(both).await.contains("leave one of them out"));
     }
 }

@@ -26,7 +26,10 @@ pub const REQUIRED_TOOLS: [&str; 10] = [
 
 /// The required programs that are not in `bindir`.
 pub fn missing_tools(bindir: &Path) -> Vec<&'static str> {
-    REQUIRED_TOOLS.into_iter().filter(|tool| !bindir.join(tool).is_file()).collect()
+    REQUIRED_TOOLS
+        .into_iter()
+        .filter(|tool| !bindir.join(tool).is_file())
+        .collect()
 }
 
 /// The PostgreSQL in exactly this directory.
@@ -40,7 +43,12 @@ pub async fn at(bindir: &Path, wanted: u32) -> Result<Installation, LocateError>
     if found.major == wanted {
         Ok(found)
     } else {
-        Err(LocateError::WrongMajor { bindir, found: found.version, major: found.major, wanted })
+        Err(LocateError::WrongMajor {
+            bindir,
+            found: found.version,
+            major: found.major,
+            wanted,
+        })
     }
 }
 
@@ -53,7 +61,9 @@ pub async fn search(wanted: u32) -> Result<Installation, LocateError> {
         }
         match at(&bindir, wanted).await {
             Ok(installation) => return Ok(installation),
-            Err(LocateError::WrongMajor { bindir, found: version, .. }) => {
+            Err(LocateError::WrongMajor {
+                bindir, found: version, ..
+            }) => {
                 found.push(format!("{version} in {}", bindir.display()));
             }
             Err(LocateError::Incomplete { bindir, missing }) => {
@@ -62,7 +72,9 @@ pub async fn search(wanted: u32) -> Result<Installation, LocateError> {
             Err(LocateError::OutOfReach { bindir, user, .. }) => {
                 found.push(format!("one that {user} cannot reach in {}", bindir.display()));
             }
-            Err(LocateError::Version { program, .. }) => found.push(format!("one that does not run, {}", program.display())),
+            Err(LocateError::Version { program, .. }) => {
+                found.push(format!("one that does not run, {}", program.display()));
+            }
             Err(other) => return Err(other),
         }
     }
@@ -71,8 +83,9 @@ pub async fn search(wanted: u32) -> Result<Installation, LocateError> {
 
 /// Where to look, each directory once: what the user put first, then the distributions' places, the wanted version first.
 async fn candidates(wanted: u32) -> Vec<PathBuf> {
-    let mut places: Vec<PathBuf> =
-        std::env::var_os("PATH").map(|path| std::env::split_paths(&path).collect()).unwrap_or_default();
+    let mut places: Vec<PathBuf> = std::env::var_os("PATH")
+        .map(|path| std::env::split_paths(&path).collect())
+        .unwrap_or_default();
     if let Some(bindir) = pg_config_bindir().await {
         places.insert(0, bindir);
     }
@@ -91,12 +104,18 @@ async fn candidates(wanted: u32) -> Vec<PathBuf> {
 }
 
 async fn pg_config_bindir() -> Option<PathBuf> {
-    let run = tokio::process::Command::new("pg_config").arg("--bindir").stdin(Stdio::null()).output().await.ok()?;
+    let run = tokio::process::Command::new("pg_config")
+        .arg("--bindir")
+        .stdin(Stdio::null())
+        .output()
+        .await
+        .ok()?;
     let printed = String::from_utf8(run.stdout).ok()?;
     run.status.success().then(|| PathBuf::from(printed.trim()))
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use std::os::unix::fs::PermissionsExt;
 
@@ -106,12 +125,23 @@ mod tests {
     fn pretend(version: &str, without: &[&str]) -> tempfile::TempDir {
         let place = tempfile::tempdir_in("/tmp").unwrap();
         fs::set_permissions(place.path(), fs::Permissions::from_mode(0o755)).unwrap();
-        for tool in REQUIRED_TOOLS.into_iter().filter(|tool| !without.contains(tool)) {
-            let path = place.path().join(tool);
-            fs::write(&path, format!("#!/bin/sh\necho 'postgres (PostgreSQL) {version}'\n")).unwrap();
-            fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
-        }
+        let tools = REQUIRED_TOOLS.into_iter().filter(|tool| !without.contains(tool));
+        say(
+            place.path(),
+            &tools.collect::<Vec<_>>(),
+            &format!("postgres (PostgreSQL) {version}"),
+        );
         place
+    }
+
+    /// Makes programs that say one thing. A shell writes them: a file that this process had open for writing could still be
+    /// open in a child that another test is just starting, and then it would not run.
+    fn say(place: &Path, tools: &[&str], what: &str) {
+        let script = r#"cd "$1" && shift && what=$1 && shift && for tool; do
+            printf '#!/bin/sh\necho "%s"\n' "$what" >"$tool" && chmod 755 "$tool"; done"#;
+        let mut shell = std::process::Command::new("/bin/sh");
+        shell.args(["-c", script, "sh"]).arg(place).arg(what).args(tools);
+        assert!(shell.status().unwrap().success());
     }
 
     #[tokio::test]
@@ -119,7 +149,10 @@ mod tests {
         let empty = tempfile::tempdir().unwrap();
         let refusal = at(empty.path(), 16).await.unwrap_err().to_string();
         assert!(refusal.contains("missing postgres, initdb, pg_basebackup"), "{refusal}");
-        assert!(refusal.contains("leave --bindir out to use the embedded one"), "{refusal}");
+        assert!(
+            refusal.contains("leave --bindir out to use the embedded one"),
+            "{refusal}"
+        );
     }
 
     #[tokio::test]
@@ -134,21 +167,27 @@ mod tests {
         let place = pretend("15.10 (Debian 15.10-0+deb12u1)", &[]);
         let refusal = at(place.path(), 16).await.unwrap_err().to_string();
         assert!(refusal.starts_with("found PostgreSQL 15.10 in "), "{refusal}");
-        assert!(refusal.contains("where 16 was asked for") && refusal.contains("--postgres 15"), "{refusal}");
+        assert!(
+            refusal.contains("where 16 was asked for") && refusal.contains("--postgres 15"),
+            "{refusal}"
+        );
     }
 
     #[tokio::test]
     async fn a_matching_one_is_described() {
         let place = pretend("16.3 (Debian 16.3-1)", &[]);
         let found = at(place.path(), 16).await.unwrap();
-        assert_eq!((found.major, found.version.as_str(), found.provider), (16, "16.3", Provider::Installed));
+        assert_eq!(
+            (found.major, found.version.as_str(), found.provider),
+            (16, "16.3", Provider::Installed)
+        );
         assert!(found.has_tool("pg_dump") && !found.has_tool("pg_rewind") && !found.has_extension("amcheck"));
     }
 
     #[tokio::test]
     async fn a_program_that_is_no_postgresql_is_refused() {
         let place = pretend("x", &[]);
-        fs::write(place.path().join("postgres"), "#!/bin/sh\necho hello\n").unwrap();
+        say(place.path(), &["postgres"], "hello");
         let refusal = at(place.path(), 16).await.unwrap_err().to_string();
         assert!(refusal.contains("does not answer --version (hello)"), "{refusal}");
     }

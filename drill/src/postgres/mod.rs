@@ -26,11 +26,11 @@ pub mod installed;
 mod process;
 mod readiness;
 mod settings;
+mod sweep;
 mod template;
 mod tool;
 mod user;
 mod workdir;
-mod sweep;
 
 pub use authority::{Authorised, Basis, Marker, Refusal};
 pub use cluster::{Cluster, ClusterError, ClusterOptions, Shutdown};
@@ -46,4 +46,5 @@ pub use user::{ServerUser, UserError};
 pub use workdir::{Filesystem, Storage, WorkDir, WorkDirError};
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 mod tests;

@@ -37,7 +37,12 @@ pub(super) struct Server {
 impl Server {
     pub(super) fn new(child: Child, data_directory: &Path, program: &Path) -> Self {
         let pid = child.id();
-        Self { child, pid, data_directory: data_directory.to_owned(), program: program.to_owned() }
+        Self {
+            child,
+            pid,
+            data_directory: data_directory.to_owned(),
+            program: program.to_owned(),
+        }
     }
 
     pub(super) fn pid(&self) -> u32 {
@@ -61,8 +66,15 @@ impl Server {
         if self.exit_status().is_some() {
             return Vec::new();
         }
-        let mut processes = vec![ServerProcess { pid: self.pid, title: "postmaster".to_owned() }];
-        processes.extend(descendants(self.pid).into_iter().map(|pid| ServerProcess { pid, title: title(pid) }));
+        let mut processes = vec![ServerProcess {
+            pid: self.pid,
+            title: "postmaster".to_owned(),
+        }];
+        processes.extend(
+            descendants(self.pid)
+                .into_iter()
+                .map(|pid| ServerProcess { pid, title: title(pid) }),
+        );
         processes
     }
 
@@ -73,7 +85,10 @@ impl Server {
             self.signal(Signal::STOP);
             let mut family = Vec::new();
             for _ in 0..10 {
-                let new: Vec<u32> = descendants(self.pid).into_iter().filter(|pid| !family.contains(pid)).collect();
+                let new: Vec<u32> = descendants(self.pid)
+                    .into_iter()
+                    .filter(|pid| !family.contains(pid))
+                    .collect();
                 if new.is_empty() {
                     break;
                 }
@@ -112,17 +127,30 @@ pub(super) fn send(pids: &[u32], signal: Signal) {
 /// Every process id that /proc lists; none where there is no /proc.
 pub(super) fn all_processes() -> Vec<u32> {
     let number = |entry: fs::DirEntry| entry.file_name().to_str()?.parse().ok();
-    fs::read_dir("/proc").into_iter().flatten().flatten().filter_map(number).collect()
+    fs::read_dir("/proc")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(number)
+        .collect()
 }
 
 /// Children, their children and so on, without those that are dead already.
 pub(super) fn descendants(ancestor: u32) -> Vec<u32> {
-    let parents: Vec<(u32, u32)> = all_processes().into_iter().filter_map(|pid| Some((pid, living_parent(pid)?))).collect();
+    let parents: Vec<(u32, u32)> = all_processes()
+        .into_iter()
+        .filter_map(|pid| Some((pid, living_parent(pid)?)))
+        .collect();
     let mut family = vec![ancestor];
     let mut next = 0;
     while next < family.len() {
         let parent = family[next];
-        family.extend(parents.iter().filter(|(pid, of)| *of == parent && *pid != parent).map(|(pid, _)| *pid));
+        family.extend(
+            parents
+                .iter()
+                .filter(|(pid, of)| *of == parent && *pid != parent)
+                .map(|(pid, _)| *pid),
+        );
         next += 1;
     }
     family.split_off(1)
@@ -133,7 +161,11 @@ fn living_parent(pid: u32) -> Option<u32> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
     let state = fields.next()?;
-    if state == "Z" || state == "X" { None } else { fields.next()?.parse().ok() }
+    if state == "Z" || state == "X" {
+        None
+    } else {
+        fields.next()?.parse().ok()
+    }
 }
 
 /// What a process calls itself, without the `postgres: ` before it.
@@ -163,7 +195,10 @@ pub(super) fn orphans(directory: &Path, program: Option<&Path>) -> Vec<u32> {
         })
     };
     let works_there = |pid: u32| link(pid, "cwd").is_some_and(|cwd| cwd.starts_with(directory));
-    all_processes().into_iter().filter(|pid| is_postgres(*pid) && works_there(*pid) && living_parent(*pid).is_some()).collect()
+    all_processes()
+        .into_iter()
+        .filter(|pid| is_postgres(*pid) && works_there(*pid) && living_parent(*pid).is_some())
+        .collect()
 }
 
 /// Kills them and waits until they are gone.
@@ -181,7 +216,11 @@ pub(super) fn kill_orphans(directory: &Path, program: Option<&Path>) -> usize {
 pub(super) fn release_shared_memory(postmaster: u32) {
     let segments = fs::read_to_string("/proc/sysvipc/shm").unwrap_or_default();
     for id in abandoned_segments(&segments, postmaster) {
-        let run = Command::new("ipcrm").args(["-m", &id]).stdin(Stdio::null()).stderr(Stdio::null()).status();
+        let run = Command::new("ipcrm")
+            .args(["-m", &id])
+            .stdin(Stdio::null())
+            .stderr(Stdio::null())
+            .status();
         if !run.is_ok_and(|status| status.success()) {
             tracing::debug!(id, "could not give back a shared memory segment");
         }
@@ -199,6 +238,7 @@ fn abandoned_segments(table: &str, creator: u32) -> Vec<String> {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
 
@@ -213,7 +253,9 @@ mod tests {
     #[cfg(target_os = "linux")]
     fn a_child_is_found_among_the_descendants() {
         let mut child = Command::new("/bin/sh").args(["-c", "sleep 30 & wait"]).spawn().unwrap();
-        assert!(files::wait_blocking(Duration::from_secs(5), || descendants(child.id()).len() == 1));
+        assert!(files::wait_blocking(Duration::from_secs(5), || descendants(child.id())
+            .len()
+            == 1));
         let family = descendants(child.id());
         assert!(descendants(std::process::id()).contains(&family[0]));
         send(&family, Signal::KILL);

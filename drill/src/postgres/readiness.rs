@@ -47,7 +47,7 @@ pub enum StartError {
     Exited {
         /// The cluster.
         name: String,
-        /// Its last FATAL or PANIC message, else how it ended.
+        /// Its last words: a FATAL or PANIC message, what it said before it could log, else how it ended.
         reason: String,
         /// The last lines of its log since this start.
         log_tail: String,
@@ -127,8 +127,13 @@ impl Watch<'_> {
             }
             if let Some(status) = server.exit_status() {
                 let log_tail = self.log_tail();
-                let reason = last_fatal(&log_tail).unwrap_or_else(|| status.to_string());
-                return Err(StartError::Exited { name: self.name.to_owned(), reason, log_tail, log: self.log.to_owned() });
+                let reason = last_words(&log_tail).unwrap_or_else(|| status.to_string());
+                return Err(StartError::Exited {
+                    name: self.name.to_owned(),
+                    reason,
+                    log_tail,
+                    log: self.log.to_owned(),
+                });
             }
             if begun.elapsed() >= self.limit {
                 return Err(StartError::TimedOut {
@@ -144,7 +149,9 @@ impl Watch<'_> {
     }
 
     fn log_tail(&self) -> String {
-        read_from(self.log, self.log_offset).map(|text| last_lines(&text, LOG_LINES)).unwrap_or_default()
+        read_from(self.log, self.log_offset)
+            .map(|text| last_lines(&text, LOG_LINES))
+            .unwrap_or_default()
     }
 }
 
@@ -155,7 +162,13 @@ async fn ask(config: &tokio_postgres::Config) -> Result<Accepting, String> {
         let task = tokio::spawn(connection);
         let answer = client.query_one("SELECT pg_is_in_recovery()", &[]).await;
         task.abort();
-        answer.map(|row| if row.get(0) { Accepting::ReadOnly } else { Accepting::ReadWrite })
+        answer.map(|row| {
+            if row.get(0) {
+                Accepting::ReadOnly
+            } else {
+                Accepting::ReadWrite
+            }
+        })
     };
     let answer = tokio::time::timeout(Duration::from_secs(2), attempt).await;
     let error = match answer {
@@ -163,7 +176,11 @@ async fn ask(config: &tokio_postgres::Config) -> Result<Accepting, String> {
         Ok(Err(error)) => error,
         Err(_) => return Err("no answer within 2 s".to_owned()),
     };
-    let starting = [SqlState::CANNOT_CONNECT_NOW, SqlState::ADMIN_SHUTDOWN, SqlState::CRASH_SHUTDOWN];
+    let starting = [
+        SqlState::CANNOT_CONNECT_NOW,
+        SqlState::ADMIN_SHUTDOWN,
+        SqlState::CRASH_SHUTDOWN,
+    ];
     match error.as_db_error() {
         Some(said) if starting.contains(said.code()) => Err(said.message().to_owned()),
         Some(_) => Ok(Accepting::Refusing),
@@ -171,13 +188,20 @@ async fn ask(config: &tokio_postgres::Config) -> Result<Accepting, String> {
     }
 }
 
-/// The message of the last line that the server calls FATAL or PANIC.
-fn last_fatal(log: &str) -> Option<String> {
+/// The message of the last line that the server calls FATAL or PANIC, else of the last with which the program gave up
+/// before it could log.
+fn last_words(log: &str) -> Option<String> {
     let message = |line: &str| {
-        let (level, at) = ["FATAL:", "PANIC:"].into_iter().find_map(|level| Some((level, line.find(level)?)))?;
+        let (level, at) = ["FATAL:", "PANIC:"]
+            .into_iter()
+            .find_map(|level| Some((level, line.find(level)?)))?;
         Some(format!("{level} {}", line[at + level.len()..].trim()))
     };
-    log.lines().rev().find_map(message)
+    let before_logging = |line: &str| line.strip_prefix("postgres: ").map(ToOwned::to_owned);
+    log.lines()
+        .rev()
+        .find_map(message)
+        .or_else(|| log.lines().rev().find_map(before_logging))
 }
 
 /// The text of a file from an offset on, but not more than its last part.
@@ -191,13 +215,22 @@ fn read_from(path: &Path, offset: u64) -> io::Result<String> {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
 
     #[test]
     fn the_last_fatal_message_is_the_reason() {
         let log = "2026 [1] LOG:  starting\n2026 [2] PANIC:  could not locate a valid checkpoint record\n2026 [1] LOG:  shut down\n";
-        assert_eq!(last_fatal(log).as_deref(), Some("PANIC: could not locate a valid checkpoint record"));
-        assert_eq!(last_fatal("LOG:  all is well"), None);
+        assert_eq!(
+            last_words(log).as_deref(),
+            Some("PANIC: could not locate a valid checkpoint record")
+        );
+        let unlogged = "postgres: could not find the database system\nExpected to find it in /x\n";
+        assert_eq!(
+            last_words(unlogged).as_deref(),
+            Some("could not find the database system")
+        );
+        assert_eq!(last_words("LOG:  all is well"), None);
     }
 }

@@ -50,7 +50,10 @@ pub(super) fn adopted(options: &ClusterOptions, hba_file: &str) -> Vec<(String, 
         ("log_destination".to_owned(), "stderr".to_owned()),
         ("dynamic_shared_memory_type".to_owned(), "mmap".to_owned()),
         ("restart_after_crash".to_owned(), "off".to_owned()),
-        ("fsync".to_owned(), if options.durable { "on" } else { "off" }.to_owned()),
+        (
+            "fsync".to_owned(),
+            if options.durable { "on" } else { "off" }.to_owned(),
+        ),
     ];
     for (name, value) in &options.settings {
         set(&mut settings, name, value);
@@ -83,6 +86,7 @@ fn quoted(value: &str) -> String {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
 
@@ -101,10 +105,17 @@ mod tests {
     #[test]
     fn an_adopted_cluster_archives_nothing_unless_told_to() {
         let value = |options: &ClusterOptions| {
-            adopted(options, "/h").into_iter().filter(|(name, _)| name == "archive_mode").map(|(_, v)| v).collect::<Vec<_>>()
+            adopted(options, "/h")
+                .into_iter()
+                .filter(|(name, _)| name == "archive_mode")
+                .map(|(_, v)| v)
+                .collect::<Vec<_>>()
         };
         assert_eq!(value(&ClusterOptions::default()), ["off"]);
-        let told = ClusterOptions { settings: vec![("archive_mode".into(), "on".into())], ..ClusterOptions::default() };
+        let told = ClusterOptions {
+            settings: vec![("archive_mode".into(), "on".into())],
+            ..ClusterOptions::default()
+        };
         assert_eq!(value(&told), ["on"]);
     }
 }

@@ -36,8 +36,12 @@ pub fn sweep_stale() -> Vec<Swept> {
 
 /// As [`sweep_stale`], in one place.
 pub(super) fn sweep_below(base: &Path) -> Vec<Swept> {
-    let Ok(user) = ServerUser::current() else { return Vec::new() };
-    let Ok(base) = base.canonicalize() else { return Vec::new() };
+    let Ok(user) = ServerUser::current() else {
+        return Vec::new();
+    };
+    let Ok(base) = base.canonicalize() else {
+        return Vec::new();
+    };
     let entries = fs::read_dir(&base).into_iter().flatten().flatten();
     let named = entries.filter(|entry| entry.file_name().to_str().is_some_and(|name| name.starts_with(PREFIX)));
     named.filter_map(|entry| sweep(&entry.path(), &user)).collect()
@@ -61,7 +65,11 @@ fn sweep(path: &Path, user: &ServerUser) -> Option<Swept> {
         release_shared_memory(*pid);
     }
     let removed = files::remove_tree(path).is_ok();
-    Some(Swept { path: path.to_owned(), killed, removed })
+    Some(Swept {
+        path: path.to_owned(),
+        killed,
+        removed,
+    })
 }
 
 /// The living postmasters that lock files below `work` name, if they really are at work there.
@@ -69,10 +77,16 @@ fn postmasters(work: &Path) -> Vec<u32> {
     let mut found = Vec::new();
     let directories = |path: &Path| -> Vec<PathBuf> {
         let entries = fs::read_dir(path).into_iter().flatten().flatten();
-        entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())).map(|entry| entry.path()).collect()
+        entries
+            .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+            .map(|entry| entry.path())
+            .collect()
     };
     let homes = directories(work);
-    let data = homes.iter().flat_map(|home| directories(home)).chain(homes.iter().cloned());
+    let data = homes
+        .iter()
+        .flat_map(|home| directories(home))
+        .chain(homes.iter().cloned());
     for directory in data {
         let pid = fs::read_to_string(directory.join("postmaster.pid")).ok();
         let pid = pid.and_then(|text| text.lines().next()?.trim().parse::<u32>().ok());
@@ -85,12 +99,14 @@ fn postmasters(work: &Path) -> Vec<u32> {
 fn works_in(pid: u32, directory: &Path) -> bool {
     let there = fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|cwd| cwd.starts_with(directory));
     let told = fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| {
-        line.split(|byte| *byte == 0).any(|part| std::str::from_utf8(part).is_ok_and(|part| Path::new(part).starts_with(directory)))
+        line.split(|byte| *byte == 0)
+            .any(|part| std::str::from_utf8(part).is_ok_and(|part| Path::new(part).starts_with(directory)))
     });
     there || told
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
     use crate::postgres::WorkDir;
@@ -110,10 +126,18 @@ mod tests {
         fs::create_dir_all(stale.join("source/data")).unwrap();
         fs::write(stale.join(LOCK), "run 1").unwrap();
         // A number that is alive but no server of that run.
-        fs::write(stale.join("source/data/postmaster.pid"), format!("{}\n", std::process::id())).unwrap();
+        fs::write(
+            stale.join("source/data/postmaster.pid"),
+            format!("{}\n", std::process::id()),
+        )
+        .unwrap();
 
         let swept = sweep_below(base.path());
-        let expected = Swept { path: stale.canonicalize().unwrap_or(stale.clone()), killed: 0, removed: true };
+        let expected = Swept {
+            path: stale.canonicalize().unwrap_or(stale.clone()),
+            killed: 0,
+            removed: true,
+        };
         assert_eq!(swept, [expected]);
         assert!(living.path().exists() && kept_path.exists() && stranger.exists() && !stale.exists());
     }

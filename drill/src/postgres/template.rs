@@ -66,7 +66,8 @@ pub(super) async fn fresh_cluster(
         user.chown_recursive(&destination)?;
         Ok(identifier)
     });
-    copy.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
+    copy.await
+        .unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
 }
 
 /// The template's data directory; made first where it is missing, by one process while the others wait.
@@ -101,14 +102,28 @@ async fn ready(installation: &Installation, user: &ServerUser, wal_segment_mb: u
 /// Same name, same bytes to start from: the programs, the options and who owns the result.
 fn template_name(installation: &Installation, user: &ServerUser, wal_segment_mb: u32) -> String {
     let programs = hex::encode(&Sha256::digest(installation.bindir.as_os_str().as_encoded_bytes())[..4]);
-    format!("{}-{programs}-wal{wal_segment_mb}-u{}-g{GENERATION}", installation.version, user.uid())
+    format!(
+        "{}-{programs}-wal{wal_segment_mb}-u{}-g{GENERATION}",
+        installation.version,
+        user.uid()
+    )
 }
 
 async fn initdb(installation: &Installation, wal_segment_mb: u32, data: &Path) -> Result<(), TemplateError> {
     let run = async |locale: &str| {
         Tool::new(installation, "initdb")
-            .args(["--username=postgres", "--auth=trust", "--encoding=UTF8", "--data-checksums", "--no-sync"])
-            .args(["--no-instructions".to_owned(), format!("--locale={locale}"), format!("--wal-segsize={wal_segment_mb}")])
+            .args([
+                "--username=postgres",
+                "--auth=trust",
+                "--encoding=UTF8",
+                "--data-checksums",
+                "--no-sync",
+            ])
+            .args([
+                "--no-instructions".to_owned(),
+                format!("--locale={locale}"),
+                format!("--wal-segsize={wal_segment_mb}"),
+            ])
             .arg("-D")
             .arg(data)
             .run()
@@ -118,5 +133,8 @@ async fn initdb(installation: &Installation, wal_segment_mb: u32, data: &Path) -
         Err(error) if error.stderr().contains("invalid locale name") => run("C").await,
         decided => decided,
     };
-    outcome.map(drop).map_err(|source| TemplateError::Initdb { path: data.to_owned(), source: Box::new(source) })
+    outcome.map(drop).map_err(|source| TemplateError::Initdb {
+        path: data.to_owned(),
+        source: Box::new(source),
+    })
 }

@@ -20,7 +20,11 @@ async fn postgres() -> Installation {
 }
 
 fn options(name: &str) -> ClusterOptions {
-    ClusterOptions { name: name.into(), durable: false, ..ClusterOptions::default() }
+    ClusterOptions {
+        name: name.into(),
+        durable: false,
+        ..ClusterOptions::default()
+    }
 }
 
 async fn fresh(work: &WorkDir, name: &str) -> Cluster {
@@ -41,20 +45,32 @@ async fn a_cluster_lives_crashes_recovers_and_leaves_nothing() {
     assert_eq!(cluster.accepting(), Some(Accepting::ReadWrite));
     assert!(matches!(cluster.start().await, Err(StartError::Running { .. })));
     let client = cluster.connect("postgres", "postgres").await.unwrap();
-    client.batch_execute("CREATE TABLE t AS SELECT generate_series(1, 1000) AS n").await.unwrap();
+    client
+        .batch_execute("CREATE TABLE t AS SELECT generate_series(1, 1000) AS n")
+        .await
+        .unwrap();
     let titles: Vec<_> = cluster.processes().into_iter().map(|process| process.title).collect();
-    assert!(titles.iter().any(|title| title.starts_with("checkpointer")) && titles[0] == "postmaster", "{titles:?}");
+    assert!(
+        titles.iter().any(|title| title.starts_with("checkpointer")) && titles[0] == "postmaster",
+        "{titles:?}"
+    );
 
     assert_eq!(cluster.stop(Shutdown::Kill).await.unwrap(), Shutdown::Kill);
     assert!(!cluster.is_running() && cluster.pid().is_none() && alive_in(&path).is_empty());
-    let control = ControlData::read(cluster.installation(), cluster.data_directory()).await.unwrap();
+    let control = ControlData::read(cluster.installation(), cluster.data_directory())
+        .await
+        .unwrap();
     assert_eq!(control.state, ClusterState::InProduction, "it was killed, not stopped");
 
     cluster.start().await.unwrap();
     let client = cluster.connect("postgres", "postgres").await.unwrap();
     let count: i64 = client.query_one("SELECT count(*) FROM t", &[]).await.unwrap().get(0);
     assert_eq!(count, 1000);
-    assert!(fs::read_to_string(cluster.log_path()).unwrap().contains("automatic recovery in progress"));
+    assert!(
+        fs::read_to_string(cluster.log_path())
+            .unwrap()
+            .contains("automatic recovery in progress")
+    );
     assert_eq!(cluster.stop(Shutdown::Fast).await.unwrap(), Shutdown::Fast);
     cluster.start().await.unwrap();
     assert_eq!(cluster.stop(Shutdown::Immediate).await.unwrap(), Shutdown::Immediate);
@@ -64,7 +80,12 @@ async fn a_cluster_lives_crashes_recovers_and_leaves_nothing() {
     drop(cluster);
     assert!(alive_in(&path).is_empty());
     let segments = fs::read_to_string("/proc/sysvipc/shm").unwrap_or_default();
-    assert!(!segments.lines().any(|line| line.split_whitespace().nth(4) == Some(&pid.to_string())), "{segments}");
+    assert!(
+        !segments
+            .lines()
+            .any(|line| line.split_whitespace().nth(4) == Some(&pid.to_string())),
+        "{segments}"
+    );
     drop(work);
     assert!(!path.exists());
 }
@@ -76,8 +97,11 @@ async fn copies_of_the_template_are_clusters_of_their_own_to_every_tool() {
     assert_ne!(source.recorded_identifier(), other.recorded_identifier());
     assert_eq!(source.system_identifier().unwrap(), source.recorded_identifier());
     let client = source.connect("postgres", "postgres").await.unwrap();
-    let seen: i64 =
-        client.query_one("SELECT system_identifier FROM pg_control_system()", &[]).await.unwrap().get(0);
+    let seen: i64 = client
+        .query_one("SELECT system_identifier FROM pg_control_system()", &[])
+        .await
+        .unwrap()
+        .get(0);
     assert_eq!(seen.cast_unsigned(), source.recorded_identifier().0);
     let checksums: String = client.query_one("SHOW data_checksums", &[]).await.unwrap().get(0);
     assert_eq!(checksums, "on");
@@ -92,17 +116,35 @@ async fn copies_of_the_template_are_clusters_of_their_own_to_every_tool() {
     assert!(!dumped.stdout.is_empty(), "{dumped:?}");
 
     let backup = work.subdirectory("restored").unwrap().join("data");
-    let basebackup = Tool::new(installation, "pg_basebackup").arg("-D").arg(&backup).args(["-X", "stream", "-c", "fast"]);
-    basebackup.envs(source.client_environment("postgres", "postgres", None)).run().await.unwrap();
-    Tool::new(installation, "pg_verifybackup").arg(&backup).run().await.unwrap();
+    let basebackup = Tool::new(installation, "pg_basebackup")
+        .arg("-D")
+        .arg(&backup)
+        .args(["-X", "stream", "-c", "fast"]);
+    basebackup
+        .envs(source.client_environment("postgres", "postgres", None))
+        .run()
+        .await
+        .unwrap();
+    Tool::new(installation, "pg_verifybackup")
+        .arg(&backup)
+        .run()
+        .await
+        .unwrap();
 
     let mut restored = Cluster::adopt(installation, &work, backup, &options("restored")).unwrap();
-    assert_eq!(restored.recorded_identifier(), source.recorded_identifier(), "a physical copy carries it");
+    assert_eq!(
+        restored.recorded_identifier(),
+        source.recorded_identifier(),
+        "a physical copy carries it"
+    );
     restored.start().await.unwrap();
     let client = restored.connect("postgres", "postgres").await.unwrap();
     let archive_mode: String = client.query_one("SHOW archive_mode", &[]).await.unwrap().get(0);
     assert_eq!(archive_mode, "off");
-    assert_eq!(restored.authorise_destruction().unwrap().basis(), Basis::MarkerAndIdentifier);
+    assert_eq!(
+        restored.authorise_destruction().unwrap().basis(),
+        Basis::MarkerAndIdentifier
+    );
     let data = restored.data_directory().to_owned();
     restored.remove().unwrap();
     assert!(!data.exists() && source.data_directory().exists());
@@ -113,13 +155,29 @@ async fn roles_need_their_password_and_the_superuser_does_not() {
     let work = WorkDir::create(Storage::Memory, "roles").unwrap();
     let cluster = fresh(&work, "source").await;
     let client = cluster.connect("postgres", "postgres").await.unwrap();
-    client.batch_execute("CREATE ROLE app LOGIN PASSWORD 'secret one'").await.unwrap();
-    cluster.connect_with_password("app", "postgres", "secret one").await.unwrap();
-    let wrong = cluster.connect_with_password("app", "postgres", "secret two").await.unwrap_err();
-    assert_eq!(wrong.to_string(), "cannot connect to cluster source as app, database postgres");
+    client
+        .batch_execute("CREATE ROLE app LOGIN PASSWORD 'secret one'")
+        .await
+        .unwrap();
+    cluster
+        .connect_with_password("app", "postgres", "secret one")
+        .await
+        .unwrap();
+    let wrong = cluster
+        .connect_with_password("app", "postgres", "secret two")
+        .await
+        .unwrap_err();
+    assert_eq!(
+        wrong.to_string(),
+        "cannot connect to cluster source as app, database postgres"
+    );
     assert!(cluster.connect("app", "postgres").await.is_err());
     let psql = Tool::new(cluster.installation(), "psql").args(["-XAtc", "SELECT current_user"]);
-    let asked = psql.envs(cluster.client_environment("app", "postgres", Some("secret one"))).run().await.unwrap();
+    let asked = psql
+        .envs(cluster.client_environment("app", "postgres", Some("secret one")))
+        .run()
+        .await
+        .unwrap();
     assert_eq!(asked.stdout, "app\n");
 }
 
@@ -132,12 +190,21 @@ async fn a_start_that_fails_says_what_the_server_said() {
     fs::rename(cluster.data_directory().join("global/pg_control"), &aside).unwrap();
     let error = cluster.start().await.unwrap_err();
     assert!(error.to_string().contains("ended while starting: "), "{error}");
-    assert!(error.to_string().contains("could not find the database system"), "{error} {}", error.log_tail());
+    assert!(
+        error.to_string().contains("could not find the database system"),
+        "{error} {}",
+        error.log_tail()
+    );
     assert_eq!(cluster.authorise_destruction().unwrap().basis(), Basis::MarkerOnly);
     fs::rename(aside, cluster.data_directory().join("global/pg_control")).unwrap();
     cluster.set("shared_preload_libraries", "no_such_library");
     let error = cluster.start().await.unwrap_err();
-    assert!(error.to_string().contains("FATAL: could not access file \"no_such_library\""), "{error}");
+    assert!(
+        error
+            .to_string()
+            .contains("FATAL: could not access file \"no_such_library\""),
+        "{error}"
+    );
     assert!(!cluster.is_running());
 }
 
@@ -161,7 +228,9 @@ async fn a_name_is_checked_and_taken_once() {
     assert!(matches!(made("../escape").await, Err(ClusterError::Name(_))));
     made("source").await.unwrap();
     assert!(matches!(made("source").await, Err(ClusterError::Taken { .. })));
-    let outside = Cluster::adopt(&installation, &work, "/tmp".into(), &options("x")).unwrap_err().to_string();
+    let outside = Cluster::adopt(&installation, &work, "/tmp".into(), &options("x"))
+        .unwrap_err()
+        .to_string();
     assert!(outside.contains("it lies outside this run's directory"), "{outside}");
 }
 
@@ -176,7 +245,10 @@ async fn the_remains_of_a_killed_run_are_swept() {
     fs::remove_file(work.path().join(workdir::LOCK)).unwrap();
     fs::write(work.path().join(workdir::LOCK), "dead").unwrap();
     let swept = sweep::sweep_below(base.path());
-    assert!(swept.len() == 1 && swept[0].killed >= 5 && swept[0].removed, "{swept:?}");
+    assert!(
+        swept.len() == 1 && swept[0].killed >= 5 && swept[0].removed,
+        "{swept:?}"
+    );
     assert!(!cluster.is_running() && !work.path().exists());
 }
 
@@ -189,7 +261,10 @@ async fn measure() {
         let work = WorkDir::create(storage, "measure").unwrap();
         for round in 0..4 {
             let begun = Instant::now();
-            let wanted = ClusterOptions { durable: storage == Storage::Disk, ..options(&format!("c{round}")) };
+            let wanted = ClusterOptions {
+                durable: storage == Storage::Disk,
+                ..options(&format!("c{round}"))
+            };
             let mut cluster = Cluster::create(&installation, &work, &wanted).await.unwrap();
             let created = begun.elapsed();
             cluster.start().await.unwrap();

@@ -112,12 +112,20 @@ impl ToolError {
 
     /// The exit code; none when it did not run, or died of a signal.
     pub fn exit_code(&self) -> Option<i32> {
-        if let Self::Failed { status, .. } = self { status.code() } else { None }
+        if let Self::Failed { status, .. } = self {
+            status.code()
+        } else {
+            None
+        }
     }
 }
 
 fn said(stderr: &str) -> &str {
-    if stderr.is_empty() { "it said nothing on stderr" } else { stderr }
+    if stderr.is_empty() {
+        "it said nothing on stderr"
+    } else {
+        stderr
+    }
 }
 
 fn status_text(status: ExitStatus) -> String {
@@ -166,14 +174,17 @@ impl Tool {
     /// One more environment variable; the place for passwords.
     #[must_use]
     pub fn env(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
-        self.environment.push((name.as_ref().to_owned(), value.as_ref().to_owned()));
+        self.environment
+            .push((name.as_ref().to_owned(), value.as_ref().to_owned()));
         self
     }
 
     /// More environment variables, such as [`super::Cluster::client_environment`].
     #[must_use]
     pub fn envs(self, variables: impl IntoIterator<Item = (impl AsRef<OsStr>, impl AsRef<OsStr>)>) -> Self {
-        variables.into_iter().fold(self, |tool, (name, value)| tool.env(name, value))
+        variables
+            .into_iter()
+            .fold(self, |tool, (name, value)| tool.env(name, value))
     }
 
     /// Where it runs; `/` unless said otherwise, which every account may enter.
@@ -215,7 +226,10 @@ impl Tool {
     pub fn command_line(&self) -> String {
         let name = self.program.file_name().unwrap_or(self.program.as_os_str());
         let parts = std::iter::once(name).chain(self.args.iter().map(OsString::as_os_str));
-        parts.map(|part| quoted(&part.to_string_lossy())).collect::<Vec<_>>().join(" ")
+        parts
+            .map(|part| quoted(&part.to_string_lossy()))
+            .collect::<Vec<_>>()
+            .join(" ")
     }
 
     /// Runs it to its end; an exit code other than 0 is an error.
@@ -225,7 +239,11 @@ impl Tool {
             return Ok(output);
         }
         let stderr = last_lines(&output.stderr, STDERR_LINES);
-        Err(ToolError::Failed { command: output.command, status: output.status, stderr })
+        Err(ToolError::Failed {
+            command: output.command,
+            status: output.status,
+            stderr,
+        })
     }
 
     /// Runs it to its end, whatever its exit code.
@@ -238,10 +256,19 @@ impl Tool {
         let command_line = self.command_line();
         let user = match ServerUser::current() {
             Ok(user) => user,
-            Err(source) => return Err(ToolError::User { command: command_line, source }),
+            Err(source) => {
+                return Err(ToolError::User {
+                    command: command_line,
+                    source,
+                });
+            }
         };
         let mut command = Command::new(&self.program);
-        command.args(&self.args).current_dir(&self.current_dir).process_group(0).kill_on_drop(true);
+        command
+            .args(&self.args)
+            .current_dir(&self.current_dir)
+            .process_group(0)
+            .kill_on_drop(true);
         clean_environment(command.as_std_mut());
         command.envs(self.environment);
         let stream = |file: Option<File>| file.map_or_else(Stdio::piped, Stdio::from);
@@ -251,7 +278,12 @@ impl Tool {
         let started = Instant::now();
         let mut child = match command.spawn() {
             Ok(child) => child,
-            Err(source) => return Err(ToolError::Start { command: command_line, source }),
+            Err(source) => {
+                return Err(ToolError::Start {
+                    command: command_line,
+                    source,
+                });
+            }
         };
         Ok(RunningTool {
             group: child.id().and_then(|pid| Pid::from_raw(pid.cast_signed())),
@@ -299,7 +331,9 @@ impl RunningTool {
     pub async fn wait(mut self) -> Result<ToolOutput, ToolError> {
         let ended = match self.time_limit {
             None => Some(self.child.wait().await),
-            Some(limit) => tokio::time::timeout(limit.saturating_sub(self.started.elapsed()), self.child.wait()).await.ok(),
+            Some(limit) => tokio::time::timeout(limit.saturating_sub(self.started.elapsed()), self.child.wait())
+                .await
+                .ok(),
         };
         let duration = self.started.elapsed();
         if ended.is_none() {
@@ -309,11 +343,21 @@ impl RunningTool {
         let (stdout, stderr) = (finish(self.stdout.take()).await, finish(self.stderr.take()).await);
         let command = std::mem::take(&mut self.command);
         match ended {
-            Some(Ok(status)) => Ok(ToolOutput { status, stdout, stderr, duration, command }),
+            Some(Ok(status)) => Ok(ToolOutput {
+                status,
+                stdout,
+                stderr,
+                duration,
+                command,
+            }),
             Some(Err(source)) => Err(ToolError::Wait { command, source }),
             None => {
                 let limit = self.time_limit.unwrap_or_default();
-                Err(ToolError::TimedOut { command, limit, stderr: last_lines(&stderr, STDERR_LINES) })
+                Err(ToolError::TimedOut {
+                    command,
+                    limit,
+                    stderr: last_lines(&stderr, STDERR_LINES),
+                })
             }
         }
     }
@@ -348,13 +392,11 @@ pub(super) fn clean_environment(command: &mut std::process::Command) {
 /// What a reader made of a stream. A grandchild that outlives the program may hold the stream open: it is not waited for.
 async fn finish(reader: Option<JoinHandle<String>>) -> String {
     let Some(mut reader) = reader else { return String::new() };
-    match tokio::time::timeout(Duration::from_secs(2), &mut reader).await {
-        Ok(kept) => kept.unwrap_or_default(),
-        Err(_) => {
-            reader.abort();
-            String::new()
-        }
+    if let Ok(kept) = tokio::time::timeout(Duration::from_secs(2), &mut reader).await {
+        return kept.unwrap_or_default();
     }
+    reader.abort();
+    String::new()
 }
 
 /// Reads a stream to its end and keeps its first and last part.
@@ -373,13 +415,21 @@ async fn keep(mut stream: impl AsyncRead + Unpin) -> String {
         return String::from_utf8_lossy(&kept).into_owned();
     }
     let (first, last) = kept.split_at(KEPT_BYTES / 2);
-    format!("{}\n[{cut} bytes cut]\n{}", String::from_utf8_lossy(first), String::from_utf8_lossy(last))
+    format!(
+        "{}\n[{cut} bytes cut]\n{}",
+        String::from_utf8_lossy(first),
+        String::from_utf8_lossy(last)
+    )
 }
 
 /// As a shell would need it, so that the line can be copied.
 fn quoted(part: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_=+,./:@%".contains(c);
-    if !part.is_empty() && part.chars().all(plain) { part.to_owned() } else { format!("'{}'", part.replace('\'', r"'\''")) }
+    if !part.is_empty() && part.chars().all(plain) {
+        part.to_owned()
+    } else {
+        format!("'{}'", part.replace('\'', r"'\''"))
+    }
 }
 
 /// Opens a file for a program's output, at its end, creating it if need be.
@@ -388,6 +438,7 @@ pub(super) fn append(path: &Path) -> io::Result<File> {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
 
@@ -398,7 +449,10 @@ mod tests {
     #[tokio::test]
     async fn what_it_printed_and_how_it_ended() {
         let output = shell("echo out; echo err >&2; exit 3").output().await.unwrap();
-        assert_eq!((output.stdout.as_str(), output.stderr.as_str(), output.status.code()), ("out\n", "err\n", Some(3)));
+        assert_eq!(
+            (output.stdout.as_str(), output.stderr.as_str(), output.status.code()),
+            ("out\n", "err\n", Some(3))
+        );
     }
 
     #[tokio::test]
@@ -411,27 +465,49 @@ mod tests {
 
     #[tokio::test]
     async fn the_environment_is_clean_but_for_what_is_given() {
-        let output = shell("echo $PGHOST-$LC_ALL-$PGUSER").env("PGUSER", "auditor").run().await.unwrap();
+        let output = shell("echo $PGHOST-$LC_ALL-$PGUSER")
+            .env("PGUSER", "auditor")
+            .run()
+            .await
+            .unwrap();
         assert_eq!(output.stdout, "-C-auditor\n");
     }
 
     #[tokio::test]
     async fn a_time_limit_kills_the_whole_family() {
         let begun = Instant::now();
-        let error = shell("echo waiting >&2; sleep 60 & wait").time_limit(Duration::from_millis(300)).run().await.unwrap_err();
+        let error = shell("echo waiting >&2; sleep 60 & wait")
+            .time_limit(Duration::from_millis(300))
+            .run()
+            .await
+            .unwrap_err();
         assert!(begun.elapsed() < Duration::from_secs(5));
-        assert!(matches!(&error, ToolError::TimedOut { stderr, .. } if stderr == "waiting"), "{error}");
+        assert!(
+            matches!(&error, ToolError::TimedOut { stderr, .. } if stderr == "waiting"),
+            "{error}"
+        );
     }
 
     #[tokio::test]
     async fn a_program_that_is_not_there_is_named() {
-        let error = Tool::external("/nowhere/pg_dump").arg("x y").run().await.unwrap_err().to_string();
-        assert_eq!(error, "cannot start pg_dump 'x y': check that the program is there and may be run");
+        let error = Tool::external("/nowhere/pg_dump")
+            .arg("x y")
+            .run()
+            .await
+            .unwrap_err()
+            .to_string();
+        assert_eq!(
+            error,
+            "cannot start pg_dump 'x y': check that the program is there and may be run"
+        );
     }
 
     #[tokio::test]
     async fn endless_output_is_bounded() {
-        let output = shell("head -c 20000000 /dev/zero | tr '\\0' x; echo end").run().await.unwrap();
+        let output = shell("head -c 20000000 /dev/zero | tr '\\0' x; echo end")
+            .run()
+            .await
+            .unwrap();
         assert!(output.stdout.len() < KEPT_BYTES + 100 && output.stdout.ends_with("xend\n"));
     }
 }

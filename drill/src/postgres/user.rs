@@ -52,7 +52,12 @@ impl ServerUser {
     pub fn current() -> Result<Self, UserError> {
         let uid = geteuid().as_raw();
         if uid != 0 {
-            return Ok(Self { name: format!("uid {uid}"), uid, gid: getegid().as_raw(), switch: false });
+            return Ok(Self {
+                name: format!("uid {uid}"),
+                uid,
+                gid: getegid().as_raw(),
+                switch: false,
+            });
         }
         let accounts = fs::read_to_string("/etc/passwd").map_err(UserError::Accounts)?;
         Self::from_accounts(&accounts).ok_or(UserError::Nobody)
@@ -66,7 +71,12 @@ impl ServerUser {
                 let name = fields.next().filter(|name| *name == wanted)?;
                 let uid = fields.nth(1)?.parse().ok().filter(|uid| *uid != 0)?;
                 let gid = fields.next()?.parse().ok()?;
-                Some(Self { name: name.to_owned(), uid, gid, switch: true })
+                Some(Self {
+                    name: name.to_owned(),
+                    uid,
+                    gid,
+                    switch: true,
+                })
             })
         };
         entry("postgres").or_else(|| entry("nobody"))
@@ -112,30 +122,46 @@ impl ServerUser {
         if !self.switch {
             return Ok(());
         }
-        files::walk(path, &mut |entry, _| std::os::unix::fs::lchown(entry, Some(self.uid), Some(self.gid)))
-            .map_err(|source| self.refused(path, source))
+        files::walk(path, &mut |entry, _| {
+            std::os::unix::fs::lchown(entry, Some(self.uid), Some(self.gid))
+        })
+        .map_err(|source| self.refused(path, source))
     }
 
     fn refused(&self, path: &Path, source: io::Error) -> UserError {
-        UserError::Chown { path: path.to_owned(), name: self.name.clone(), source }
+        UserError::Chown {
+            path: path.to_owned(),
+            name: self.name.clone(),
+            source,
+        }
     }
 
     /// The first directory on the way to `path` that this account may not pass, or none when it can get there.
     ///
     /// Judged by permission bits; access lists that go beyond them are not seen. Parts that do not exist yet are skipped.
     pub fn blocked_at(&self, path: &Path) -> Option<PathBuf> {
-        let real = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        let real = path.ancestors().find_map(|ancestor| ancestor.canonicalize().ok())?;
         let passable = |directory: &Path| {
             fs::metadata(directory).map_or(true, |meta| {
-                let shift = if meta.uid() == self.uid { 6 } else if meta.gid() == self.gid { 3 } else { 0 };
+                let shift = if meta.uid() == self.uid {
+                    6
+                } else if meta.gid() == self.gid {
+                    3
+                } else {
+                    0
+                };
                 self.uid == 0 || !meta.is_dir() || meta.mode() >> shift & 1 == 1
             })
         };
-        real.ancestors().filter(|directory| !passable(directory)).last().map(Path::to_owned)
+        real.ancestors()
+            .filter(|directory| !passable(directory))
+            .last()
+            .map(Path::to_owned)
     }
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use std::os::unix::fs::PermissionsExt;
 
@@ -153,7 +179,12 @@ mod tests {
 
     #[test]
     fn a_private_directory_on_the_way_is_found() {
-        let stranger = ServerUser { name: "stranger".into(), uid: 54_321, gid: 54_321, switch: true };
+        let stranger = ServerUser {
+            name: "stranger".into(),
+            uid: 54_321,
+            gid: 54_321,
+            switch: true,
+        };
         let home = tempfile::tempdir_in("/tmp").unwrap();
         let inner = home.path().join("a/b");
         fs::create_dir_all(&inner).unwrap();

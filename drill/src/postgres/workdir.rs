@@ -4,7 +4,7 @@
 use std::{
     fs::{self, DirBuilder, File, OpenOptions},
     io::{self, Write},
-    os::unix::fs::{DirBuilderExt, MetadataExt},
+    os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -37,10 +37,16 @@ pub enum Storage {
 impl Storage {
     /// The directory that run directories are made in.
     pub(super) fn base(self) -> PathBuf {
-        let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        let variable = |name| {
+            std::env::var_os(name)
+                .filter(|value| !value.is_empty())
+                .map(PathBuf::from)
+        };
         match self {
             Self::Memory => MEMORY.into(),
-            Self::Disk => variable("DRILL_WORK_DIR").or_else(|| variable("TMPDIR")).unwrap_or_else(|| "/var/tmp".into()),
+            Self::Disk => variable("DRILL_WORK_DIR")
+                .or_else(|| variable("TMPDIR"))
+                .unwrap_or_else(|| "/var/tmp".into()),
         }
     }
 }
@@ -123,19 +129,41 @@ impl WorkDir {
 
     /// As [`WorkDir::create`], in a directory of the caller's choice.
     pub fn create_in(base: &Path, storage: Storage, run_id: &str) -> Result<Self, WorkDirError> {
-        let failed = |source| WorkDirError::Create { base: base.to_owned(), source };
+        let failed = |source| WorkDirError::Create {
+            base: base.to_owned(),
+            source,
+        };
         let base = base.canonicalize().map_err(failed)?;
-        let failed = |source| WorkDirError::Create { base: base.clone(), source };
+        let failed = |source| WorkDirError::Create {
+            base: base.clone(),
+            source,
+        };
         let user = ServerUser::current()?;
         if let Some(blocked_at) = user.blocked_at(&base) {
-            return Err(WorkDirError::OutOfReach { base, blocked_at, user: user.name().to_owned() });
+            return Err(WorkDirError::OutOfReach {
+                base,
+                blocked_at,
+                user: user.name().to_owned(),
+            });
         }
-        let directory = tempfile::Builder::new().prefix(PREFIX).tempdir_in(&base).map_err(failed)?;
+        let private = fs::Permissions::from_mode(0o700);
+        let directory = tempfile::Builder::new()
+            .prefix(PREFIX)
+            .permissions(private)
+            .tempdir_in(&base);
+        let directory = directory.map_err(failed)?;
         let lock = locked_file(directory.path(), run_id).map_err(failed)?;
         user.chown(directory.path())?;
         let keep = AtomicBool::new(false);
         let run_id = run_id.to_owned();
-        Ok(Self(Arc::new(Inner { path: directory.keep(), run_id, storage, user, keep, _lock: lock })))
+        Ok(Self(Arc::new(Inner {
+            path: directory.keep(),
+            run_id,
+            storage,
+            user,
+            keep,
+            _lock: lock,
+        })))
     }
 
     /// Its path.
@@ -160,14 +188,20 @@ impl WorkDir {
 
     /// What it is stored on, for the evidence.
     pub fn filesystem(&self) -> Result<Filesystem, WorkDirError> {
-        filesystem(self.path()).map_err(|source| WorkDirError::Filesystem { path: self.path().to_owned(), source })
+        filesystem(self.path()).map_err(|source| WorkDirError::Filesystem {
+            path: self.path().to_owned(),
+            source,
+        })
     }
 
     /// Makes a directory in it that the server's account owns and nobody else may enter.
     pub fn subdirectory(&self, name: &str) -> Result<PathBuf, WorkDirError> {
         let path = self.path().join(name);
         let made = DirBuilder::new().mode(0o700).recursive(true).create(&path);
-        made.map_err(|source| WorkDirError::Create { base: self.path().to_owned(), source })?;
+        made.map_err(|source| WorkDirError::Create {
+            base: self.path().to_owned(),
+            source,
+        })?;
         self.0.user.chown(&path)?;
         Ok(path)
     }
@@ -227,9 +261,14 @@ fn kind_from_mounts(mounts: &str, path: &Path) -> Option<String> {
     let entry = |line: &str| {
         let (mount, source) = line.split_once(" - ")?;
         let point = mount.split(' ').nth(4)?.replace("\\040", " ");
-        path.starts_with(&point).then(|| Some((point.len(), source.split(' ').next()?.to_owned())))?
+        path.starts_with(&point)
+            .then(|| Some((point.len(), source.split(' ').next()?.to_owned())))?
     };
-    mounts.lines().filter_map(entry).max_by_key(|(length, _)| *length).map(|(_, kind)| kind)
+    mounts
+        .lines()
+        .filter_map(entry)
+        .max_by_key(|(length, _)| *length)
+        .map(|(_, kind)| kind)
 }
 
 /// Whether a directory belongs to us or to the server's account.
@@ -238,9 +277,8 @@ pub(super) fn is_ours(meta: &fs::Metadata, user: &ServerUser) -> bool {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
     use super::*;
 
     #[test]
@@ -253,7 +291,10 @@ mod tests {
             assert_eq!(meta.uid(), work.user().uid());
             assert!(path.as_os_str().len() < 60, "{}", path.display());
             let filesystem = work.filesystem().unwrap();
-            assert!(filesystem.available_bytes > 0 && filesystem.kind != "unknown", "{filesystem:?}");
+            assert!(
+                filesystem.available_bytes > 0 && filesystem.kind != "unknown",
+                "{filesystem:?}"
+            );
             assert!(storage == Storage::Disk || filesystem.kind == "tmpfs");
             let other = work.clone();
             drop(work);
@@ -267,7 +308,9 @@ mod tests {
 
     #[test]
     fn a_missing_base_is_refused_with_a_way_out() {
-        let refusal = WorkDir::create_in(Path::new("/nowhere"), Storage::Disk, "run").unwrap_err().to_string();
+        let refusal = WorkDir::create_in(Path::new("/nowhere"), Storage::Disk, "run")
+            .unwrap_err()
+            .to_string();
         assert_eq!(
             refusal,
             "cannot make a run's directory in /nowhere: set DRILL_WORK_DIR to a directory that can be written"
@@ -277,8 +320,14 @@ mod tests {
     #[test]
     fn the_mount_table_is_read() {
         let mounts = "1 0 8:1 / / rw - ext4 /dev/vda rw\n2 1 0:20 / /dev/shm rw shared:1 - tmpfs tmpfs rw\nbroken\n";
-        assert_eq!(kind_from_mounts(mounts, Path::new("/dev/shm/drill-x")).as_deref(), Some("tmpfs"));
-        assert_eq!(kind_from_mounts(mounts, Path::new("/dev/shmoo")).as_deref(), Some("ext4"));
+        assert_eq!(
+            kind_from_mounts(mounts, Path::new("/dev/shm/drill-x")).as_deref(),
+            Some("tmpfs")
+        );
+        assert_eq!(
+            kind_from_mounts(mounts, Path::new("/dev/shmoo")).as_deref(),
+            Some("ext4")
+        );
         assert_eq!(kind_from_mounts("", Path::new("/")), None);
     }
 }

@@ -200,8 +200,8 @@ impl Drill {
     pub fn failed(&mut self) {
         if self.failed.is_none() {
             self.failed = Some((self.recorder.offset(), Utc::now()));
+            self.recorder.record(What::Failed);
         }
-        self.recorder.record(What::Failed);
     }
 
     /// When it failed, on the drill's clock.

@@ -15,8 +15,50 @@ pub mod wal_continuity;
 use std::{error::Error, time::Instant};
 
 use reports::{CheckId, CheckResult, Phase, Verdict};
+use tokio_postgres::{Client, NoTls};
 
-use crate::record::milliseconds;
+use crate::{postgres::Cluster, record::milliseconds};
+
+/// A cluster under verification, and what is known of what it should contain.
+///
+/// Checks take this and nothing else; each opens the connections that it needs.
+pub struct Subject<'a> {
+    /// The cluster, accepting connections.
+    pub cluster: &'a Cluster,
+    /// Its name in the evidence: `source`, `restored-1`.
+    pub name: &'a str,
+    /// At which point of the drill it is looked at.
+    pub phase: Phase,
+    /// Passwords of the roles.
+    pub credentials: &'a fixtures::Credentials,
+    /// Inventory recorded with the backup that it was restored from.
+    pub inventory: Option<&'a catalog_inventory::Inventory>,
+}
+
+impl Subject<'_> {
+    /// Connects as superuser to the application's database.
+    ///
+    /// # Errors
+    /// If the server lets nobody in.
+    pub async fn superuser(&self) -> Result<Client, tokio_postgres::Error> {
+        self.connect(&self.cluster.config("postgres", fixtures::DATABASE)).await
+    }
+
+    /// Connects as a role with its password, as that role's users would.
+    ///
+    /// # Errors
+    /// If the server does not let it in.
+    pub async fn login(&self, role: fixtures::Role) -> Result<Client, tokio_postgres::Error> {
+        let mut config = self.cluster.config(role.name(), fixtures::DATABASE);
+        self.connect(config.password(self.credentials.password(role))).await
+    }
+
+    async fn connect(&self, config: &tokio_postgres::Config) -> Result<Client, tokio_postgres::Error> {
+        let (client, connection) = config.connect(NoTls).await?;
+        tokio::spawn(connection);
+        Ok(client)
+    }
+}
 
 /// What a check found.
 #[derive(Debug, Clone, PartialEq, Eq)]

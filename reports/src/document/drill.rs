@@ -42,7 +42,7 @@ pub(super) fn in_full(page: &mut Page, drill: &DrillEvidence) {
         post_mortem::section(page, 2, drill);
     }
     page.heading(2, "What this does not show");
-    page.list(limits::of(drill).into_iter().map(cell).collect());
+    page.list(limits::of_one(drill).into_iter().map(cell).collect());
 }
 
 /// What a reader of several drills needs of each: how it went, where it was slow, what failed.
@@ -74,13 +74,15 @@ pub(super) fn in_short(page: &mut Page, drill: &DrillEvidence) {
         .iter()
         .filter(|row| row.result.verdict != Verdict::Pass)
         .collect();
-    tables::check_table(page, &rows);
+    tables::check_table(page, drill, &rows);
     let passed = drill.checks.len() - rows.len();
-    page.say(format!(
-        "{} passed, {} did not.",
-        counted(passed as u64, "check result"),
-        rows.len()
-    ));
+    if !drill.checks.is_empty() {
+        page.say(format!(
+            "{} passed, {} did not.",
+            counted(passed as u64, "check result"),
+            rows.len()
+        ));
+    }
     tables::rejected(page, drill);
     tables::findings(page, drill);
     if drill.needs_post_mortem() {
@@ -113,7 +115,10 @@ fn verdict_reasons(page: &mut Page, drill: &DrillEvidence) {
         .log_notes
         .iter()
         .map(|text| vec![verdict(Verdict::Unknown), plain(format!(" {text}"))]);
-    page.list(reasons.chain(objections).chain(notes).collect());
+    let all: Vec<Spans> = reasons.chain(objections).chain(notes).collect();
+    if all.len() > 1 || !drill.log_notes.is_empty() {
+        page.list(all);
+    }
 }
 
 fn mismatch_verdict(drill: &DrillEvidence) -> Verdict {
@@ -179,7 +184,7 @@ fn facts(page: &mut Page, drill: &DrillEvidence) {
     }
     if let Some(backup) = drill.chosen_backup() {
         let taken = format!(", taken {}, {}", utc(backup.taken_at_utc), bytes(backup.bytes));
-        fact("Restored from", vec![code(&backup.id), plain(taken)]);
+        fact("Chosen backup", vec![code(&backup.id), plain(taken)]);
     }
     fact(
         "Database",
@@ -275,6 +280,5 @@ fn environment(page: &mut Page, drill: &DrillEvidence) {
             .map(|(name, value)| vec![vec![code(name)], vec![code(value)]]),
     );
     page.table(&["What", "Value"], rows);
-    page.list(environment.notes.iter().map(cell).collect());
     page.paragraph([plain("To run it again: "), code(again(drill)), plain(".")]);
 }

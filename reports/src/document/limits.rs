@@ -2,15 +2,36 @@
 
 use crate::event::AlertRoute;
 use crate::evidence::DrillEvidence;
-use crate::text::{bytes, listed, sentence};
+use crate::text::{bytes, counted, listed, sentence};
 use crate::{CheckId, Verdict};
 
 /// One sentence or two for each limit, those that weigh most first.
-pub(super) fn of(drill: &DrillEvidence) -> Vec<String> {
+pub(super) fn of_one(drill: &DrillEvidence) -> Vec<String> {
+    let mut limits = own(drill);
+    limits.extend(not_run(std::slice::from_ref(drill)));
+    limits
+}
+
+/// The limits of several drills, each once, and how many drills have it where not all do.
+pub(super) fn of_several(drills: &[DrillEvidence]) -> Vec<String> {
+    let mut seen: Vec<(String, usize)> = Vec::new();
+    for limit in drills.iter().flat_map(own) {
+        match seen.iter_mut().find(|(known, _)| *known == limit) {
+            Some((_, count)) => *count += 1,
+            None => seen.push((limit, 1)),
+        }
+    }
+    let limits = seen.into_iter().map(|(limit, count)| match count {
+        _ if count == drills.len() => limit,
+        _ => format!("{limit} ({count} of {})", counted(drills.len() as u64, "drill")),
+    });
+    limits.chain(not_run(drills)).collect()
+}
+
+fn own(drill: &DrillEvidence) -> Vec<String> {
     let mut limits = Vec::new();
     limits.extend(unverified(drill));
     limits.extend(storage(drill));
-    limits.extend(not_run(drill));
     limits.push(
         "The loss of a machine, a network or a site: source, backups, restored cluster, application and monitoring \
          share one host and talk over its loopback interface."
@@ -58,8 +79,14 @@ fn storage(drill: &DrillEvidence) -> Vec<String> {
     limits
 }
 
-fn not_run(drill: &DrillEvidence) -> Option<String> {
-    let ran = |check: CheckId| drill.checks.iter().any(|row| row.result.check == check);
+/// Checks that ran in none of the drills.
+fn not_run(drills: &[DrillEvidence]) -> Option<String> {
+    let ran = |check: CheckId| {
+        drills
+            .iter()
+            .flat_map(|drill| &drill.checks)
+            .any(|row| row.result.check == check)
+    };
     let missing: Vec<CheckId> = CheckId::ALL.iter().copied().filter(|&check| !ran(check)).collect();
     (!missing.is_empty()).then(|| format!("What these checks look at, as they did not run: {}.", listed(missing)))
 }
@@ -71,7 +98,7 @@ fn size(drill: &DrillEvidence) -> String {
         .unwrap_or_default();
     format!(
         "Your data and its size: the database is synthetic and small{size}. Restore and validation grow with size; \
-         measure with yours (`--target-size`, `drill verify`)."
+         measure with yours (drill verify, or --target-size)."
     )
 }
 

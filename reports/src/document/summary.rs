@@ -27,7 +27,8 @@ pub(super) fn of_several(page: &mut Page, run: &RunEvidence) {
     for one in run.worst_first() {
         drill::in_short(page, one);
     }
-    common_limits(page, run);
+    page.heading(2, "What this does not show");
+    page.list(limits::of_several(&run.drills).into_iter().map(cell).collect());
 }
 
 fn sentence(run: &RunEvidence) -> String {
@@ -133,7 +134,7 @@ fn matrix(page: &mut Page, run: &RunEvidence) {
         return page.say("No check had to notice anything, and none did.");
     }
     page.say(
-        "● noticed, as it had to · ◐ noticed, though it need not have · ○ had to notice and did not · empty: neither",
+        "● noticed, as it had to; ◐ noticed, though it need not have; ○ had to notice and did not; · neither; ? not judged",
     );
     let titles: Vec<&str> = ["Drill"]
         .into_iter()
@@ -154,25 +155,8 @@ fn mark(drill: &DrillEvidence, check: CheckId) -> &'static str {
     match row.map(|row| (row.should_detect, row.detected)) {
         Some((true, true)) => "●",
         Some((false, true)) => "◐",
+        Some((true, false)) if !drill.finished || drill.error.is_some() => "?",
         Some((true, false)) => "○",
-        _ => "",
+        _ => "·",
     }
-}
-
-/// Limits of all drills, each once, in their order.
-fn common_limits(page: &mut Page, run: &RunEvidence) {
-    let mut seen: Vec<(String, usize)> = Vec::new();
-    for limit in run.drills.iter().flat_map(limits::of) {
-        match seen.iter_mut().find(|(known, _)| *known == limit) {
-            Some((_, count)) => *count += 1,
-            None => seen.push((limit, 1)),
-        }
-    }
-    page.heading(2, "What this does not show");
-    let drills = run.drills.len();
-    let items = seen.into_iter().map(|(limit, count)| match count {
-        _ if count == drills => cell(limit),
-        _ => cell(format!("{limit} ({})", counted(count as u64, "drill"))),
-    });
-    page.list(items.collect());
 }

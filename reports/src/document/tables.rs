@@ -10,10 +10,10 @@ pub(super) fn checks(page: &mut Page, drill: &DrillEvidence) {
     if drill.checks.is_empty() {
         page.say("No check ran.");
     }
-    check_table(page, &drill.checks.iter().collect::<Vec<_>>());
+    check_table(page, drill, &drill.checks.iter().collect::<Vec<_>>());
 }
 
-pub(super) fn check_table(page: &mut Page, rows: &[&CheckRow]) {
+pub(super) fn check_table(page: &mut Page, drill: &DrillEvidence, rows: &[&CheckRow]) {
     let rows = rows.iter().map(|row| {
         let result = &row.result;
         let mut check = vec![code(result.check.id())];
@@ -25,10 +25,18 @@ pub(super) fn check_table(page: &mut Page, rows: &[&CheckRow]) {
             ("", detail) => detail.to_owned(),
             (actual, detail) => format!("{actual} ({detail})"),
         };
+        let meant_to_fail = drill
+            .detection
+            .iter()
+            .any(|row| row.check == result.check && row.should_detect);
+        let mut came_to = vec![verdict(result.verdict)];
+        if result.verdict == Verdict::Fail && meant_to_fail {
+            came_to.push(plain(", as it must"));
+        }
         vec![
             cell(result.phase.to_string()),
             check,
-            vec![verdict(result.verdict)],
+            came_to,
             cell(&result.expected),
             cell(found),
             cell(duration(result.duration_ms)),

