@@ -57,14 +57,22 @@ impl Receiver {
         let address = listener.local_addr()?;
         let (sender, received) = mpsc::unbounded_channel();
         let behaviour = Arc::new(Mutex::new(Behaviour::Healthy));
-        let shared = Shared { sender, behaviour: Arc::clone(&behaviour) };
+        let shared = Shared {
+            sender,
+            behaviour: Arc::clone(&behaviour),
+        };
         let router = Router::new().route("/{*path}", post(receive)).with_state(shared);
         let server = tokio::spawn(async move {
             if let Err(error) = axum::serve(listener, router).await {
                 tracing::error!(%error, "the webhook receiver stopped");
             }
         });
-        Ok(Self { address, received, behaviour, server })
+        Ok(Self {
+            address,
+            received,
+            behaviour,
+            server,
+        })
     }
 
     /// Where to post `path`.

@@ -34,7 +34,10 @@ impl Operator {
 
     /// An operator who holds just these roles.
     pub fn with_roles(mode: OperatorMode, roles: impl IntoIterator<Item = Role>) -> Self {
-        Self { mode, roles: roles.into_iter().collect() }
+        Self {
+            mode,
+            roles: roles.into_iter().collect(),
+        }
     }
 
     /// Whether the operator may act as `role`.
@@ -59,7 +62,9 @@ impl Operator {
             let mut terminal = std::io::stderr().lock();
             let asked = write!(terminal, "\n{question} [y/N] ").and_then(|()| terminal.flush());
             let mut answer = String::new();
-            asked.and_then(|()| std::io::stdin().lock().read_line(&mut answer)).is_ok()
+            asked
+                .and_then(|()| std::io::stdin().lock().read_line(&mut answer))
+                .is_ok()
                 && matches!(answer.trim(), "y" | "Y" | "yes")
         })
         .await

@@ -41,8 +41,18 @@ impl Recorder {
     /// # Errors
     /// If the file cannot be created.
     pub fn create(path: &Path, watcher: Option<UnboundedSender<Event>>) -> std::io::Result<Self> {
-        let log = Log { file: EventLog::create(path)?, events: Vec::new(), error: None };
-        Ok(Self { inner: Arc::new(Inner { started: Instant::now(), log: Mutex::new(log), watcher }) })
+        let log = Log {
+            file: EventLog::create(path)?,
+            events: Vec::new(),
+            error: None,
+        };
+        Ok(Self {
+            inner: Arc::new(Inner {
+                started: Instant::now(),
+                log: Mutex::new(log),
+                watcher,
+            }),
+        })
     }
 
     /// Time since the drill started, on the monotonic clock.
@@ -80,7 +90,12 @@ impl Recorder {
 
     /// A restore job changed its status.
     pub fn job(&self, job_id: &str, status: JobStatus, reason: &str, restored_bytes: u64) {
-        self.record(What::RestoreJob { job_id: job_id.into(), status, reason: reason.into(), restored_bytes });
+        self.record(What::RestoreJob {
+            job_id: job_id.into(),
+            status,
+            reason: reason.into(),
+            restored_bytes,
+        });
     }
 
     /// Something a reader must know.
@@ -107,7 +122,12 @@ impl Recorder {
 
     /// Everything recorded so far.
     pub fn events(&self) -> Vec<Event> {
-        self.inner.log.lock().unwrap_or_else(PoisonError::into_inner).events.clone()
+        self.inner
+            .log
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .events
+            .clone()
     }
 
     /// Everything recorded, once the drill is over.

@@ -18,7 +18,7 @@ use reports::{
 
 use crate::{
     backup::{
-        self, Backup, BackupSystem, Progress, RecoveryTarget, RestoreRequest, catalogue,
+        self, Backup, Progress, RecoveryTarget, RestoreRequest, catalogue,
         job::RestoreJob,
         planner::{self, Candidate, Standing},
     },
@@ -28,8 +28,7 @@ use crate::{
     run::{Drill, DrillError},
     verify::{
         Found, catalog_inventory, chain, ledger, ledger_prefix, replay, row_counts, server_start,
-        server_start::Diagnosis,
-        smoke, timed, wal_continuity,
+        server_start::Diagnosis, smoke, timed, wal_continuity,
     },
     workload::ledger::History,
 };
@@ -59,7 +58,10 @@ impl<E: Into<DrillError>> From<E> for Stop {
 }
 
 fn ended(outcome: Outcome, reason: impl Into<String>) -> Stop {
-    Stop::Ended(Ending { outcome, reason: reason.into() })
+    Stop::Ended(Ending {
+        outcome,
+        reason: reason.into(),
+    })
 }
 
 /// A restored cluster that passed validation: the only thing that can be cut over to.
@@ -132,7 +134,11 @@ struct OpenStep {
 impl OpenStep {
     fn begin(drill: &Drill, step: Step, attempt: u32) -> Self {
         drill.recorder.record(What::StepStarted { step, attempt });
-        Self { step, attempt, began: Instant::now() }
+        Self {
+            step,
+            attempt,
+            began: Instant::now(),
+        }
     }
 
     fn end(self, drill: &Drill, verdict: Verdict, detail: impl Into<String>) {
@@ -176,16 +182,30 @@ async fn alert_received(drill: &mut Drill) -> Result<(), Stop> {
         Ok::<_, std::convert::Infallible>(Found::judge(arrived, "a firing DB_UNAVAILABLE by webhook", actual))
     });
     drill.check(check.await);
-    let via = if arrived { AlertRoute::Webhook } else { AlertRoute::OperatorProbe };
+    let via = if arrived {
+        AlertRoute::Webhook
+    } else {
+        AlertRoute::OperatorProbe
+    };
     let (name, severity, detail) = match alert {
         Some(alert) => (alert.name, alert.severity, alert.summary),
         None => {
             let diagnosis = server_start::diagnose(&drill.as_application()).await;
-            drill.recorder.finding("No alert arrived: the operator's own probe started the recovery.");
-            (String::new(), String::new(), format!("no alert; the operator's probe: {diagnosis}"))
+            drill
+                .recorder
+                .finding("No alert arrived: the operator's own probe started the recovery.");
+            (
+                String::new(),
+                String::new(),
+                format!("no alert; the operator's probe: {diagnosis}"),
+            )
         }
     };
-    drill.recorder.record(What::AlertReceived { via, alert: name, severity });
+    drill.recorder.record(What::AlertReceived {
+        via,
+        alert: name,
+        severity,
+    });
     let since_failure = drill.recorder.offset().saturating_sub(drill.failed_offset());
     step.end_after(drill, Verdict::from_holds(arrived), detail, since_failure, None);
     Ok(())
@@ -203,7 +223,9 @@ async fn confirmed_unrecoverable(drill: &mut Drill) -> Result<(), Stop> {
         symptoms.push(diagnosis.to_string());
     }
     if !matches!(diagnosis, Diagnosis::Unreachable(_)) {
-        let recorded = catalogue::list(&drill.site.repository).ok().and_then(|listing| listing.backups.last().cloned());
+        let recorded = catalogue::list(&drill.site.repository)
+            .ok()
+            .and_then(|listing| listing.backups.last().cloned());
         let inventory = recorded.as_ref().and_then(|backup| backup.inventory.as_ref());
         let check = catalog_inventory::check(&drill.source, inventory, Phase::Source, "source").await;
         if check.verdict == Verdict::Fail {
@@ -219,12 +241,22 @@ async fn confirmed_unrecoverable(drill: &mut Drill) -> Result<(), Stop> {
     drill.recorder.external_since("investigate the failed database", began);
     if symptoms.is_empty() {
         step.end(drill, Verdict::Pass, "the database is healthy: false alarm");
-        return Err(ended(Outcome::FalseAlarm, "the alert came, and the database serves: nothing is restored"));
+        return Err(ended(
+            Outcome::FalseAlarm,
+            "the alert came, and the database serves: nothing is restored",
+        ));
     }
     let detail = symptoms.join("; ");
-    if !drill.operator.decides(&format!("{detail}\nGive the database up and restore it?")).await {
+    if !drill
+        .operator
+        .decides(&format!("{detail}\nGive the database up and restore it?"))
+        .await
+    {
         step.end(drill, Verdict::Fail, "the operator did not confirm");
-        return Err(ended(Outcome::Refused, "the operator did not confirm that the database is unrecoverable"));
+        return Err(ended(
+            Outcome::Refused,
+            "the operator did not confirm that the database is unrecoverable",
+        ));
     }
     fence(drill).await;
     stop_workload(drill).await?;
@@ -258,7 +290,9 @@ async fn stop_workload(drill: &mut Drill) -> Result<(), Stop> {
     if let Some(stream) = drill.stream.take() {
         stream.stop().await;
     }
-    drill.recorder.external_since("wait for writers and WAL stream to end", began);
+    drill
+        .recorder
+        .external_since("wait for writers and WAL stream to end", began);
     Ok(())
 }
 
@@ -275,7 +309,10 @@ async fn backups_listed(drill: &mut Drill, attempt: u32) -> Result<Vec<Backup>, 
         match catalogue::list(&drill.site.repository) {
             Ok(listing) => break listing,
             Err(error) if tried == TRIES => {
-                let reason = format!("the backup catalogue is unavailable after {TRIES} tries: {}", chain(&error));
+                let reason = format!(
+                    "the backup catalogue is unavailable after {TRIES} tries: {}",
+                    chain(&error)
+                );
                 step.end(drill, Verdict::Fail, reason.clone());
                 return Err(ended(Outcome::NotRecovered, reason));
             }
@@ -296,7 +333,11 @@ async fn backups_listed(drill: &mut Drill, attempt: u32) -> Result<Vec<Backup>, 
         }
     }
     let list: Vec<_> = listing.backups.iter().map(|backup| backup.info.id.as_str()).collect();
-    step.end(drill, Verdict::Pass, format!("{} backups: {}", list.len(), list.join(", ")));
+    step.end(
+        drill,
+        Verdict::Pass,
+        format!("{} backups: {}", list.len(), list.join(", ")),
+    );
     Ok(listing.backups)
 }
 
@@ -329,7 +370,10 @@ async fn backup_chosen(
             }
             let reason = "no backup can be used";
             step.end(drill, Verdict::Fail, reason);
-            return Err(ended(Outcome::NotRecovered, format!("{reason}: {}", why_none(&candidates))));
+            return Err(ended(
+                Outcome::NotRecovered,
+                format!("{reason}: {}", why_none(&candidates)),
+            ));
         };
         let chosen = plan.chosen;
         if candidates[chosen].standing == Standing::Unverified {
@@ -350,14 +394,22 @@ async fn backup_chosen(
             provable_age_ms: plan.age.and_then(|age| u64::try_from(age.num_milliseconds()).ok()),
             within_rpo: plan.within_rpo,
         }));
-        let miss = if plan.within_rpo { "" } else { "; nothing newer is usable, so the RPO will be missed" };
+        let miss = if plan.within_rpo {
+            ""
+        } else {
+            "; nothing newer is usable, so the RPO will be missed"
+        };
         let detail = format!("{} to the {target}{miss}", best.backup.info.id);
         if !drill.operator.decides(&format!("Restore {detail}?")).await {
             step.end(drill, Verdict::Fail, "the operator did not confirm");
             return Err(ended(Outcome::Refused, "the operator did not confirm the plan"));
         }
         step.end(drill, Verdict::Pass, detail);
-        return Ok(Choice { backup: best.backup, target, reach: best.reach });
+        return Ok(Choice {
+            backup: best.backup,
+            target,
+            reach: best.reach,
+        });
     }
 }
 
@@ -372,7 +424,10 @@ async fn candidate(
     let id = backup.info.id.clone();
     let (mut reach, mut reach_at) = (backup.stop_lsn(), Some(backup.info.taken_at_utc));
     let mut standing = standings.get(&id).cloned().unwrap_or(Standing::Unverified);
-    let unusable = |check, reason: &str| Standing::Unusable { check, reason: reason.to_owned() };
+    let unusable = |check, reason: &str| Standing::Unusable {
+        check,
+        reason: reason.to_owned(),
+    };
     if backup.info.system_identifier != drill.source.recorded_identifier().to_string() {
         standing = unusable(None, "it is a backup of another cluster (system identifier)");
     }
@@ -383,7 +438,8 @@ async fn candidate(
         reach = reach.max(wal.end);
         reach_at = wal.last_commit.map(|(_, at)| at).or(reach_at);
     }
-    let point_in_time = backup::system(&backup.info.method, &drill.site).is_some_and(|s| s.capabilities().point_in_time);
+    let point_in_time =
+        backup::system(&backup.info.method, &drill.site).is_some_and(|s| s.capabilities().point_in_time);
     if *target != RecoveryTarget::End && !point_in_time {
         standing = unusable(None, "it cannot recover to a point in time");
     }
@@ -394,17 +450,28 @@ async fn candidate(
         reach = reach.map(|reach| reach.min(*lsn));
         reach_at = None; // the target decides, not the WAL's end
     }
-    Candidate { backup, standing, reach, reach_at }
+    Candidate {
+        backup,
+        standing,
+        reach,
+        reach_at,
+    }
 }
 
 async fn verify_candidate(drill: &mut Drill, backup: &Backup) -> Result<Standing, Stop> {
     let Some(system) = backup::system(&backup.info.method, &drill.site) else {
-        return Ok(Standing::Unusable { check: None, reason: format!("no system restores {:?}", backup.info.method) });
+        return Ok(Standing::Unusable {
+            check: None,
+            reason: format!("no system restores {:?}", backup.info.method),
+        });
     };
     let mut standing = Standing::Sound;
     for check in system.verify(backup).await {
         if check.verdict == Verdict::Fail {
-            standing = Standing::Unusable { check: Some(check.check), reason: check.actual.clone() };
+            standing = Standing::Unusable {
+                check: Some(check.check),
+                reason: check.actual.clone(),
+            };
         }
         drill.check(check);
     }
@@ -415,10 +482,16 @@ async fn verify_candidate(drill: &mut Drill, backup: &Backup) -> Result<Standing
 async fn artifact_age(drill: &Drill, best: &Candidate, age: Option<chrono::Duration>) -> CheckResult {
     let rpo = drill.objectives.rpo;
     timed(CheckId::ArtifactAge, Phase::Backup, &best.backup.info.id, async {
-        let expected = format!("a provable point at most {} before the failure", humantime::format_duration(rpo));
+        let expected = format!(
+            "a provable point at most {} before the failure",
+            humantime::format_duration(rpo)
+        );
         Ok::<_, std::convert::Infallible>(match age.and_then(|age| age.to_std().ok()) {
             Some(age) => Found::judge(age <= rpo, expected, format!("{:.3} s before", age.as_secs_f64())),
-            None => Found::pass(expected, format!("the chosen target; the backup is of {}", best.backup.info.taken_at_utc)),
+            None => Found::pass(
+                expected,
+                format!("the chosen target; the backup is of {}", best.backup.info.taken_at_utc),
+            ),
         })
     })
     .await
@@ -443,16 +516,15 @@ fn why_none(candidates: &[Candidate]) -> String {
             _ => None,
         })
         .collect();
-    if reasons.is_empty() { "the catalogue is empty".into() } else { reasons.join("; ") }
+    if reasons.is_empty() {
+        "the catalogue is empty".into()
+    } else {
+        reasons.join("; ")
+    }
 }
 
 /// The chosen candidate turned out to be unusable: back to step 3 with the next.
-fn reject(
-    standings: &mut BTreeMap<String, Standing>,
-    choice: &Choice,
-    check: Option<CheckId>,
-    reason: String,
-) {
+fn reject(standings: &mut BTreeMap<String, Standing>, choice: &Choice, check: Option<CheckId>, reason: String) {
     standings.insert(choice.backup.info.id.clone(), Standing::Unusable { check, reason });
 }
 
@@ -463,9 +535,10 @@ fn restore_started(drill: &mut Drill, attempt: u32, choice: &Choice) -> Result<R
         step.end(drill, Verdict::Fail, reason.clone());
         return Err(ended(Outcome::Refused, reason));
     }
-    let system: Box<dyn BackupSystem> = match backup::system(&choice.backup.info.method, &drill.site) {
-        Some(system) => system,
-        None => return Err(ended(Outcome::Refused, format!("no system restores {:?}", choice.backup.info.method))),
+    let Some(system) = backup::system(&choice.backup.info.method, &drill.site) else {
+        let reason = format!("no system restores {:?}", choice.backup.info.method);
+        step.end(drill, Verdict::Fail, reason.clone());
+        return Err(ended(Outcome::Refused, reason));
     };
     let request = RestoreRequest {
         backup: choice.backup.clone(),
@@ -503,27 +576,42 @@ async fn data_restored(drill: &mut Drill, attempt: u32, mut job: RestoreJob) -> 
     let notify = |drill: &Drill| OpenStep::begin(drill, Step::Notify, attempt);
     if status == JobStatus::Completed {
         drill.recorder.job(&id, status, "", bytes);
-        step.end(drill, Verdict::Pass, format!("{bytes} bytes restored into a new cluster"));
+        step.end(
+            drill,
+            Verdict::Pass,
+            format!("{bytes} bytes restored into a new cluster"),
+        );
         let step = notify(drill);
-        let Some(outcome) = job.outcome().await else { return Err(DrillError::JobDied { id }.into()) };
+        let Some(outcome) = job.outcome().await else {
+            return Err(DrillError::JobDied { id }.into());
+        };
         let arrived = match &outcome.notified {
-            Ok(()) => drill.inbox.wait_for(&id, Duration::from_secs(60)).await,
+            Ok(()) => drill.inbox.wait_for(&id, Duration::from_mins(1)).await,
             Err(_) => None,
         };
         let detail = match (&arrived, &outcome.notified) {
             (Some(notification), _) => {
-                format!("{{{}, completed, {:.3} s}} arrived", notification.job_id, notification.duration_s)
+                format!(
+                    "{{{}, completed, {:.3} s}} arrived",
+                    notification.job_id, notification.duration_s
+                )
             }
             (None, Err(error)) => format!("{error}; the job was polled instead: completed"),
             (None, Ok(())) => "accepted by the receiver and never seen; the job was polled instead: completed".into(),
         };
         let delivered = arrived.is_some();
         let check = timed(CheckId::NotificationDelivered, Phase::Restored, &id, async {
-            Ok::<_, std::convert::Infallible>(Found::judge(delivered, "{job_id, status, duration} by webhook", &detail))
+            Ok::<_, std::convert::Infallible>(Found::judge(
+                delivered,
+                "{job_id, status, duration} by webhook",
+                &detail,
+            ))
         });
         drill.check(check.await);
         if !delivered {
-            drill.recorder.finding("The completion of the restore was not notified; the job was polled.");
+            drill
+                .recorder
+                .finding("The completion of the restore was not notified; the job was polled.");
         }
         step.end_after(drill, Verdict::from_holds(delivered), detail, completed.elapsed(), None);
         let cluster = outcome.result.map_err(DrillError::from)?;
@@ -551,7 +639,12 @@ async fn data_validated(
     let superuser = cluster.connect("postgres", fixtures::DATABASE).await?;
     let timeline = drill.cluster_started(&name, &cluster).await?;
     let mut checks = Vec::new();
-    let (check, _) = server_start::check(&drill.login(&cluster, DatabaseRole::TransformationApp), Phase::Restored, &name).await;
+    let (check, _) = server_start::check(
+        &drill.login(&cluster, DatabaseRole::TransformationApp),
+        Phase::Restored,
+        &name,
+    )
+    .await;
     checks.push(check);
     if choice.backup.start_lsn().is_some() {
         checks.push(replay::check(&superuser, &choice.target, choice.reach, &name).await);
@@ -594,7 +687,11 @@ async fn data_validated(
         }
     }
     drill.recorder.external_since("validation queries", began);
-    let failed: Vec<_> = checks.iter().filter(|check| check.verdict == Verdict::Fail).cloned().collect();
+    let failed: Vec<_> = checks
+        .iter()
+        .filter(|check| check.verdict == Verdict::Fail)
+        .cloned()
+        .collect();
     let unknown = checks.iter().filter(|check| check.verdict == Verdict::Unknown).count();
     let all = checks.len();
     for check in checks {
@@ -602,21 +699,39 @@ async fn data_validated(
     }
     let took = step.began.elapsed();
     if let Some(first) = failed.first() {
-        let names: Vec<_> = failed.iter().map(|check| format!("{}: {}", check.check, check.actual)).collect();
+        let names: Vec<_> = failed
+            .iter()
+            .map(|check| format!("{}: {}", check.check, check.actual))
+            .collect();
         let reason = names.join("; ");
         step.end_after(drill, Verdict::Fail, reason.clone(), took, Some(slowest));
         let mut cluster = cluster;
         let _ = cluster.stop(Shutdown::Immediate).await; // it is removed with the drill's directory in any case
-        return Ok(Err((first.check, format!("the restored data did not pass validation: {reason}"))));
+        return Ok(Err((
+            first.check,
+            format!("the restored data did not pass validation: {reason}"),
+        )));
     }
     let verdict = if unknown > 0 { Verdict::Unknown } else { Verdict::Pass };
-    let detail = format!("{} of {all} checks passed; slowest count {:.1} ms", all - unknown, milliseconds(slowest));
+    let detail = format!(
+        "{} of {all} checks passed; slowest count {:.1} ms",
+        all - unknown,
+        milliseconds(slowest)
+    );
     step.end_after(drill, verdict, detail, took, Some(slowest));
-    Ok(Ok(Validated { cluster, timeline, served, data_loss_window_s }))
+    Ok(Ok(Validated {
+        cluster,
+        timeline,
+        served,
+        data_loss_window_s,
+    }))
 }
 
 async fn connect(database: &tokio_postgres::Config) -> Result<tokio_postgres::Client, String> {
-    let (client, connection) = database.connect(tokio_postgres::NoTls).await.map_err(|error| chain(&error))?;
+    let (client, connection) = database
+        .connect(tokio_postgres::NoTls)
+        .await
+        .map_err(|error| chain(&error))?;
     tokio::spawn(connection);
     Ok(client)
 }
@@ -628,7 +743,11 @@ async fn connection_updated(drill: &mut Drill, validated: &Validated) -> Result<
         step.end(drill, Verdict::Fail, reason.clone());
         return Err(ended(Outcome::Refused, reason));
     }
-    if !drill.operator.decides("The restored data is valid. Switch the application over to it?").await {
+    if !drill
+        .operator
+        .decides("The restored data is valid. Switch the application over to it?")
+        .await
+    {
         step.end(drill, Verdict::Fail, "the operator did not confirm");
         return Err(ended(Outcome::Refused, "the operator did not confirm the cutover"));
     }
@@ -636,7 +755,11 @@ async fn connection_updated(drill: &mut Drill, validated: &Validated) -> Result<
     let connection = drill.connection_string(&validated.cluster);
     match drill.store.replace_connection(&connection.to_npgsql()) {
         Ok(before) => {
-            step.end(drill, Verdict::Pass, "ConnectionStrings:DefaultConnection points to the restored cluster");
+            step.end(
+                drill,
+                Verdict::Pass,
+                "ConnectionStrings:DefaultConnection points to the restored cluster",
+            );
             Ok(before)
         }
         Err(error) => {
@@ -660,13 +783,19 @@ async fn application_back(drill: &mut Drill, validated: &Validated) -> Result<()
     let mut started = drill.application.start(patience).await;
     let mut tries = "at the first try";
     if let Err(error) = &started {
-        drill.recorder.finding(format!("The application did not start at the first try ({}); tried again.", chain(error)));
+        drill.recorder.finding(format!(
+            "The application did not start at the first try ({}); tried again.",
+            chain(error)
+        ));
         started = drill.application.start(patience).await;
         tries = "at the second try";
     }
     drill.recorder.external_since("restart the application", began);
     if let Err(error) = started {
-        let reason = format!("the application does not start, manual intervention is needed: {}", chain(&error));
+        let reason = format!(
+            "the application does not start, manual intervention is needed: {}",
+            chain(&error)
+        );
         step.end(drill, Verdict::Fail, reason.clone());
         return Err(ended(Outcome::NotRecovered, reason));
     }
@@ -675,18 +804,32 @@ async fn application_back(drill: &mut Drill, validated: &Validated) -> Result<()
     let step = OpenStep::begin(drill, Step::Connect, 1);
     let superuser = validated.cluster.connect("postgres", fixtures::DATABASE).await?;
     let sql = "SELECT count(*) FROM pg_stat_activity WHERE usename = $1 AND datname = $2";
-    let connected = superuser.query_one(sql, &[&DatabaseRole::TransformationApp.name(), &fixtures::DATABASE]).await;
-    let connections: i64 = connected.map_err(|source| DrillError::Query { what: "cannot read pg_stat_activity", source })?.get(0);
+    let connected = superuser
+        .query_one(sql, &[&DatabaseRole::TransformationApp.name(), &fixtures::DATABASE])
+        .await;
+    let connections: i64 = connected
+        .map_err(|source| DrillError::Query {
+            what: "cannot read pg_stat_activity",
+            source,
+        })?
+        .get(0);
     if connections == 0 {
         let reason = "the application has no connection to the restored database";
         step.end(drill, Verdict::Fail, reason);
         return Err(ended(Outcome::NotRecovered, reason));
     }
-    step.end(drill, Verdict::Pass, format!("{connections} connections of transformation_app on the restored cluster"));
+    step.end(
+        drill,
+        Verdict::Pass,
+        format!("{connections} connections of transformation_app on the restored cluster"),
+    );
 
     let step = OpenStep::begin(drill, Step::Readiness, 1);
     let began = drill.recorder.offset();
-    let ready = drill.application.ready(Duration::from_millis(Step::Readiness.budget_ms().unwrap_or(5_000))).await;
+    let ready = drill
+        .application
+        .ready(Duration::from_millis(Step::Readiness.budget_ms().unwrap_or(5_000)))
+        .await;
     drill.recorder.external_since("wait for readiness", began);
     let ready = match ready {
         Ok(ready) => ready,
@@ -702,12 +845,21 @@ async fn application_back(drill: &mut Drill, validated: &Validated) -> Result<()
     drill.check(check);
     step.end(drill, verdict, format!("ready, connected to {actual}"));
     if verdict == Verdict::Fail {
-        return Err(ended(Outcome::NotRecovered, format!("the application is connected to another database: {actual}")));
+        return Err(ended(
+            Outcome::NotRecovered,
+            format!("the application is connected to another database: {actual}"),
+        ));
     }
 
     let step = OpenStep::begin(drill, Step::SmokeTest, 1);
     let began = drill.recorder.offset();
-    let (check, took) = smoke::smoke(&drill.application, &drill.admin_token, validated.served.as_ref(), Phase::Cutover).await;
+    let (check, took) = smoke::smoke(
+        &drill.application,
+        &drill.admin_token,
+        validated.served.as_ref(),
+        Phase::Cutover,
+    )
+    .await;
     drill.recorder.external_since("smoke test", began);
     let (verdict, actual) = (check.verdict, check.actual.clone());
     drill.check(check);
@@ -722,7 +874,10 @@ async fn application_back(drill: &mut Drill, validated: &Validated) -> Result<()
 async fn roll_back(drill: &mut Drill, before: &str) {
     drill.application.stop().await;
     drill.undone("application", Ok::<_, DrillError>("stopped: no traffic"));
-    let undone = drill.store.replace_connection(before).map(|_| "the value before is in place again");
+    let undone = drill
+        .store
+        .replace_connection(before)
+        .map(|_| "the value before is in place again");
     drill.undone("connection string", undone);
 }
 
@@ -730,14 +885,23 @@ async fn roll_back(drill: &mut Drill, before: &str) {
 async fn declared_restored(drill: &mut Drill, validated: Validated) -> Result<Ending, Stop> {
     let step = OpenStep::begin(drill, Step::Declare, 1);
     if !drill.operator.decides("Declare the service restored?").await {
-        step.end(drill, Verdict::Fail, "the operator did not declare the service restored");
+        step.end(
+            drill,
+            Verdict::Fail,
+            "the operator did not declare the service restored",
+        );
         drill.restored = Some(validated.cluster);
-        return Err(ended(Outcome::NotRecovered, "the operator did not declare the service restored"));
+        return Err(ended(
+            Outcome::NotRecovered,
+            "the operator did not declare the service restored",
+        ));
     }
     drill.recorder.record(What::Restored);
     let recovery = drill.recorder.offset().saturating_sub(drill.failed_offset());
     let rto_met = recovery <= drill.objectives.rto;
-    let rpo_met = validated.data_loss_window_s.is_some_and(|window| window <= drill.objectives.rpo.as_secs_f64());
+    let rpo_met = validated
+        .data_loss_window_s
+        .is_some_and(|window| window <= drill.objectives.rpo.as_secs_f64());
     let restored_at: DateTime<Utc> = Utc::now();
     let met = if rto_met { "met" } else { "missed" };
     let detail = format!(
@@ -748,5 +912,8 @@ async fn declared_restored(drill: &mut Drill, validated: Validated) -> Result<En
     );
     step.end_after(drill, Verdict::Pass, detail, recovery, None);
     drill.restored = Some(validated.cluster);
-    Ok(Ending { outcome: Outcome::restored(rpo_met, rto_met), reason: String::new() })
+    Ok(Ending {
+        outcome: Outcome::restored(rpo_met, rto_met),
+        reason: String::new(),
+    })
 }

@@ -26,7 +26,7 @@ use crate::{
     fault,
     monitor::{Alerts, prober::Prober},
     notify::Inbox,
-    operator::Operator,
+    operator::{Operator, OperatorMode},
     postgres::{Cluster, ClusterOptions, Installation, Storage, WorkDir},
     record::Recorder,
     recovery,
@@ -63,14 +63,21 @@ pub async fn drill(
     watcher: Option<UnboundedSender<Event>>,
 ) -> Result<Vec<Event>, DrillError> {
     let directory = options.out.join(&assignment.name);
-    let evidence = |source| DrillError::Evidence { path: directory.clone(), source };
+    let evidence = |source| DrillError::Evidence {
+        path: directory.clone(),
+        source,
+    };
     std::fs::create_dir_all(directory.join("logs")).map_err(evidence)?;
     let recorder = Recorder::create(&directory.join("events.jsonl"), watcher).map_err(evidence)?;
     let work = WorkDir::create(assignment.storage, &options.run_id)?;
     recorder.record(What::DrillStarted(Box::new(header(assignment, options, &work))));
-    let (outcome, reason, error) = match carry_out(assignment, options, &recorder, &directory, work).await {
+    let (outcome, reason, error) = match Box::pin(carry_out(assignment, options, &recorder, &directory, work)).await {
         Ok(ending) => (ending.outcome, ending.reason, None),
-        Err(error) => (reports::Outcome::NotRecovered, String::new(), Some(crate::verify::chain(&error))),
+        Err(error) => (
+            reports::Outcome::NotRecovered,
+            String::new(),
+            Some(crate::verify::chain(&error)),
+        ),
     };
     recorder.record(What::DrillFinished { outcome, reason, error });
     recorder.finish().map_err(evidence)
@@ -89,8 +96,12 @@ async fn carry_out(
     let mut drill = set_up(assignment, options, recorder, directory, work).await?;
 
     recorder.part(Part::Services);
-    recorder.external("start the application", drill.application.start(START_PATIENCE)).await?;
-    recorder.external("wait for readiness", drill.application.ready(START_PATIENCE)).await?;
+    recorder
+        .external("start the application", drill.application.start(START_PATIENCE))
+        .await?;
+    recorder
+        .external("wait for readiness", drill.application.ready(START_PATIENCE))
+        .await?;
     drill.prober = Some(Prober::start(drill.as_application(), drill.alerts.url()));
 
     recorder.part(Part::WorkloadAndBackups);
@@ -119,7 +130,9 @@ async fn set_up(
     let given = &scenario.given;
     let mut random = StdRng::seed_from_u64(options.seed);
     let archive = given.archive.then(|| work.subdirectory("archive")).transpose()?;
-    let stream = (given.streaming != Streaming::Off).then(|| work.subdirectory("stream")).transpose()?;
+    let stream = (given.streaming != Streaming::Off)
+        .then(|| work.subdirectory("stream"))
+        .transpose()?;
     let repository = work.subdirectory("repository")?;
     let durable = assignment.storage == Storage::Disk;
     let cluster_options = ClusterOptions {
@@ -129,15 +142,23 @@ async fn set_up(
         ..ClusterOptions::default()
     };
     let segment_bytes = u64::from(cluster_options.wal_segment_mb) << 20;
-    let mut source =
-        recorder.external("create the source cluster", Cluster::create(assignment.installation, &work, &cluster_options)).await?;
+    let mut source = recorder
+        .external(
+            "create the source cluster",
+            Cluster::create(assignment.installation, &work, &cluster_options),
+        )
+        .await?;
     recorder.external("start the source server", source.start()).await?;
     let credentials = Arc::new(Credentials::generate(&mut random));
     let site = Site {
         installation: assignment.installation.clone(),
         work: work.clone(),
         repository,
-        wal: wal::WalSource { archive, stream, segment_bytes },
+        wal: wal::WalSource {
+            archive,
+            stream,
+            segment_bytes,
+        },
         credentials,
         durable,
         recorder: recorder.clone(),
@@ -155,8 +176,15 @@ async fn set_up(
     let began = recorder.offset();
     let seeded = fixtures::load(&mut loaders, &seed_plan, &|progress| options.progress(progress)).await?;
     recorder.external_since("COPY the seed", began);
-    let size = loaders[0].query_one("SELECT pg_database_size(current_database())", &[]).await;
-    let size: i64 = size.map_err(|source| DrillError::Query { what: "cannot read the database's size", source })?.get(0);
+    let size = loaders[0]
+        .query_one("SELECT pg_database_size(current_database())", &[])
+        .await;
+    let size: i64 = size
+        .map_err(|source| DrillError::Query {
+            what: "cannot read the database's size",
+            source,
+        })?
+        .get(0);
     let settings = work.path().join("appsettings.json");
     let admin_token: String = hex::encode(rand::random::<[u8; 16]>());
     let mut drill = Drill {
@@ -219,7 +247,13 @@ fn source_settings(scenario: &Scenario, archive: Option<&Path>, durable: bool) -
         settings.push(("archive_mode".to_owned(), "on".to_owned()));
         settings.push(("archive_command".to_owned(), wal::archive_command(archive, durable)));
     }
-    settings.extend(scenario.given.settings.iter().map(|(name, value)| (name.clone(), value.clone())));
+    settings.extend(
+        scenario
+            .given
+            .settings
+            .iter()
+            .map(|(name, value)| (name.clone(), value.clone())),
+    );
     settings
 }
 
@@ -239,17 +273,22 @@ async fn workload_and_backups(drill: &mut Drill, scenario: &Scenario, system: &s
     let mut workload = Workload::start(&plan, &drill.ledger, &drill.ledger_header, started)?;
     drill.recorder.record(What::WorkloadStarted { writers });
     inject(drill, scenario, Moment::BeforeBackups).await?;
-    let system = backup::system(system, &drill.site)
-        .ok_or_else(|| DrillError::UnknownBackupSystem { name: system.to_owned() })?;
+    let system = backup::system(system, &drill.site).ok_or_else(|| DrillError::UnknownBackupSystem {
+        name: system.to_owned(),
+    })?;
     // Commits are spread over the backups, so that each is taken with writers at work and the failure comes after
     // the number asked for, not after however many a fast machine makes meanwhile.
     let slice = commits / u64::from(given.backups + 1);
     for number in 1..=given.backups {
         let began = drill.recorder.offset();
         workload.allow(slice);
-        workload.reached(slice * u64::from(number) - slice / 2, WRITERS_PATIENCE).await?;
+        workload
+            .reached(slice * u64::from(number) - slice / 2, WRITERS_PATIENCE)
+            .await?;
         drill.recorder.external_since("live writers", began);
-        let backup = system.take(&drill.source, &format!("{}-{number}", system.name())).await?;
+        let backup = system
+            .take(&drill.source, &format!("{}-{number}", system.name()))
+            .await?;
         drill.recorder.record(What::BackupTaken(backup.info));
         if number < given.backups {
             inject(drill, scenario, Moment::BetweenBackups).await?;
@@ -277,7 +316,10 @@ async fn inject(drill: &mut Drill, scenario: &Scenario, moment: Moment) -> Resul
             restored: drill.restored.as_mut(),
             archive: drill.site.wal.archive.as_deref(),
             stream: drill.site.wal.stream.as_deref(),
-            backups: backups.into_iter().map(|backup| (backup.info.id, backup.directory)).collect(),
+            backups: backups
+                .into_iter()
+                .map(|backup| (backup.info.id, backup.directory))
+                .collect(),
             random: &mut drill.random,
         };
         if moment == Moment::Failure && drill.failed.is_none() {
@@ -285,7 +327,10 @@ async fn inject(drill: &mut Drill, scenario: &Scenario, moment: Moment) -> Resul
             drill.failed = Some((drill.recorder.offset(), chrono::Utc::now()));
             drill.recorder.record(What::Failed);
         }
-        let report = drill.recorder.external("inject the fault", fault::inject(fault, &mut world)).await?;
+        let report = drill
+            .recorder
+            .external("inject the fault", fault::inject(fault, &mut world))
+            .await?;
         drill.recorder.record(What::FaultInjected(report));
     }
     Ok(())
@@ -298,9 +343,18 @@ fn header(assignment: &Assignment<'_>, options: &Options, work: &WorkDir) -> Dri
         ("backups".to_owned(), given.backups.to_string()),
         ("archive".to_owned(), given.archive.to_string()),
         ("streaming".to_owned(), given.streaming.to_string()),
-        ("commits".to_owned(), given.commits.unwrap_or(options.commits).to_string()),
-        ("writers".to_owned(), given.writers.unwrap_or(options.writers).to_string()),
+        (
+            "commits".to_owned(),
+            given.commits.unwrap_or(options.commits).to_string(),
+        ),
+        (
+            "writers".to_owned(),
+            given.writers.unwrap_or(options.writers).to_string(),
+        ),
     ];
+    if options.operator == OperatorMode::Ask {
+        described.push(("operator".to_owned(), "ask".to_owned()));
+    }
     described.extend(given.settings.iter().map(|(name, value)| (name.clone(), value.clone())));
     DrillHeader {
         run_id: options.run_id.clone(),

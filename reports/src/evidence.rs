@@ -1,7 +1,7 @@
 //! Evidence: what a drill proved, computed from its events and from nothing else.
 //!
-//! [`fold`] is pure, so evidence and every report can be made again from a run's `events.jsonl`. This file holds the
-//! shapes; the rules are in the submodules: [`fold`](mod@fold) puts the parts together, `judge` compares with what
+//! [`fold()`] is pure, so evidence and every report can be made again from a run's `events.jsonl`. This file holds the
+//! shapes; the rules are in the submodules: [`mod@fold`] puts the parts together, `judge` compares with what
 //! was expected, `recovery_time` splits the recovery time, `cost` accounts for the wall time.
 
 mod checks;
@@ -72,7 +72,7 @@ pub struct DrillEvidence {
     pub attempts: u32,
     /// Every result of a check, in the order in which they came.
     pub checks: Vec<CheckRow>,
-    /// One row for each check there is, in the order of [`CheckId::ALL`].
+    /// One row for each check there is, in the order of [`crate::CheckId::ALL`].
     pub detection: Vec<DetectionRow>,
     /// Alerts, in order.
     pub alerts: Vec<AlertRow>,

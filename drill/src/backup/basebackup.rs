@@ -15,7 +15,9 @@ use fixtures::Role;
 use futures_util::future::BoxFuture;
 use reports::{CheckId, Phase, event::BackupInfo};
 
-use super::{Backup, BackupError, BackupSystem, Capabilities, RecoveryTarget, RestoreRequest, Site, catalogue, copy, wal};
+use super::{
+    Backup, BackupError, BackupSystem, Capabilities, RecoveryTarget, RestoreRequest, Site, catalogue, copy, wal,
+};
 use crate::{
     postgres::{Cluster, ClusterOptions},
     verify::{self, Found, catalog_inventory},
@@ -24,7 +26,7 @@ use crate::{
 /// Its name on the command line.
 pub const NAME: &str = "basebackup";
 /// How long the server may take to come out of recovery without making progress.
-const REPLAY_PATIENCE: Duration = Duration::from_secs(600);
+const REPLAY_PATIENCE: Duration = Duration::from_mins(10);
 
 /// The system.
 pub struct BaseBackup {
@@ -41,10 +43,12 @@ impl BaseBackup {
         let directory = self.site.new_backup_directory(id)?;
         let data = directory.join("data");
         let began = self.site.recorder.offset();
-        let inventory = catalog_inventory::read(source).await.map_err(|source| BackupError::Query {
-            what: "cannot record the inventory of the database",
-            source,
-        })?;
+        let inventory = catalog_inventory::read(source)
+            .await
+            .map_err(|source| BackupError::Query {
+                what: "cannot record the inventory of the database",
+                source,
+            })?;
         self.site.recorder.external_since("record the inventory", began);
         let mut tool = self
             .site
@@ -60,7 +64,11 @@ impl BaseBackup {
         self.site.recorder.external("pg_basebackup", tool.run()).await?;
         if self.site.durable {
             let began = self.site.recorder.offset();
-            sync_filesystem(&data).map_err(|source| BackupError::Io { action: "sync", path: data.clone(), source })?;
+            sync_filesystem(&data).map_err(|source| BackupError::Io {
+                action: "sync",
+                path: data.clone(),
+                source,
+            })?;
             self.site.recorder.external_since("sync the backup", began);
         }
         let manifest = Manifest::read(&data)?;
@@ -94,8 +102,16 @@ impl BaseBackup {
         let (progress, source, to) = (request.progress.clone(), from.clone(), data.clone());
         let copied =
             tokio::task::spawn_blocking(move || copy::data_directory(&source, &to, &|bytes| progress.add(bytes)));
-        let io = |source| BackupError::Io { action: "copy", path: from.clone(), source };
-        copied.await.map_err(std::io::Error::other).and_then(|copied| copied).map_err(io)?;
+        let io = |source| BackupError::Io {
+            action: "copy",
+            path: from.clone(),
+            source,
+        };
+        copied
+            .await
+            .map_err(std::io::Error::other)
+            .and_then(|copied| copied)
+            .map_err(io)?;
         self.site.recorder.external_since("copy the backup", began);
         let mut settings = self.recovery_settings(&request.target)?;
         settings.extend(isolated());
@@ -112,16 +128,24 @@ impl BaseBackup {
         let began = self.site.recorder.offset();
         cluster.start().await?;
         wait_for_promotion(&mut cluster).await?;
-        self.site.recorder.external_since("start the restored server and replay", began);
+        self.site
+            .recorder
+            .external_since("start the restored server and replay", began);
         Ok(cluster)
     }
 
     fn recovery_settings(&self, target: &RecoveryTarget) -> Result<Vec<(String, String)>, BackupError> {
         let script = self.site.work.path().join("restore-wal.sh");
-        fs::write(&script, wal::restore_script(&self.site.wal))
-            .map_err(|source| BackupError::Io { action: "write", path: script.clone(), source })?;
+        fs::write(&script, wal::restore_script(&self.site.wal)).map_err(|source| BackupError::Io {
+            action: "write",
+            path: script.clone(),
+            source,
+        })?;
         self.site.work.user().chown(&script)?;
-        let mut settings = vec![("restore_command".to_owned(), format!("sh '{}' '%f' '%p'", script.display()))];
+        let mut settings = vec![(
+            "restore_command".to_owned(),
+            format!("sh '{}' '%f' '%p'", script.display()),
+        )];
         let mut set = |name: &str, value: String| settings.push((name.to_owned(), value));
         match target {
             RecoveryTarget::End => return Ok(settings),
@@ -143,7 +167,10 @@ impl BackupSystem for BaseBackup {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities { point_in_time: true, physical: true }
+        Capabilities {
+            point_in_time: true,
+            physical: true,
+        }
     }
 
     fn take<'a>(&'a self, source: &'a Cluster, id: &'a str) -> BoxFuture<'a, Result<Backup, BackupError>> {
@@ -186,14 +213,21 @@ impl BackupSystem for BaseBackup {
 /// Settings that keep a restored cluster from acting on production: it archives nowhere, waits for no standby, and
 /// has no subscriptions or slots of its own to serve.
 pub fn isolated() -> Vec<(String, String)> {
-    [("archive_mode", "off"), ("archive_command", ""), ("synchronous_standby_names", "")]
-        .map(|(name, value)| (name.to_owned(), value.to_owned()))
-        .to_vec()
+    [
+        ("archive_mode", "off"),
+        ("archive_command", ""),
+        ("synchronous_standby_names", ""),
+    ]
+    .map(|(name, value)| (name.to_owned(), value.to_owned()))
+    .to_vec()
 }
 
 /// Waits until the server is out of recovery; as long as replay makes progress, it may take its time.
 async fn wait_for_promotion(cluster: &mut Cluster) -> Result<(), BackupError> {
-    let query = |source| BackupError::Query { what: "cannot ask the restored server whether it is in recovery", source };
+    let query = |source| BackupError::Query {
+        what: "cannot ask the restored server whether it is in recovery",
+        source,
+    };
     let client = cluster.connect("postgres", "postgres").await?;
     let (mut last, mut since) = (String::new(), Instant::now());
     loop {
@@ -205,12 +239,16 @@ async fn wait_for_promotion(cluster: &mut Cluster) -> Result<(), BackupError> {
             return Ok(());
         }
         if row.get(2) {
-            return Err(BackupError::StillInRecovery { reason: format!("it paused at {replayed}") });
+            return Err(BackupError::StillInRecovery {
+                reason: format!("it paused at {replayed}"),
+            });
         }
         if replayed != last {
             (last, since) = (replayed, Instant::now());
         } else if since.elapsed() > REPLAY_PATIENCE {
-            return Err(BackupError::StillInRecovery { reason: format!("no progress beyond {last}") });
+            return Err(BackupError::StillInRecovery {
+                reason: format!("no progress beyond {last}"),
+            });
         }
         tokio::time::sleep(Duration::from_millis(5)).await; // back-off of a bounded wait
     }
@@ -231,9 +269,17 @@ struct Manifest {
 impl Manifest {
     fn read(data: &Path) -> Result<Self, BackupError> {
         let path: PathBuf = data.join("backup_manifest");
-        let text = fs::read(&path).map_err(|source| BackupError::Io { action: "read", path: path.clone(), source })?;
-        let unexpected = |problem: String| BackupError::Unexpected { what: path.display().to_string(), problem };
-        let manifest: serde_json::Value = serde_json::from_slice(&text).map_err(|error| unexpected(error.to_string()))?;
+        let text = fs::read(&path).map_err(|source| BackupError::Io {
+            action: "read",
+            path: path.clone(),
+            source,
+        })?;
+        let unexpected = |problem: String| BackupError::Unexpected {
+            what: path.display().to_string(),
+            problem,
+        };
+        let manifest: serde_json::Value =
+            serde_json::from_slice(&text).map_err(|error| unexpected(error.to_string()))?;
         let range = &manifest["WAL-Ranges"][0];
         let read = || {
             Some(Self {

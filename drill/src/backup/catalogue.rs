@@ -20,7 +20,11 @@ pub fn enter(backup: &Backup) -> Result<(), BackupError> {
         fs::write(&beside, serde_json::to_vec_pretty(backup)?)?;
         fs::rename(&beside, &path)
     };
-    write().map_err(|source| BackupError::Io { action: "write", path: path.clone(), source })
+    write().map_err(|source| BackupError::Io {
+        action: "write",
+        path: path.clone(),
+        source,
+    })
 }
 
 /// What the repository holds.
@@ -37,7 +41,11 @@ pub struct Listing {
 /// # Errors
 /// If the repository itself cannot be read.
 pub fn list(repository: &Path) -> Result<Listing, BackupError> {
-    let failed = |source| BackupError::Io { action: "list the backup repository", path: repository.to_owned(), source };
+    let failed = |source| BackupError::Io {
+        action: "list the backup repository",
+        path: repository.to_owned(),
+        source,
+    };
     let mut listing = Listing::default();
     for entry in fs::read_dir(repository).map_err(failed)? {
         let entry = entry.map_err(failed)?;
@@ -45,12 +53,16 @@ pub fn list(repository: &Path) -> Result<Listing, BackupError> {
         match fs::read(entry.path().join(ENTRY)) {
             Ok(bytes) => match serde_json::from_slice::<Backup>(&bytes) {
                 Ok(backup) => listing.backups.push(backup),
-                Err(error) => listing.unfinished.push((name, format!("its {ENTRY} cannot be read: {error}"))),
+                Err(error) => listing
+                    .unfinished
+                    .push((name, format!("its {ENTRY} cannot be read: {error}"))),
             },
             Err(error) => listing.unfinished.push((name, format!("it has no {ENTRY}: {error}"))),
         }
     }
-    listing.backups.sort_by(|a, b| (a.info.taken_at_utc, &a.info.id).cmp(&(b.info.taken_at_utc, &b.info.id)));
+    listing
+        .backups
+        .sort_by(|a, b| (a.info.taken_at_utc, &a.info.id).cmp(&(b.info.taken_at_utc, &b.info.id)));
     listing.unfinished.sort();
     Ok(listing)
 }

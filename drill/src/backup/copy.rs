@@ -56,7 +56,10 @@ mod tests {
         fs::write(from.join("global/pg_control"), "control").unwrap();
         bytes.set(0);
         data_directory(&from, &root.path().join("to"), &count).unwrap();
-        assert_eq!(fs::read_to_string(root.path().join("to/global/pg_control")).unwrap(), "control");
+        assert_eq!(
+            fs::read_to_string(root.path().join("to/global/pg_control")).unwrap(),
+            "control"
+        );
         assert_eq!(bytes.get(), 9);
     }
 }

@@ -45,13 +45,17 @@ impl Dump {
             .await
             .map_err(query("cannot open the dump's snapshot"))?;
         let row = client
-            .query_one("SELECT pg_export_snapshot(), pg_current_wal_insert_lsn()::text, clock_timestamp()", &[])
+            .query_one(
+                "SELECT pg_export_snapshot(), pg_current_wal_insert_lsn()::text, clock_timestamp()",
+                &[],
+            )
             .await
             .map_err(query("cannot export the dump's snapshot"))?;
         let (snapshot, lsn): (String, String) = (row.get(0), row.get(1));
         let taken_at_utc: chrono::DateTime<Utc> = row.get(2);
-        let inventory =
-            catalog_inventory::read(source).await.map_err(query("cannot record the inventory of the database"))?;
+        let inventory = catalog_inventory::read(source)
+            .await
+            .map_err(query("cannot record the inventory of the database"))?;
         let dump = self
             .site
             .tool("pg_dump")
@@ -68,7 +72,10 @@ impl Dump {
             .arg(directory.join(GLOBALS));
         let both = async { tokio::try_join!(dump.run(), globals.run()) };
         self.site.recorder.external("pg_dump", both).await?;
-        client.batch_execute("COMMIT").await.map_err(query("cannot close the dump's snapshot"))?;
+        client
+            .batch_execute("COMMIT")
+            .await
+            .map_err(query("cannot close the dump's snapshot"))?;
         let backup = Backup {
             info: BackupInfo {
                 id: id.to_owned(),
@@ -89,7 +96,10 @@ impl Dump {
 
     async fn restore_into(&self, request: &RestoreRequest) -> Result<Cluster, BackupError> {
         if request.target != RecoveryTarget::End {
-            return Err(BackupError::NoPointInTime { system: NAME, target: request.target.to_string() });
+            return Err(BackupError::NoPointInTime {
+                system: NAME,
+                target: request.target.to_string(),
+            });
         }
         let target = self.site.work.path().join(&request.cluster);
         if target.exists() {
@@ -109,14 +119,26 @@ impl Dump {
             .site
             .tool("psql")
             .envs(cluster.client_environment("postgres", "postgres", None))
-            .args(["--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--no-password", "--file"])
+            .args([
+                "--no-psqlrc",
+                "--quiet",
+                "--set=ON_ERROR_STOP=1",
+                "--no-password",
+                "--file",
+            ])
             .arg(&globals);
         recorder.external("psql (globals)", load_globals.run()).await?;
         let restore = self
             .site
             .tool("pg_restore")
             .envs(cluster.client_environment("postgres", "postgres", None))
-            .args(["--create", "--exit-on-error", "--no-password", "--jobs=2", "--dbname=postgres"])
+            .args([
+                "--create",
+                "--exit-on-error",
+                "--no-password",
+                "--jobs=2",
+                "--dbname=postgres",
+            ])
             .arg(request.backup.directory.join(DUMP));
         let restored = recorder.external("pg_restore", restore.run()).await;
         request.progress.add(directory_bytes(cluster.data_directory()));
@@ -131,10 +153,21 @@ impl Dump {
     fn globals(&self, backup: &Path, cluster: &str) -> Result<std::path::PathBuf, BackupError> {
         let from = backup.join(GLOBALS);
         let to = self.site.work.path().join(format!("{cluster}-{GLOBALS}"));
-        let text = fs::read_to_string(&from).map_err(|source| BackupError::Io { action: "read", path: from, source })?;
-        let kept: String =
-            text.lines().filter(|line| *line != "CREATE ROLE postgres;").flat_map(|line| [line, "\n"]).collect();
-        fs::write(&to, kept).map_err(|source| BackupError::Io { action: "write", path: to.clone(), source })?;
+        let text = fs::read_to_string(&from).map_err(|source| BackupError::Io {
+            action: "read",
+            path: from,
+            source,
+        })?;
+        let kept: String = text
+            .lines()
+            .filter(|line| *line != "CREATE ROLE postgres;")
+            .flat_map(|line| [line, "\n"])
+            .collect();
+        fs::write(&to, kept).map_err(|source| BackupError::Io {
+            action: "write",
+            path: to.clone(),
+            source,
+        })?;
         self.site.work.user().chown(&to)?;
         Ok(to)
     }
@@ -146,7 +179,10 @@ impl BackupSystem for Dump {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities { point_in_time: false, physical: false }
+        Capabilities {
+            point_in_time: false,
+            physical: false,
+        }
     }
 
     fn take<'a>(&'a self, source: &'a Cluster, id: &'a str) -> BoxFuture<'a, Result<Backup, BackupError>> {

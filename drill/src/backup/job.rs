@@ -40,13 +40,30 @@ impl RestoreJob {
             let _ = sender.send(JobStatus::Restoring);
             let result = system.restore(&request).await;
             let duration = began.elapsed();
-            let status = if result.is_ok() { JobStatus::Completed } else { JobStatus::Failed };
+            let status = if result.is_ok() {
+                JobStatus::Completed
+            } else {
+                JobStatus::Failed
+            };
             let _ = sender.send(status);
-            let notification = notify::Notification { job_id, status, duration_s: duration.as_secs_f64() };
+            let notification = notify::Notification {
+                job_id,
+                status,
+                duration_s: duration.as_secs_f64(),
+            };
             let notified = notify::post(&webhook, &notification).await;
-            Outcome { result, duration, notified }
+            Outcome {
+                result,
+                duration,
+                notified,
+            }
         });
-        Self { id, status, progress, task }
+        Self {
+            id,
+            status,
+            progress,
+            task,
+        }
     }
 
     /// Its status now.
@@ -64,7 +81,10 @@ impl RestoreJob {
 
     /// Waits until the restore itself is over; its notification may still be under way.
     pub async fn over(&mut self) -> JobStatus {
-        let over = self.status.wait_for(|status| matches!(status, JobStatus::Completed | JobStatus::Failed)).await;
+        let over = self
+            .status
+            .wait_for(|status| matches!(status, JobStatus::Completed | JobStatus::Failed))
+            .await;
         over.map_or(JobStatus::Failed, |status| *status)
     }
 

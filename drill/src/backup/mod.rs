@@ -68,7 +68,11 @@ impl Site {
     /// If it exists or cannot be made.
     pub fn new_backup_directory(&self, id: &str) -> Result<PathBuf, BackupError> {
         let path = self.repository.join(id);
-        let made = std::fs::create_dir(&path).map_err(|source| BackupError::Io { action: "create", path: path.clone(), source });
+        let made = std::fs::create_dir(&path).map_err(|source| BackupError::Io {
+            action: "create",
+            path: path.clone(),
+            source,
+        });
         made?;
         self.work.user().chown(&path)?;
         Ok(path)
@@ -125,7 +129,11 @@ impl std::fmt::Display for RecoveryTarget {
         match self {
             Self::End => f.write_str("end of the archive"),
             Self::Lsn(lsn) => write!(f, "just before LSN {lsn}"),
-            Self::Time(time) => write!(f, "commit time {}", time.to_rfc3339_opts(chrono::SecondsFormat::Millis, true)),
+            Self::Time(time) => write!(
+                f,
+                "commit time {}",
+                time.to_rfc3339_opts(chrono::SecondsFormat::Millis, true)
+            ),
             Self::Xid(xid) => write!(f, "transaction {xid}"),
         }
     }
@@ -201,8 +209,14 @@ pub fn system(name: &str, site: &Site) -> Option<Box<dyn BackupSystem>> {
 
 /// Names of all systems, with one sentence each.
 pub const SYSTEMS: &[(&str, &str)] = &[
-    (basebackup::NAME, "pg_basebackup with its manifest, and the WAL archive: point-in-time recovery"),
-    (dump::NAME, "pg_dump (custom format) and pg_dumpall --globals-only: the point of the dump's snapshot"),
+    (
+        basebackup::NAME,
+        "pg_basebackup with its manifest, and the WAL archive: point-in-time recovery",
+    ),
+    (
+        dump::NAME,
+        "pg_dump (custom format) and pg_dumpall --globals-only: the point of the dump's snapshot",
+    ),
 ];
 
 /// A backup could not be taken, listed or restored.

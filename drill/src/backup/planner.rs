@@ -70,27 +70,45 @@ pub fn choose(candidates: &[Candidate], failed_at: DateTime<Utc>, rpo: chrono::D
     let usable = |candidate: &&(usize, &Candidate)| !matches!(candidate.1.standing, Standing::Unusable { .. });
     let numbered: Vec<_> = candidates.iter().enumerate().collect();
     let rank = |candidate: &Candidate| (candidate.reach, candidate.reach_at, candidate.backup.info.taken_at_utc);
-    let (chosen, best) = *numbered.iter().filter(usable).max_by_key(|(_, candidate)| rank(candidate))?;
+    let (chosen, best) = *numbered
+        .iter()
+        .filter(usable)
+        .max_by_key(|(_, candidate)| rank(candidate))?;
     let age = best.reach_at.map(|at| (failed_at - at).max(chrono::Duration::zero()));
     let rejected = numbered
         .iter()
         .filter(|(index, _)| *index != chosen)
         .map(|(_, other)| reject(other, best))
         .collect();
-    Some(Plan { chosen, within_rpo: age.is_none_or(|age| age <= rpo), age, rejected })
+    Some(Plan {
+        chosen,
+        within_rpo: age.is_none_or(|age| age <= rpo),
+        age,
+        rejected,
+    })
 }
 
 fn reject(other: &Candidate, best: &Candidate) -> Rejection {
     let backup_id = other.backup.info.id.clone();
     if let Standing::Unusable { check, reason } = &other.standing {
-        return Rejection { backup_id, check: *check, reason: reason.clone(), unusable: true };
+        return Rejection {
+            backup_id,
+            check: *check,
+            reason: reason.clone(),
+            unusable: true,
+        };
     }
     let reason = if other.reach < best.reach || other.reach_at < best.reach_at {
         format!("{} reaches further", best.backup.info.id)
     } else {
         format!("{} reaches as far with less to replay", best.backup.info.id)
     };
-    Rejection { backup_id, check: None, reason, unusable: false }
+    Rejection {
+        backup_id,
+        check: None,
+        reason,
+        unusable: false,
+    }
 }
 
 #[cfg(test)]
@@ -118,11 +136,18 @@ mod tests {
             system_identifier: "1".into(),
         };
         Candidate {
-            backup: Backup { info, directory: "/nowhere".into(), inventory: None },
+            backup: Backup {
+                info,
+                directory: "/nowhere".into(),
+                inventory: None,
+            },
             standing: if usable {
                 Standing::Unverified
             } else {
-                Standing::Unusable { check: None, reason: "damaged".into() }
+                Standing::Unusable {
+                    check: None,
+                    reason: "damaged".into(),
+                }
             },
             reach: Some(Lsn(reach)),
             reach_at: Some(at(reach_at)),

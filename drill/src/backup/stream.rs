@@ -38,8 +38,11 @@ impl Stream {
         log: &Path,
         synchronous: bool,
     ) -> Result<Self, BackupError> {
-        let log_file =
-            File::create(log).map_err(|source| BackupError::Io { action: "create", path: log.to_owned(), source })?;
+        let log_file = File::create(log).map_err(|source| BackupError::Io {
+            action: "create",
+            path: log.to_owned(),
+            source,
+        })?;
         let query = |what| move |source| BackupError::Query { what, source };
         let client = source.connect("postgres", "postgres").await?;
         client
@@ -52,7 +55,13 @@ impl Stream {
             .env("PGAPPNAME", STANDBY_NAME)
             .arg("--directory")
             .arg(directory)
-            .args(["--slot", STANDBY_NAME, "--no-loop", "--no-password", "--status-interval=1"])
+            .args([
+                "--slot",
+                STANDBY_NAME,
+                "--no-loop",
+                "--no-password",
+                "--status-interval=1",
+            ])
             .args(synchronous.then_some("--synchronous"))
             .stderr(log_file)
             .spawn()?;
@@ -75,8 +84,14 @@ impl Stream {
         }
         if synchronous {
             let set = format!("ALTER SYSTEM SET synchronous_standby_names = '{STANDBY_NAME}'");
-            client.batch_execute(&set).await.map_err(query("cannot set synchronous_standby_names"))?;
-            client.batch_execute("SELECT pg_reload_conf()").await.map_err(query("cannot reload the configuration"))?;
+            client
+                .batch_execute(&set)
+                .await
+                .map_err(query("cannot set synchronous_standby_names"))?;
+            client
+                .batch_execute("SELECT pg_reload_conf()")
+                .await
+                .map_err(query("cannot reload the configuration"))?;
             let synchronous = "SELECT 1 FROM pg_stat_replication WHERE application_name = $1 AND sync_state = 'sync'";
             while client
                 .query_opt(synchronous, &[&STANDBY_NAME])

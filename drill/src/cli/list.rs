@@ -38,7 +38,13 @@ pub(super) fn list(args: &ListArgs) -> Outcome {
         ListFormat::Json => {
             let objects: Vec<Value> = rows
                 .iter()
-                .map(|row| columns.iter().zip(row).map(|(name, cell)| ((*name).to_owned(), json!(cell))).collect())
+                .map(|row| {
+                    columns
+                        .iter()
+                        .zip(row)
+                        .map(|(name, cell)| ((*name).to_owned(), json!(cell)))
+                        .collect()
+                })
                 .collect();
             println!("{:#}", Value::Array(objects));
         }
@@ -61,20 +67,32 @@ fn rows(what: What) -> Result<(Vec<&'static str>, Rows), Failure> {
                     scenario.title.clone(),
                 ]
             };
-            (vec!["group", "scenario", "expected", "title"], scenarios.iter().map(row).collect())
+            (
+                vec!["group", "scenario", "expected", "title"],
+                scenarios.iter().map(row).collect(),
+            )
         }
-        What::Checks => {
-            (vec!["check", "about"], CheckId::ALL.iter().map(|check| pair(check.id(), check.about())).collect())
-        }
-        What::Faults => {
-            (vec!["fault", "about"], scenario::KINDS.iter().map(|kind| pair(kind.name, kind.about)).collect())
-        }
-        What::Backups => {
-            (vec!["backup", "about"], backup::SYSTEMS.iter().map(|(name, about)| pair(name, about)).collect())
-        }
+        What::Checks => (
+            vec!["check", "about"],
+            CheckId::ALL
+                .iter()
+                .map(|check| pair(check.id(), check.about()))
+                .collect(),
+        ),
+        What::Faults => (
+            vec!["fault", "about"],
+            scenario::KINDS.iter().map(|kind| pair(kind.name, kind.about)).collect(),
+        ),
+        What::Backups => (
+            vec!["backup", "about"],
+            backup::SYSTEMS.iter().map(|(name, about)| pair(name, about)).collect(),
+        ),
         What::Providers => (
             vec!["provider", "about"],
-            Provider::ALL.iter().map(|provider| pair(&provider.to_string(), about(*provider))).collect(),
+            Provider::ALL
+                .iter()
+                .map(|provider| pair(&provider.to_string(), about(*provider)))
+                .collect(),
         ),
     })
 }
@@ -91,14 +109,25 @@ fn about(provider: Provider) -> &'static str {
 fn print_table(columns: &[&str], rows: &Rows) {
     let widths: Vec<usize> = (0..columns.len())
         .map(|column| {
-            rows.iter().map(|row| row[column].chars().count()).chain([columns[column].len()]).max().unwrap_or(0)
+            rows.iter()
+                .map(|row| row[column].chars().count())
+                .chain([columns[column].len()])
+                .max()
+                .unwrap_or(0)
         })
         .collect();
     let line = |cells: &[String]| {
-        let padded: Vec<String> = cells.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+        let padded: Vec<String> = cells
+            .iter()
+            .zip(&widths)
+            .map(|(cell, width)| format!("{cell:<width$}"))
+            .collect();
         padded.join("  ").trim_end().to_owned()
     };
-    println!("{}", line(&columns.iter().map(|name| name.to_uppercase()).collect::<Vec<_>>()));
+    println!(
+        "{}",
+        line(&columns.iter().map(|name| name.to_uppercase()).collect::<Vec<_>>())
+    );
     for row in rows {
         println!("{}", line(row));
     }

@@ -12,11 +12,7 @@ mod report;
 mod run;
 mod show;
 
-use std::{
-    error::Error,
-    process::ExitCode,
-    time::Duration,
-};
+use std::{error::Error, process::ExitCode, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use reports::exit;
@@ -114,12 +110,18 @@ pub struct Failure {
 impl Failure {
     /// Usage or scenario error (exit code 2).
     fn usage(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self { code: exit::USAGE, error: error.into() }
+        Self {
+            code: exit::USAGE,
+            error: error.into(),
+        }
     }
 
     /// Could not execute (exit code 3).
     fn execution(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self { code: exit::NOT_VERIFIED, error: error.into() }
+        Self {
+            code: exit::NOT_VERIFIED,
+            error: error.into(),
+        }
     }
 }
 
@@ -176,7 +178,11 @@ fn report_failure(failure: &Failure) -> ExitCode {
     // clap prints its own errors, help and version, with colours where they belong.
     if let Some(error) = failure.error.downcast_ref::<clap::Error>() {
         let _ = error.print(); // nowhere to complain
-        return ExitCode::from(if error.use_stderr() { exit::USAGE } else { exit::AS_EXPECTED });
+        return ExitCode::from(if error.use_stderr() {
+            exit::USAGE
+        } else {
+            exit::AS_EXPECTED
+        });
     }
     eprintln!("drill: {}", crate::verify::chain(failure.error.as_ref()));
     ExitCode::from(failure.code)
@@ -198,7 +204,10 @@ fn start_logging(output: &Output) {
             std::env::var_os("NO_COLOR").is_none() && std::io::IsTerminal::is_terminal(&std::io::stderr())
         }
     };
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(colours);
     match output.log_format {
         LogFormat::Text => builder.init(),
         LogFormat::Json => builder.json().init(),

@@ -2,12 +2,7 @@
 //!
 //! It only listens to events; what it shows is what will be in the evidence.
 
-use std::{
-    collections::BTreeMap,
-    io::IsTerminal as _,
-    sync::Mutex,
-    time::Duration,
-};
+use std::{collections::BTreeMap, io::IsTerminal as _, sync::Mutex, time::Duration};
 
 use indicatif::{HumanBytes, MultiProgress, ProgressBar, ProgressStyle};
 use reports::{Event, Step, Verdict, What, event::Part};
@@ -23,8 +18,13 @@ pub(super) struct Show {
 
 enum Mode {
     /// A live table for one drill, a line a drill for several.
-    Live { bars: MultiProgress, single: bool },
-    Plain { single: bool },
+    Live {
+        bars: MultiProgress,
+        single: bool,
+    },
+    Plain {
+        single: bool,
+    },
     None,
 }
 
@@ -34,10 +34,16 @@ impl Show {
         let mode = match output.progress {
             _ if output.quiet => Mode::None,
             ProgressChoice::None => Mode::None,
-            ProgressChoice::Auto if std::io::stderr().is_terminal() => Mode::Live { bars: MultiProgress::new(), single },
+            ProgressChoice::Auto if std::io::stderr().is_terminal() => Mode::Live {
+                bars: MultiProgress::new(),
+                single,
+            },
             ProgressChoice::Auto | ProgressChoice::Plain => Mode::Plain { single },
         };
-        Self { mode, seeding: Mutex::new(None) }
+        Self {
+            mode,
+            seeding: Mutex::new(None),
+        }
     }
 
     /// A line about the run as a whole.
@@ -53,11 +59,14 @@ impl Show {
 
     /// Progress of loading the seed; worth showing when it takes a while.
     pub(super) fn seeding(&self, progress: &fixtures::Progress) {
-        let Mode::Live { bars, single: true } = &self.mode else { return };
+        let Mode::Live { bars, single: true } = &self.mode else {
+            return;
+        };
         let mut bar = self.seeding.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let bar = bar.get_or_insert_with(|| {
             let style = ProgressStyle::with_template("   seed {bar:30} {pos}/{len} rows, {msg}");
-            bars.add(ProgressBar::new(0)).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+            bars.add(ProgressBar::new(0))
+                .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
         });
         bar.set_length(progress.total_rows);
         bar.set_position(progress.rows);
@@ -143,7 +152,11 @@ struct Table {
 impl Table {
     fn new(bars: MultiProgress) -> Self {
         let before = bars.add(spinner("{spinner} {msg}"));
-        Self { bars, before, steps: BTreeMap::new() }
+        Self {
+            bars,
+            before,
+            steps: BTreeMap::new(),
+        }
     }
 
     fn show(&mut self, event: &Event) {
@@ -156,9 +169,16 @@ impl Table {
             }
             What::StepStarted { step, attempt } => {
                 self.before.finish_and_clear();
-                let bar = self.steps.entry(step.number()).or_insert_with(|| self.bars.add(spinner("{spinner} {msg}")));
+                let bar = self
+                    .steps
+                    .entry(step.number())
+                    .or_insert_with(|| self.bars.add(spinner("{spinner} {msg}")));
                 bar.enable_steady_tick(Duration::from_millis(80));
-                let again = if *attempt > 1 { format!(" (attempt {attempt})") } else { String::new() };
+                let again = if *attempt > 1 {
+                    format!(" (attempt {attempt})")
+                } else {
+                    String::new()
+                };
                 bar.set_message(format!("{:>2} {}{again}", step.number(), step.name()));
             }
             What::StepFinished { step, .. } => {
@@ -202,7 +222,12 @@ fn part_name(part: Part) -> &'static str {
 /// One line for an event that people want to see while they wait.
 fn line(event: &Event) -> Option<String> {
     Some(match &event.what {
-        What::Seeded { scripts, versions, attachments, database_bytes } => {
+        What::Seeded {
+            scripts,
+            versions,
+            attachments,
+            database_bytes,
+        } => {
             let size = HumanBytes(*database_bytes);
             format!("seeded: {scripts} scripts, {versions} versions, {attachments} attachments, {size}")
         }
@@ -211,7 +236,13 @@ fn line(event: &Event) -> Option<String> {
         What::FaultInjected(fault) => format!("fault: {}", fault.summary),
         What::Failed => "the service has failed".to_owned(),
         What::CandidateRejected { backup_id, reason, .. } => format!("not {backup_id}: {reason}"),
-        What::StepFinished { step, verdict, duration_ms, detail, .. } => {
+        What::StepFinished {
+            step,
+            verdict,
+            duration_ms,
+            detail,
+            ..
+        } => {
             let mark = match verdict {
                 Verdict::Pass => "✓",
                 Verdict::Unknown => "?",
@@ -222,7 +253,12 @@ fn line(event: &Event) -> Option<String> {
                 (_, Some(budget)) => format!(" of {:.1} s", budget as f64 / 1e3),
             };
             let first = detail.lines().next().unwrap_or_default();
-            format!("{mark} {:>2} {:<26} {:>8.3} s{budget:<10} {first}", step.number(), step.name(), duration_ms / 1e3)
+            format!(
+                "{mark} {:>2} {:<26} {:>8.3} s{budget:<10} {first}",
+                step.number(),
+                step.name(),
+                duration_ms / 1e3
+            )
         }
         What::Undone { what, detail, .. } => format!("undone: {what}: {detail}"),
         What::Finding { text } => format!("finding: {text}"),

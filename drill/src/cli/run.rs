@@ -32,7 +32,6 @@ const DEFAULT_SCENARIO: &str = "data-directory-lost";
   drill run --all --jobs 2                    the whole catalogue
   drill run --target-size 2GiB                with a database of 2 GiB
   drill run --operator ask                    you take the decisions")]
-#[expect(clippy::struct_excessive_bools, reason = "flags of a command line")]
 pub(super) struct RunArgs {
     /// Scenarios: ids, GROUP/ or paths of .toml files [default: data-directory-lost]
     #[arg(value_name = "SCENARIO | FILE.toml | GROUP/")]
@@ -138,7 +137,11 @@ enum OperatorArg {
 
 fn backup_system(name: &str) -> Result<String, String> {
     let names: Vec<&str> = backup::SYSTEMS.iter().map(|(name, _)| *name).collect();
-    if names.contains(&name) { Ok(name.to_owned()) } else { Err(format!("there are {}", names.join(", "))) }
+    if names.contains(&name) {
+        Ok(name.to_owned())
+    } else {
+        Err(format!("there are {}", names.join(", ")))
+    }
 }
 
 pub(super) async fn run(args: RunArgs, output: &Output) -> Outcome {
@@ -149,15 +152,29 @@ pub(super) async fn run(args: RunArgs, output: &Output) -> Outcome {
         return Ok(reports::exit::AS_EXPECTED);
     }
     let seed = args.seed.unwrap_or_else(|| rand::rng().random_range(0..1_000_000_000));
-    let run_id = format!("{}-{:04x}", chrono::Utc::now().format("%Y%m%dT%H%M%SZ"), rand::random::<u16>());
-    let out = args.out.clone().unwrap_or_else(|| Path::new("drill-runs").join(&run_id));
+    let run_id = format!(
+        "{}-{:04x}",
+        chrono::Utc::now().format("%Y%m%dT%H%M%SZ"),
+        rand::random::<u16>()
+    );
+    let out = args
+        .out
+        .clone()
+        .unwrap_or_else(|| Path::new("drill-runs").join(&run_id));
     let drills = planned.len();
-    let jobs = args.jobs.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, Into::into)).clamp(1, drills.max(1));
+    let jobs = args
+        .jobs
+        .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, Into::into))
+        .clamp(1, drills.max(1));
     let show = Arc::new(Show::new(output, drills));
     show.line(&format!("run {run_id}, seed {seed}, evidence in {}", out.display()));
 
     clean_up_after_the_dead(&show);
-    let request = Request { provider: args.provider, major: args.postgres, bindir: args.bindir.clone() };
+    let request = Request {
+        provider: args.provider,
+        major: args.postgres,
+        bindir: args.bindir.clone(),
+    };
     let teller = Arc::clone(&show);
     let telling = move |message: &str| teller.line(message);
     let installation = postgres::locate(&request, &telling).await.map_err(locate_failure)?;
@@ -173,9 +190,13 @@ pub(super) async fn run(args: RunArgs, output: &Output) -> Outcome {
         writers: args.writers,
         rpo: args.rpo,
         rto: args.rto,
-        operator: if args.operator == OperatorArg::Ask { OperatorMode::Ask } else { OperatorMode::Auto },
+        operator: if args.operator == OperatorArg::Ask {
+            OperatorMode::Ask
+        } else {
+            OperatorMode::Auto
+        },
         keep: args.keep,
-        alert_patience: Duration::from_secs(60),
+        alert_patience: Duration::from_mins(1),
         seeding: Some(Arc::new(move |progress| seeding.seeding(&progress))),
     };
     let evidence = carry_out(&planned, &installation, &args, &options, &show, jobs).await?;
@@ -203,7 +224,12 @@ fn chosen(args: &RunArgs) -> Result<Vec<Scenario>, Failure> {
         return scenario::all().map_err(Failure::usage);
     }
     let default = [DEFAULT_SCENARIO.to_owned()];
-    scenario::resolve(if args.scenarios.is_empty() { &default } else { &args.scenarios }).map_err(Failure::usage)
+    scenario::resolve(if args.scenarios.is_empty() {
+        &default
+    } else {
+        &args.scenarios
+    })
+    .map_err(Failure::usage)
 }
 
 /// Each scenario once, or once for each backup system that it names.
@@ -224,8 +250,16 @@ fn planned(args: &RunArgs, scenarios: &[Scenario]) -> Result<Vec<Planned>, Failu
                     names.join(", ")
                 )));
             }
-            let name = if systems.len() == 1 { scenario.id.clone() } else { format!("{}@{system}", scenario.id) };
-            planned.push(Planned { scenario: scenario.clone(), system: system.clone(), name });
+            let name = if systems.len() == 1 {
+                scenario.id.clone()
+            } else {
+                format!("{}@{system}", scenario.id)
+            };
+            planned.push(Planned {
+                scenario: scenario.clone(),
+                system: system.clone(),
+                name,
+            });
         }
     }
     Ok(planned)
@@ -236,14 +270,23 @@ fn print_plan(args: &RunArgs, planned: &[Planned]) {
         println!("{}", scenario::show(&drill.scenario));
         println!("Backup system: {}", drill.system);
     }
-    println!("{} drills would be run, with PostgreSQL {} ({}).", planned.len(), args.postgres, args.provider);
+    println!(
+        "{} drills would be run, with PostgreSQL {} ({}).",
+        planned.len(),
+        args.postgres,
+        args.provider
+    );
     println!("Nothing was touched.");
 }
 
 fn sizing(args: &RunArgs) -> Sizing {
     match args.target_size {
         Some(size) => Sizing::Target(size.as_u64()),
-        None => Sizing::Numbers { scripts: args.scripts, versions: args.versions, content_bytes: args.content_bytes },
+        None => Sizing::Numbers {
+            scripts: args.scripts,
+            versions: args.versions,
+            content_bytes: args.content_bytes,
+        },
     }
 }
 
@@ -270,7 +313,10 @@ fn create_evidence_directory(out: &Path) -> Result<(), Failure> {
     }
     std::fs::create_dir(out).map_err(|error| {
         if error.kind() == std::io::ErrorKind::AlreadyExists {
-            Failure::usage(format!("{} exists; evidence is never overwritten: name another --out", out.display()))
+            Failure::usage(format!(
+                "{} exists; evidence is never overwritten: name another --out",
+                out.display()
+            ))
         } else {
             Failure::execution(format!("cannot create {}: {error}", out.display()))
         }
@@ -300,7 +346,7 @@ async fn carry_out(
             storage: run::storage(choice, &drill.scenario, planned.len()),
         };
         let watcher = show.watch(&drill.name);
-        let events = run::drill(&assignment, options, Some(watcher)).await;
+        let events = Box::pin(run::drill(&assignment, options, Some(watcher))).await;
         (index, drill, events)
     });
     let mut finished: Vec<_> = drills.buffer_unordered(jobs).collect().await;

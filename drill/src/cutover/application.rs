@@ -68,7 +68,12 @@ pub struct Ready {
 impl Application {
     /// An application that will read `settings` and log to `log`.
     pub fn new(settings: PathBuf, log: PathBuf) -> Self {
-        Self { settings, log, client: reqwest::Client::new(), running: None }
+        Self {
+            settings,
+            log,
+            client: reqwest::Client::new(),
+            running: None,
+        }
     }
 
     /// Starts the process and waits until it listens, at most for `patience`.
@@ -76,7 +81,11 @@ impl Application {
     /// # Errors
     /// With the last line of its log if it ends or does not listen in time.
     pub async fn start(&mut self, patience: Duration) -> Result<(), ApplicationError> {
-        let log = OpenOptions::new().create(true).append(true).open(&self.log).map_err(ApplicationError::Spawn)?;
+        let log = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&self.log)
+            .map_err(ApplicationError::Spawn)?;
         let mut child = Command::new(std::env::current_exe().map_err(ApplicationError::Spawn)?)
             .arg("app")
             .arg("--settings")
@@ -89,7 +98,9 @@ impl Application {
             .spawn()
             .map_err(ApplicationError::Spawn)?;
         let Some(stdout) = child.stdout.take() else {
-            return Err(ApplicationError::Start { reason: "its standard output is gone".into() });
+            return Err(ApplicationError::Start {
+                reason: "its standard output is gone".into(),
+            });
         };
         let mut lines = BufReader::new(stdout).lines();
         let line = timeout(patience, lines.next_line()).await;
@@ -98,7 +109,10 @@ impl Application {
                 let listening = serde_json::from_str::<Value>(&line).ok();
                 match listening.as_ref().and_then(|value| value["listening"].as_str()) {
                     Some(address) => {
-                        self.running = Some(Running { child, address: address.to_owned() });
+                        self.running = Some(Running {
+                            child,
+                            address: address.to_owned(),
+                        });
                         return Ok(());
                     }
                     None => format!("it said {line:?} instead of where it listens"),
@@ -152,24 +166,46 @@ impl Application {
     /// # Errors
     /// For anything but a 200 with JSON.
     pub async fn get(&self, path: &str, token: Option<&str>) -> Result<Value, ApplicationError> {
-        let failed = |reason: String| ApplicationError::Request { request: format!("GET {path}"), reason };
-        let running = self.running.as_ref().ok_or_else(|| failed("the application is not running".into()))?;
-        let mut request = self.client.get(format!("{}{path}", running.address)).timeout(Duration::from_secs(10));
+        let failed = |reason: String| ApplicationError::Request {
+            request: format!("GET {path}"),
+            reason,
+        };
+        let running = self
+            .running
+            .as_ref()
+            .ok_or_else(|| failed("the application is not running".into()))?;
+        let mut request = self
+            .client
+            .get(format!("{}{path}", running.address))
+            .timeout(Duration::from_secs(10));
         if let Some(token) = token {
             request = request.bearer_auth(token);
         }
-        let response = request.send().await.map_err(|error| failed(error.without_url().to_string()))?;
+        let response = request
+            .send()
+            .await
+            .map_err(|error| failed(error.without_url().to_string()))?;
         let status = response.status();
-        let body: Value = response.json().await.map_err(|error| failed(format!("{status}, {}", error.without_url())))?;
+        let body: Value = response
+            .json()
+            .await
+            .map_err(|error| failed(format!("{status}, {}", error.without_url())))?;
         if status.is_success() {
             return Ok(body);
         }
-        let reason = ["reason", "detail", "title"].iter().find_map(|key| body[*key].as_str()).unwrap_or_default();
+        let reason = ["reason", "detail", "title"]
+            .iter()
+            .find_map(|key| body[*key].as_str())
+            .unwrap_or_default();
         Err(failed(format!("{status} {reason}")))
     }
 
     fn last_log_line(&self) -> String {
         let log = std::fs::read_to_string(&self.log).unwrap_or_default();
-        log.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("its log says nothing").to_owned()
+        log.lines()
+            .rev()
+            .find(|line| !line.trim().is_empty())
+            .unwrap_or("its log says nothing")
+            .to_owned()
     }
 }

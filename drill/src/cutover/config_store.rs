@@ -57,7 +57,10 @@ impl FileStore {
     /// # Errors
     /// If the file cannot be read, has no such key, or cannot be replaced; then it is as it was.
     pub fn replace_connection(&self, connection: &str) -> Result<String, ConfigStoreError> {
-        let malformed = |problem: String| ConfigStoreError::Malformed { path: self.path.clone(), problem };
+        let malformed = |problem: String| ConfigStoreError::Malformed {
+            path: self.path.clone(),
+            problem,
+        };
         let text = fs::read_to_string(&self.path).map_err(|source| self.failed("read", source))?;
         let mut settings: Value = serde_json::from_str(&text).map_err(|error| malformed(error.to_string()))?;
         let slot = settings
@@ -89,7 +92,11 @@ impl FileStore {
     }
 
     fn failed(&self, action: &'static str, source: std::io::Error) -> ConfigStoreError {
-        ConfigStoreError::Io { action, path: self.path.clone(), source }
+        ConfigStoreError::Io {
+            action,
+            path: self.path.clone(),
+            source,
+        }
     }
 }
 
@@ -104,12 +111,18 @@ mod tests {
     fn replacing_keeps_everything_else_and_returns_what_was_there() {
         let directory = tempfile::tempdir().unwrap();
         let store = FileStore::new(directory.path().join("appsettings.json"));
-        store.write(&json!({"ConnectionStrings": {"DefaultConnection": "Host=a"}, "Urls": "x"})).unwrap();
+        store
+            .write(&json!({"ConnectionStrings": {"DefaultConnection": "Host=a"}, "Urls": "x"}))
+            .unwrap();
         assert_eq!(store.replace_connection("Host=b").unwrap(), "Host=a");
         assert_eq!(store.replace_connection("Host=c").unwrap(), "Host=b");
         let text = std::fs::read_to_string(store.path()).unwrap();
         assert!(text.contains("Host=c") && text.contains("Urls"), "{text}");
-        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1, "nothing else is left behind");
+        assert_eq!(
+            std::fs::read_dir(directory.path()).unwrap().count(),
+            1,
+            "nothing else is left behind"
+        );
     }
 
     #[test]

@@ -34,7 +34,9 @@ impl Alerts {
     /// # Errors
     /// If no port can be bound.
     pub async fn start() -> std::io::Result<Self> {
-        Ok(Self { receiver: Receiver::start().await? })
+        Ok(Self {
+            receiver: Receiver::start().await?,
+        })
     }
 
     /// Where monitors post.
@@ -60,12 +62,19 @@ impl Alerts {
 }
 
 fn firing(body: &Value) -> impl Iterator<Item = Alert> {
-    let alerts = body.get("alerts").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-    alerts.iter().filter(|alert| alert["status"] == "firing").map(|alert| Alert {
-        name: alert["labels"]["alertname"].as_str().unwrap_or_default().to_owned(),
-        severity: alert["labels"]["severity"].as_str().unwrap_or_default().to_owned(),
-        summary: alert["annotations"]["summary"].as_str().unwrap_or_default().to_owned(),
-    })
+    let alerts = body
+        .get("alerts")
+        .and_then(Value::as_array)
+        .map(Vec::as_slice)
+        .unwrap_or_default();
+    alerts
+        .iter()
+        .filter(|alert| alert["status"] == "firing")
+        .map(|alert| Alert {
+            name: alert["labels"]["alertname"].as_str().unwrap_or_default().to_owned(),
+            severity: alert["labels"]["severity"].as_str().unwrap_or_default().to_owned(),
+            summary: alert["annotations"]["summary"].as_str().unwrap_or_default().to_owned(),
+        })
 }
 
 #[cfg(test)]
@@ -76,7 +85,8 @@ mod tests {
 
     #[test]
     fn resolved_alerts_do_not_fire() {
-        let body = json!({"version": "4", "alerts": [{"status": "resolved", "labels": {"alertname": "DB_UNAVAILABLE"}}]});
+        let body =
+            json!({"version": "4", "alerts": [{"status": "resolved", "labels": {"alertname": "DB_UNAVAILABLE"}}]});
         assert_eq!(firing(&body).count(), 0);
         assert_eq!(firing(&json!({"nothing": 1})).count(), 0);
     }
@@ -88,9 +98,19 @@ mod tests {
         let client = reqwest::Client::new();
         for name in ["DISK_WARM", "DB_UNAVAILABLE"] {
             let body = json!({"alerts": [{"status": "firing", "labels": {"alertname": name, "severity": "critical"}}]});
-            client.post(alerts.url()).json(&body).send().await.unwrap().error_for_status().unwrap();
+            client
+                .post(alerts.url())
+                .json(&body)
+                .send()
+                .await
+                .unwrap()
+                .error_for_status()
+                .unwrap();
         }
         let alert = alerts.next().await.unwrap();
-        assert_eq!((alert.name.as_str(), alert.severity.as_str()), ("DB_UNAVAILABLE", "critical"));
+        assert_eq!(
+            (alert.name.as_str(), alert.severity.as_str()),
+            ("DB_UNAVAILABLE", "critical")
+        );
     }
 }

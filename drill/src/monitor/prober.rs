@@ -29,7 +29,9 @@ pub struct Prober {
 impl Prober {
     /// Starts to probe `database` and to post alerts to `webhook`.
     pub fn start(database: tokio_postgres::Config, webhook: String) -> Self {
-        Self { task: tokio::spawn(watch(database, webhook)) }
+        Self {
+            task: tokio::spawn(watch(database, webhook)),
+        }
     }
 }
 
@@ -93,7 +95,14 @@ async fn post(client: &reqwest::Client, webhook: &str, reason: &str) -> Result<(
             "startsAt": chrono::Utc::now().to_rfc3339(),
         }],
     });
-    client.post(webhook).json(&body).timeout(TIMEOUT).send().await?.error_for_status().map(|_| ())
+    client
+        .post(webhook)
+        .json(&body)
+        .timeout(TIMEOUT)
+        .send()
+        .await?
+        .error_for_status()
+        .map(|_| ())
 }
 
 /// A database error in words: SQLSTATE and message, or the operating system's reason.
@@ -101,6 +110,8 @@ pub fn describe(error: &tokio_postgres::Error) -> String {
     use std::error::Error as _;
     match error.as_db_error() {
         Some(db) => format!("{} {} ({})", db.severity(), db.message(), db.code().code()),
-        None => error.source().map_or_else(|| error.to_string(), |source| format!("{error}: {source}")),
+        None => error
+            .source()
+            .map_or_else(|| error.to_string(), |source| format!("{error}: {source}")),
     }
 }

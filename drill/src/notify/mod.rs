@@ -47,7 +47,10 @@ pub async fn post(url: &str, notification: &Notification) -> Result<(), NotifyEr
             Err(error) => reason = error.without_url().to_string(),
         }
     }
-    Err(NotifyError { attempts: ATTEMPTS, reason })
+    Err(NotifyError {
+        attempts: ATTEMPTS,
+        reason,
+    })
 }
 
 /// Receives notifications.
@@ -61,7 +64,9 @@ impl Inbox {
     /// # Errors
     /// If no port can be bound.
     pub async fn start() -> std::io::Result<Self> {
-        Ok(Self { receiver: Receiver::start().await? })
+        Ok(Self {
+            receiver: Receiver::start().await?,
+        })
     }
 
     /// Where to post.
@@ -101,14 +106,21 @@ mod tests {
     use crate::http::Behaviour;
 
     fn notification() -> Notification {
-        Notification { job_id: "restore-1".into(), status: JobStatus::Completed, duration_s: 1.5 }
+        Notification {
+            job_id: "restore-1".into(),
+            status: JobStatus::Completed,
+            duration_s: 1.5,
+        }
     }
 
     #[tokio::test]
     async fn a_notification_arrives_as_it_was_sent() {
         let mut inbox = Inbox::start().await.unwrap();
         post(&inbox.url(), &notification()).await.unwrap();
-        assert_eq!(inbox.wait_for("restore-1", Duration::from_secs(5)).await, Some(notification()));
+        assert_eq!(
+            inbox.wait_for("restore-1", Duration::from_secs(5)).await,
+            Some(notification())
+        );
     }
 
     #[tokio::test]

@@ -2,29 +2,24 @@
 //! to, and gone with its [`Cluster`]. A cluster `source` lives in the run's directory as `source/data`, with its socket, log
 //! and marker beside the data, so that they outlive a data directory that a fault takes away.
 
+mod connect;
+mod error;
+mod serve;
+
 use std::{
     fs, io,
     net::TcpListener,
-    os::unix::{fs::PermissionsExt, process::CommandExt},
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
-    time::{Duration, Instant},
 };
 
 use chrono::Utc;
-use rustix::process::Signal;
-use tokio_postgres::{Client, NoTls};
 
+pub use self::error::ClusterError;
 use super::{
-    Accepting, Authorised, ControlError, Installation, Marker, Refusal, ServerProcess, StartError, SystemIdentifier,
-    TemplateError, UserError, WorkDir, WorkDirError, control::read_system_identifier, files, process::Server,
-    readiness::Watch, settings, template, tool,
+    Accepting, Authorised, ControlError, Installation, Marker, Refusal, SystemIdentifier, WorkDir,
+    control::read_system_identifier, files, process::Server, settings, template,
 };
-
-/// How long a start may take unless the caller says otherwise.
-const START_LIMIT: Duration = Duration::from_mins(1);
-/// The system's limit for a socket's path, in bytes.
-const SOCKET_PATH_BYTES: usize = 107;
 
 /// What a new cluster should be like.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,98 +55,6 @@ pub enum Shutdown {
     Immediate,
     /// `SIGKILL` to every process of the server, as a power cut would.
     Kill,
-}
-
-/// Why a cluster could not be made, stopped or reached.
-#[derive(Debug, thiserror::Error)]
-pub enum ClusterError {
-    /// The name would not do as a directory's.
-    #[error("{0:?} is no name for a cluster: use letters, digits, - and _, at most 32")]
-    Name(String),
-    /// The name is taken in this run.
-    #[error("this run has a cluster {name} already, in {}: choose another name", home.display())]
-    Taken {
-        /// The name.
-        name: String,
-        /// Where it is.
-        home: PathBuf,
-    },
-    /// No fresh cluster could be made.
-    #[error("cannot make cluster {name}")]
-    Template {
-        /// The cluster.
-        name: String,
-        /// Why.
-        source: TemplateError,
-    },
-    /// A directory in the run's directory could not be made.
-    #[error("cannot make a place for cluster {name}")]
-    Place {
-        /// The cluster.
-        name: String,
-        /// Why.
-        source: WorkDirError,
-    },
-    /// A file operation failed.
-    #[error("cannot {what} {} for cluster {name}: check the space and the permissions there", path.display())]
-    File {
-        /// What was tried.
-        what: &'static str,
-        /// The cluster.
-        name: String,
-        /// On which path.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// The data directory could not be handed to the server's account.
-    #[error("cannot hand cluster {name} to the server's account")]
-    User {
-        /// The cluster.
-        name: String,
-        /// Why.
-        source: UserError,
-    },
-    /// A data directory that is to be adopted has no control file.
-    #[error("cannot adopt {} as cluster {name}", data_directory.display())]
-    Adopt {
-        /// The cluster.
-        name: String,
-        /// The data directory.
-        data_directory: PathBuf,
-        /// Why.
-        source: ControlError,
-    },
-    /// A data directory that is to be adopted is not in the run's directory.
-    #[error("cannot adopt {} as cluster {name}: it lies outside this run's directory {}; restore into that", data_directory.display(), work.display())]
-    Outside {
-        /// The cluster.
-        name: String,
-        /// The data directory.
-        data_directory: PathBuf,
-        /// The run's directory.
-        work: PathBuf,
-    },
-    /// It may not be destroyed.
-    #[error("cannot remove cluster {name}")]
-    Refused {
-        /// The cluster.
-        name: String,
-        /// Why.
-        source: Refusal,
-    },
-    /// The server did not answer, or not as hoped.
-    #[error("cannot connect to cluster {name} as {user}, database {database}")]
-    Connect {
-        /// The cluster.
-        name: String,
-        /// The role.
-        user: String,
-        /// The database.
-        database: String,
-        /// What PostgreSQL or the system said.
-        source: tokio_postgres::Error,
-    },
 }
 
 /// One disposable cluster. Dropping it stops its server at once; its files stay until the run's directory goes.
@@ -304,151 +207,6 @@ impl Cluster {
         })
     }
 
-    /// Starts the server and returns once it answers, within a minute.
-    pub async fn start(&mut self) -> Result<(), StartError> {
-        self.start_within(START_LIMIT).await
-    }
-
-    /// Starts the server and returns once it answers. While it replays, a hot standby's answer counts: see
-    /// [`Cluster::accepting`]. After an error no process is left.
-    pub async fn start_within(&mut self, limit: Duration) -> Result<(), StartError> {
-        if self.is_running() {
-            return Err(StartError::Running {
-                name: self.name().to_owned(),
-            });
-        }
-        self.clear_remains();
-        let socket = self.home.join(format!(".s.PGSQL.{}", self.port));
-        if socket.as_os_str().len() > SOCKET_PATH_BYTES {
-            return Err(StartError::SocketPath { path: socket });
-        }
-        let log_offset = fs::metadata(&self.log).map_or(0, |meta| meta.len());
-        let child = self.command().and_then(|mut command| command.spawn());
-        let program = self.installation.tool("postgres");
-        let child = child.map_err(|source| StartError::Spawn {
-            name: self.name().to_owned(),
-            program: program.clone(),
-            source,
-        })?;
-        let mut server = Server::new(child, self.data_directory(), &program);
-        let config = self.config("postgres", "postgres");
-        let watch = Watch {
-            name: &self.marker.cluster,
-            log: &self.log,
-            log_offset,
-            config,
-            limit,
-        };
-        // In its place before the first await: a cancelled start leaves nothing behind either.
-        let server = self.server.insert({
-            server.exit_status();
-            server
-        });
-        match watch.until_accepting(server).await {
-            Ok(accepting) => {
-                self.accepting = Some(accepting);
-                Ok(())
-            }
-            Err(error) => {
-                self.kill_now();
-                Err(error)
-            }
-        }
-    }
-
-    fn command(&self) -> io::Result<Command> {
-        let log = tool::append(&self.log)?;
-        let mut command = Command::new(self.installation.tool("postgres"));
-        tool::clean_environment(&mut command);
-        command.arg("-D").arg(self.data_directory());
-        let home = self.home.to_string_lossy();
-        let place = [
-            ("unix_socket_directories", &*home),
-            ("unix_socket_permissions", "0700"),
-            ("listen_addresses", ""),
-        ];
-        for (name, value) in place {
-            if !self.overrides.iter().any(|(set, _)| set == name) {
-                command.arg("-c").arg(format!("{name}={value}"));
-            }
-        }
-        command.arg("-c").arg(format!("port={}", self.port));
-        for (name, value) in &self.overrides {
-            command.arg("-c").arg(format!("{name}={value}"));
-        }
-        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
-        command.current_dir("/").process_group(0);
-        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
-        self.work.user().apply_std(&mut command);
-        Ok(command)
-    }
-
-    /// Stops the server, and answers how it was really stopped: one that does not obey is treated harder (after 30 s of fast,
-    /// 10 s of immediate). A server that does not run is stopped already.
-    pub async fn stop(&mut self, mode: Shutdown) -> Result<Shutdown, ClusterError> {
-        let attempts = [
-            (Shutdown::Fast, Signal::INT, Duration::from_secs(30)),
-            (Shutdown::Immediate, Signal::QUIT, Duration::from_secs(10)),
-        ];
-        for (attempt, signal, patience) in attempts.into_iter().skip_while(|(attempt, ..)| *attempt != mode) {
-            if let Some(server) = &mut self.server {
-                server.signal(signal);
-            }
-            let begun = Instant::now();
-            while self.is_running() && begun.elapsed() < patience {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-            if !self.is_running() {
-                self.clear_remains();
-                return Ok(attempt);
-            }
-            tracing::warn!(
-                cluster = self.name(),
-                ?attempt,
-                "the server did not stop; trying harder"
-            );
-        }
-        self.kill_now();
-        Ok(Shutdown::Kill)
-    }
-
-    /// Whether the server's first process lives.
-    pub fn is_running(&mut self) -> bool {
-        self.server
-            .as_mut()
-            .is_some_and(|server| server.exit_status().is_none())
-    }
-
-    /// The server's first process; none before the first start and after a stop.
-    pub fn pid(&self) -> Option<u32> {
-        self.server.as_ref().map(Server::pid)
-    }
-
-    /// The processes of the running server. On systems without /proc only the first.
-    pub fn processes(&mut self) -> Vec<ServerProcess> {
-        self.server.as_mut().map(Server::processes).unwrap_or_default()
-    }
-
-    /// What the server let its clients do when it was started; none when it is not.
-    pub fn accepting(&self) -> Option<Accepting> {
-        self.accepting
-    }
-
-    fn kill_now(&mut self) {
-        if let Some(server) = &mut self.server {
-            server.kill();
-        }
-        self.clear_remains();
-    }
-
-    /// Makes sure that nothing is left of a server that is gone.
-    fn clear_remains(&mut self) {
-        if let Some(mut server) = self.server.take() {
-            server.clear_remains();
-        }
-        self.accepting = None;
-    }
-
     /// Sets a server setting for the next start, over whatever the configuration files say.
     pub fn set(&mut self, name: &str, value: &str) {
         settings::set(&mut self.overrides, name, value);
@@ -494,65 +252,6 @@ impl Cluster {
         &self.log
     }
 
-    /// How to connect to it.
-    pub fn config(&self, user: &str, database: &str) -> tokio_postgres::Config {
-        let mut config = tokio_postgres::Config::new();
-        config
-            .host_path(self.socket_directory())
-            .port(self.port)
-            .user(user)
-            .dbname(database);
-        config.application_name("drill").connect_timeout(Duration::from_secs(5));
-        config
-    }
-
-    /// Connects without a password, which only the superuser `postgres` may.
-    pub async fn connect(&self, user: &str, database: &str) -> Result<Client, ClusterError> {
-        self.connect_by(&self.config(user, database)).await
-    }
-
-    /// Connects with a password.
-    pub async fn connect_with_password(
-        &self,
-        user: &str,
-        database: &str,
-        password: &str,
-    ) -> Result<Client, ClusterError> {
-        self.connect_by(self.config(user, database).password(password)).await
-    }
-
-    async fn connect_by(&self, config: &tokio_postgres::Config) -> Result<Client, ClusterError> {
-        let (client, connection) = config.connect(NoTls).await.map_err(|source| ClusterError::Connect {
-            name: self.name().to_owned(),
-            user: config.get_user().unwrap_or_default().to_owned(),
-            database: config.get_dbname().unwrap_or_default().to_owned(),
-            source,
-        })?;
-        let name = self.name().to_owned();
-        tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(cluster = name, %error, "a connection ended");
-            }
-        });
-        Ok(client)
-    }
-
-    /// The environment by which client programs find this cluster; for [`super::Tool::envs`].
-    pub fn client_environment(&self, user: &str, database: &str, password: Option<&str>) -> Vec<(String, String)> {
-        let mut environment = vec![
-            (
-                "PGHOST".to_owned(),
-                self.socket_directory().to_string_lossy().into_owned(),
-            ),
-            ("PGPORT".to_owned(), self.port.to_string()),
-            ("PGUSER".to_owned(), user.to_owned()),
-            ("PGDATABASE".to_owned(), database.to_owned()),
-            ("PGAPPNAME".to_owned(), "drill".to_owned()),
-        ];
-        environment.extend(password.map(|password| ("PGPASSWORD".to_owned(), password.to_owned())));
-        environment
-    }
-
     /// The identifier that is in the data directory now.
     pub fn system_identifier(&self) -> Result<SystemIdentifier, ControlError> {
         read_system_identifier(self.data_directory())
@@ -585,20 +284,6 @@ impl Cluster {
             })?;
         }
         Ok(())
-    }
-}
-
-impl Drop for Cluster {
-    fn drop(&mut self) {
-        if self.work.is_kept() {
-            return;
-        }
-        // "Immediate" first: the server then gives back what the system lent it.
-        if let Some(server) = &mut self.server {
-            server.signal(Signal::QUIT);
-            files::wait_blocking(Duration::from_millis(500), || server.exit_status().is_some());
-        }
-        self.kill_now();
     }
 }
 

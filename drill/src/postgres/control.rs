@@ -162,7 +162,9 @@ impl ControlData {
 }
 
 fn value<T: FromStr>(label: &'static str, printed: String) -> Result<T, ControlError> {
-    printed.parse().map_err(|_| ControlError::Unexpected { label, value: printed })
+    printed
+        .parse()
+        .map_err(|_| ControlError::Unexpected { label, value: printed })
 }
 
 /// Reads the system identifier from a data directory's control file: its first eight bytes, in the machine's byte order.

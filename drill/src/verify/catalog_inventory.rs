@@ -71,7 +71,10 @@ const QUERIES: &[&str] = &[
 /// # Errors
 /// If the database cannot be read.
 pub async fn read(cluster: &Cluster) -> Result<Inventory, tokio_postgres::Error> {
-    let (client, connection) = cluster.config("postgres", fixtures::DATABASE).connect(tokio_postgres::NoTls).await?;
+    let (client, connection) = cluster
+        .config("postgres", fixtures::DATABASE)
+        .connect(tokio_postgres::NoTls)
+        .await?;
     tokio::spawn(connection);
     read_with(&client).await
 }
@@ -79,7 +82,13 @@ pub async fn read(cluster: &Cluster) -> Result<Inventory, tokio_postgres::Error>
 async fn read_with(client: &Client) -> Result<Inventory, tokio_postgres::Error> {
     let mut lines = BTreeSet::new();
     for query in QUERIES {
-        lines.extend(client.query(*query, &[]).await?.iter().map(|row| row.get::<_, String>(0)));
+        lines.extend(
+            client
+                .query(*query, &[])
+                .await?
+                .iter()
+                .map(|row| row.get::<_, String>(0)),
+        );
     }
     Ok(Inventory(lines))
 }
@@ -96,7 +105,10 @@ pub async fn check(cluster: &Cluster, recorded: Option<&Inventory>, phase: Phase
         let found = read(cluster).await?;
         let expected = format!("{} objects as recorded with the backup", recorded.0.len());
         let missing = recorded.0.difference(&found.0).map(|line| format!("missing: {line}"));
-        let extra = found.0.difference(&recorded.0).map(|line| format!("not recorded: {line}"));
+        let extra = found
+            .0
+            .difference(&recorded.0)
+            .map(|line| format!("not recorded: {line}"));
         let differences: Vec<String> = missing.chain(extra).collect();
         let actual = if differences.is_empty() {
             format!("{} objects", found.0.len())
@@ -107,4 +119,3 @@ pub async fn check(cluster: &Cluster, recorded: Option<&Inventory>, phase: Phase
     })
     .await
 }
-

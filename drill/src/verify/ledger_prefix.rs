@@ -70,13 +70,22 @@ pub async fn check(
         })
     })
     .await;
-    LedgerVerdict { result, comparison, counts, served }
+    LedgerVerdict {
+        result,
+        comparison,
+        counts,
+        served,
+    }
 }
 
 /// What must be there: the seed, and what each recovered operation wrote.
 fn expected_counts(recovered: &Recovered, seeded: &fixtures::Seeded) -> Counts {
     let of = |kinds: &[OperationKind]| {
-        recovered.audit.iter().filter(|row| row.kind.is_some_and(|kind| kinds.contains(&kind))).count() as i64
+        recovered
+            .audit
+            .iter()
+            .filter(|row| row.kind.is_some_and(|kind| kinds.contains(&kind)))
+            .count() as i64
     };
     Counts {
         scripts: seeded.scripts as i64 + of(&[OperationKind::CreateScript]),
@@ -95,8 +104,12 @@ async fn read(
     touched.sort_unstable();
     touched.dedup();
     touched.retain(|script| (1..=seed.max_script_id).contains(script));
-    let transaction =
-        validator.build_transaction().isolation_level(IsolationLevel::RepeatableRead).read_only(true).start().await?;
+    let transaction = validator
+        .build_transaction()
+        .isolation_level(IsolationLevel::RepeatableRead)
+        .read_only(true)
+        .start()
+        .await?;
     let audit = r#"SELECT "OperationId", "Kind", coalesce("ScriptId", 0), coalesce("VersionNumber", 0)
                      FROM "AuditEvents" WHERE "OperationId" IS NOT NULL ORDER BY 1"#;
     let scripts = r#"SELECT "Id", "CurrentVersion", "IsDeleted" FROM "TransformationScripts"
@@ -126,7 +139,11 @@ async fn read(
             .collect(),
         scripts: scripts
             .iter()
-            .map(|row| ScriptRow { id: row.get(0), current_version: row.get(1), deleted: row.get(2) })
+            .map(|row| ScriptRow {
+                id: row.get(0),
+                current_version: row.get(1),
+                deleted: row.get(2),
+            })
             .collect(),
         versions: versions
             .iter()
@@ -142,12 +159,17 @@ async fn read(
             .map(|row| AttachmentRow {
                 script: row.get(0),
                 operation: row.get::<_, i64>(1) as u64,
-                content: row.get::<_, Option<&[u8]>>(2).map_or(0, |hash| prefix(hash)),
+                content: row.get::<_, Option<&[u8]>>(2).map_or(0, prefix),
             })
             .collect(),
         sequences: Vec::new(),
     };
-    let tables = ["TransformationScripts", "TransformationScriptVersions", "ScriptAttachments", "AuditEvents"];
+    let tables = [
+        "TransformationScripts",
+        "TransformationScriptVersions",
+        "ScriptAttachments",
+        "AuditEvents",
+    ];
     for table in tables {
         let sql = format!(
             r#"SELECT coalesce((SELECT last_value FROM pg_sequences
@@ -155,13 +177,23 @@ async fn read(
                       coalesce((SELECT max("Id") FROM "{table}"), 0)"#
         );
         let row = transaction.query_one(&sql, &[]).await?;
-        recovered.sequences.push(SequenceRow { name: table.to_owned(), last_value: row.get(0), largest_used: row.get(1) });
+        recovered.sequences.push(SequenceRow {
+            name: table.to_owned(),
+            last_value: row.get(0),
+            largest_used: row.get(1),
+        });
     }
     let total = r#"SELECT count(*) FROM "TransformationScripts" WHERE NOT "IsDeleted""#;
-    let page = r#"SELECT "Id", "CurrentVersion" FROM "TransformationScripts" WHERE NOT "IsDeleted" ORDER BY "Id" LIMIT 50"#;
+    let page =
+        r#"SELECT "Id", "CurrentVersion" FROM "TransformationScripts" WHERE NOT "IsDeleted" ORDER BY "Id" LIMIT 50"#;
     let served = smoke::Expected {
         total: transaction.query_one(total, &[]).await?.get(0),
-        first_page: transaction.query(page, &[]).await?.iter().map(|row| (row.get(0), row.get(1))).collect(),
+        first_page: transaction
+            .query(page, &[])
+            .await?
+            .iter()
+            .map(|row| (row.get(0), row.get(1)))
+            .collect(),
     };
     transaction.commit().await?;
     Ok((recovered, served))
@@ -169,7 +201,9 @@ async fn read(
 
 fn kind(text: &str) -> Option<OperationKind> {
     use OperationKind::{AddVersion, Attach, CreateScript, Restore, SoftDelete};
-    [CreateScript, AddVersion, SoftDelete, Restore, Attach].into_iter().find(|kind| kind.audit_kind() == text)
+    [CreateScript, AddVersion, SoftDelete, Restore, Attach]
+        .into_iter()
+        .find(|kind| kind.audit_kind() == text)
 }
 
 /// First 16 bytes of a hash.

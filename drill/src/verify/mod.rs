@@ -72,22 +72,37 @@ pub struct Found {
 impl Found {
     /// It found what it expected.
     pub fn pass(expected: impl Into<String>, actual: impl Into<String>) -> Self {
-        Self { verdict: Verdict::Pass, expected: expected.into(), actual: actual.into(), detail: String::new() }
+        Self {
+            verdict: Verdict::Pass,
+            expected: expected.into(),
+            actual: actual.into(),
+            detail: String::new(),
+        }
     }
 
     /// It found something else.
     pub fn fail(expected: impl Into<String>, actual: impl Into<String>) -> Self {
-        Self { verdict: Verdict::Fail, ..Self::pass(expected, actual) }
+        Self {
+            verdict: Verdict::Fail,
+            ..Self::pass(expected, actual)
+        }
     }
 
     /// It ran and cannot tell.
     pub fn unknown(expected: impl Into<String>, reason: impl Into<String>) -> Self {
-        Self { verdict: Verdict::Unknown, ..Self::pass(expected, "") }.detail(reason)
+        Self {
+            verdict: Verdict::Unknown,
+            ..Self::pass(expected, "")
+        }
+        .detail(reason)
     }
 
     /// Pass if `holds`, else fail.
     pub fn judge(holds: bool, expected: impl Into<String>, actual: impl Into<String>) -> Self {
-        Self { verdict: Verdict::from_holds(holds), ..Self::pass(expected, actual) }
+        Self {
+            verdict: Verdict::from_holds(holds),
+            ..Self::pass(expected, actual)
+        }
     }
 
     /// Adds details: first offending keys, or what the check cannot see.
@@ -106,7 +121,9 @@ pub async fn timed<E: Error>(
     work: impl Future<Output = Result<Found, E>>,
 ) -> CheckResult {
     let began = Instant::now();
-    let found = work.await.unwrap_or_else(|error| Found::unknown(check.about(), chain(&error)));
+    let found = work
+        .await
+        .unwrap_or_else(|error| Found::unknown(check.about(), chain(&error)));
     CheckResult {
         check,
         phase,
@@ -133,7 +150,12 @@ pub fn chain(error: &dyn Error) -> String {
 /// The first few of many, and how many there are.
 pub fn first_few<T: std::fmt::Display>(all: &[T]) -> String {
     const FEW: usize = 5;
-    let mut text = all.iter().take(FEW).map(ToString::to_string).collect::<Vec<_>>().join("; ");
+    let mut text = all
+        .iter()
+        .take(FEW)
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join("; ");
     if all.len() > FEW {
         text = format!("{text}; … {} in all", all.len());
     }

@@ -41,10 +41,18 @@ impl Counts {
 /// If a query fails.
 pub async fn count(validator: &Client) -> Result<(Counts, Duration), tokio_postgres::Error> {
     let (mut counts, mut slowest) = (Counts::default(), Duration::ZERO);
-    let slots = [&mut counts.scripts, &mut counts.versions, &mut counts.attachments, &mut counts.audit_events];
+    let slots = [
+        &mut counts.scripts,
+        &mut counts.versions,
+        &mut counts.attachments,
+        &mut counts.audit_events,
+    ];
     for ((table, _), slot) in Counts::default().tables().into_iter().zip(slots) {
         let began = Instant::now();
-        *slot = validator.query_one(&format!(r#"SELECT count(*) FROM "{table}""#), &[]).await?.get(0);
+        *slot = validator
+            .query_one(&format!(r#"SELECT count(*) FROM "{table}""#), &[])
+            .await?
+            .get(0);
         slowest = slowest.max(began.elapsed());
     }
     Ok((counts, slowest))

@@ -63,6 +63,8 @@ pub async fn check(database: &Config, phase: Phase, subject: &str) -> (CheckResu
     let expected = "accepts connections, out of recovery, answers the application's query";
     let found = Found::judge(diagnosis == Diagnosis::Healthy, expected, diagnosis.to_string());
     // Only a server that nobody can reach, or that cannot be used at all, did not start.
-    let result = timed(CheckId::ServerStart, phase, subject, async { Ok::<_, std::convert::Infallible>(found) });
+    let result = timed(CheckId::ServerStart, phase, subject, async {
+        Ok::<_, std::convert::Infallible>(found)
+    });
     (result.await, diagnosis)
 }

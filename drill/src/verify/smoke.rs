@@ -23,31 +23,48 @@ pub struct Expected {
 }
 
 /// The smoke test; hands out how long the request took.
-pub async fn smoke(application: &Application, token: &str, expected: Option<&Expected>, phase: Phase) -> (CheckResult, Duration) {
+pub async fn smoke(
+    application: &Application,
+    token: &str,
+    expected: Option<&Expected>,
+    phase: Phase,
+) -> (CheckResult, Duration) {
     let mut took = Duration::ZERO;
     let result = timed(CheckId::Smoke, phase, "application", async {
         let began = Instant::now();
         let answer = application.get(ENDPOINT, Some(token)).await;
         took = began.elapsed();
         let wanted = match expected {
-            Some(expected) => format!("200 and {} transformations, the first page as validated", expected.total),
+            Some(expected) => format!(
+                "200 and {} transformations, the first page as validated",
+                expected.total
+            ),
             None => "200".to_owned(),
         };
         let body = match answer {
             Ok(body) => body,
             Err(error) => return Ok::<_, ApplicationError>(Found::fail(wanted, error.to_string())),
         };
-        let Some(expected) = expected else { return Ok(Found::pass(wanted, "200")) };
+        let Some(expected) = expected else {
+            return Ok(Found::pass(wanted, "200"));
+        };
         let total = body["totalCount"].as_i64().unwrap_or(-1);
         let items = body["items"].as_array().map(Vec::as_slice).unwrap_or_default();
         let page: Vec<(i64, i32)> = items
             .iter()
             .map(|item| {
-                (item["id"].as_i64().unwrap_or(-1), item["currentVersion"].as_i64().unwrap_or(-1) as i32)
+                (
+                    item["id"].as_i64().unwrap_or(-1),
+                    item["currentVersion"].as_i64().unwrap_or(-1) as i32,
+                )
             })
             .collect();
         let same = total == expected.total && page == expected.first_page;
-        Ok(Found::judge(same, wanted, format!("200 and {total} transformations, {} on the first page", page.len())))
+        Ok(Found::judge(
+            same,
+            wanted,
+            format!("200 and {total} transformations, {} on the first page", page.len()),
+        ))
     })
     .await;
     (result, took)

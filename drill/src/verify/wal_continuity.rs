@@ -14,7 +14,10 @@ pub async fn check(site: &Site, backup: &Backup) -> Option<(CheckResult, Reach)>
     let (start, timeline) = (backup.start_lsn()?, TimelineId(backup.info.timeline?));
     let mut reach = Reach::default();
     let result = timed(CheckId::WalContinuity, Phase::Backup, &backup.info.id, async {
-        reach = site.recorder.external("pg_waldump", site.wal.reach(site, start, timeline)).await?;
+        reach = site
+            .recorder
+            .external("pg_waldump", site.wal.reach(site, start, timeline))
+            .await?;
         let expected = format!("segments from {start} on without a gap, every record readable");
         let end = reach.end.map_or_else(|| "nothing".to_owned(), |end| end.to_string());
         let actual = format!("{} segments, readable to {end}", reach.segments);

@@ -146,7 +146,12 @@ impl Ledger {
         let mut line = serde_json::to_vec(header)?;
         line.push(b'\n');
         file.write_all(&line)?;
-        Ok(Self { path: path.to_owned(), started, next: AtomicU64::new(1), file: Mutex::new((file, None)) })
+        Ok(Self {
+            path: path.to_owned(),
+            started,
+            next: AtomicU64::new(1),
+            file: Mutex::new((file, None)),
+        })
     }
 
     /// Where it is.
@@ -187,7 +192,12 @@ impl Ledger {
     fn append(&self, op: u64, entry: Entry) -> bool {
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         // Stamped under the lock: the file's order is the order of its times.
-        let line = Line { op, at_utc: Utc::now(), t_ns: nanoseconds(self.started.elapsed()), entry };
+        let line = Line {
+            op,
+            at_utc: Utc::now(),
+            t_ns: nanoseconds(self.started.elapsed()),
+            entry,
+        };
         let written = serde_json::to_vec(&line).map_err(io::Error::from).and_then(|mut line| {
             line.push(b'\n');
             file.0.write_all(&line)
@@ -243,12 +253,17 @@ impl History {
     /// # Errors
     /// If the file cannot be opened or read, or has no readable header of the expected drill.
     pub fn read(path: &Path, expected: &LedgerHeader) -> Result<Self, LedgerError> {
-        let failed = |source| LedgerError::Read { path: path.to_owned(), source };
+        let failed = |source| LedgerError::Read {
+            path: path.to_owned(),
+            source,
+        };
         let mut lines = BufReader::with_capacity(1 << 20, File::open(path).map_err(failed)?);
         let mut buffer = Vec::new();
         lines.read_until(b'\n', &mut buffer).map_err(failed)?;
-        let header: LedgerHeader = serde_json::from_slice(&buffer)
-            .map_err(|source| LedgerError::Header { path: path.to_owned(), source })?;
+        let header: LedgerHeader = serde_json::from_slice(&buffer).map_err(|source| LedgerError::Header {
+            path: path.to_owned(),
+            source,
+        })?;
         if header != *expected {
             return Err(LedgerError::Foreign {
                 path: path.to_owned(),
@@ -266,9 +281,13 @@ impl History {
             number += 1;
             match serde_json::from_slice::<Line>(&buffer) {
                 Ok(line) if buffer.ends_with(b"\n") => history.add(line, number),
-                Ok(_) => history.damage.push(format!("line {number} is cut off: the harness died while it wrote it")),
+                Ok(_) => history
+                    .damage
+                    .push(format!("line {number} is cut off: the harness died while it wrote it")),
                 Err(_) if !buffer.ends_with(b"\n") => {
-                    history.damage.push(format!("line {number} is cut off: the harness died while it wrote it"));
+                    history
+                        .damage
+                        .push(format!("line {number} is cut off: the harness died while it wrote it"));
                 }
                 Err(error) => history.damage.push(format!("line {number} cannot be read: {error}")),
             }
@@ -289,7 +308,9 @@ impl History {
             Entry::Invoked(intent) => {
                 // Writers take numbers before they journal, so lines may be a little out of order.
                 if index > self.operations.len() + 4096 {
-                    return self.damage.push(format!("line {number} has operation {} out of turn", line.op));
+                    return self
+                        .damage
+                        .push(format!("line {number} has operation {} out of turn", line.op));
                 }
                 while self.operations.len() <= index {
                     self.operations.push(Operation::UNKNOWN);
@@ -308,8 +329,15 @@ impl History {
             Entry::Rejected(answer) => (Answered::Rejected, answer),
             Entry::Indeterminate(answer) => (Answered::Indeterminate, answer),
         };
-        let Some(operation) = self.operations.get_mut(index).filter(|operation| operation.invoked_ns != u64::MAX) else {
-            return self.damage.push(format!("line {number} answers operation {}, which was never invoked", line.op));
+        let Some(operation) = self
+            .operations
+            .get_mut(index)
+            .filter(|operation| operation.invoked_ns != u64::MAX)
+        else {
+            return self.damage.push(format!(
+                "line {number} answers operation {}, which was never invoked",
+                line.op
+            ));
         };
         operation.answered_ns = line.t_ns;
         operation.answered = answered;
@@ -336,7 +364,10 @@ impl Operation {
 
 /// First 16 bytes of a SHA-256 given in hex; enough to tell contents apart, and half as large.
 pub fn content_prefix(sha256: &str) -> u128 {
-    sha256.get(..32).and_then(|prefix| u128::from_str_radix(prefix, 16).ok()).unwrap_or(0)
+    sha256
+        .get(..32)
+        .and_then(|prefix| u128::from_str_radix(prefix, 16).ok())
+        .unwrap_or(0)
 }
 
 /// A ledger that cannot be used.

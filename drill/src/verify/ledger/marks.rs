@@ -106,7 +106,9 @@ impl<'a> Marks<'a> {
 
     pub(super) fn set_written(&mut self, index: usize) {
         self.wrote.set(index);
-        self.survived(index);
+        if !self.audited.get(index) {
+            self.survived(index);
+        }
     }
 
     /// Notes that only a part of an operation is there, once an operation. Rejected ones are something else: nothing
@@ -152,7 +154,7 @@ pub(super) fn is_known(operation: &Operation) -> bool {
     operation.invoked_ns != u64::MAX
 }
 
-/// Whether an operation writes a version.
-pub(super) fn writes_version(operation: &Operation) -> bool {
-    matches!(operation.kind, OperationKind::CreateScript | OperationKind::AddVersion)
+/// Whether operations of this kind write a version.
+pub(super) fn writes_version(kind: OperationKind) -> bool {
+    matches!(kind, OperationKind::CreateScript | OperationKind::AddVersion)
 }

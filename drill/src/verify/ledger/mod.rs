@@ -44,7 +44,7 @@ pub use self::{
     },
 };
 
-use self::{by_script::ByScript, comparison::Findings, marks::Marks};
+use self::{comparison::Findings, marks::Marks};
 use crate::{
     postgres::Lsn,
     workload::ledger::{History, Operation},
@@ -124,8 +124,7 @@ pub fn compare(
 
     audit::mark_audited(&mut marks, &recovered.audit, &mut findings);
     audit::mark_attachments(&mut marks, &recovered.attachments, &mut findings);
-    let by_script = ByScript::new(&marks);
-    scripts::check(&mut marks, &by_script, recovered, seed, &mut findings);
+    scripts::check(&mut marks, recovered, seed, &mut findings);
     let classes = verdicts::classify(&mut marks, history, target, failed_ns, &mut findings);
     verdicts::check_sequences(&recovered.sequences, classes.largest_created, &mut findings);
 

@@ -3,19 +3,19 @@
 //! Operations, script rows and version rows all stand in the order of scripts and are merged.
 
 use super::{
-    by_script::ByScript,
+    by_script::{ByScript, Entry},
     comparison::Findings,
-    marks::{Marks, writes_version},
+    marks::Marks,
     rows::{Recovered, ScriptRow, SeedFacts, SeededScript, VersionRow},
 };
-use crate::workload::ledger::{Operation, OperationKind};
+use crate::workload::ledger::OperationKind;
 
 /// Everything there is about one script.
 struct Script<'a> {
     id: i64,
     seeded: Option<SeededScript>,
-    /// Indices of its operations, ascending.
-    operations: &'a [u32],
+    /// By number, which is also the order in which its writer sent them.
+    operations: &'a [Entry],
     rows: &'a [ScriptRow],
     versions: &'a [VersionRow],
     /// Operations in the unreadable part of the ledger changed it: nothing about it is held against anybody.
@@ -23,22 +23,13 @@ struct Script<'a> {
 }
 
 /// Merges the three lists and checks one script after the other.
-pub(super) fn check(
-    marks: &mut Marks<'_>,
-    by_script: &ByScript,
-    recovered: &Recovered,
-    seed: &SeedFacts,
-    findings: &mut Findings,
-) {
-    let (mut operations, mut rows, mut versions) = (
-        by_script.indices(),
-        recovered.scripts.as_slice(),
-        recovered.versions.as_slice(),
-    );
+pub(super) fn check(marks: &mut Marks<'_>, recovered: &Recovered, seed: &SeedFacts, findings: &mut Findings) {
+    let mut by_script = ByScript::new(marks);
+    let (mut rows, mut versions) = (recovered.scripts.as_slice(), recovered.versions.as_slice());
     let mut claims = Vec::new();
     loop {
         let heads = [
-            operations.first().map(|&index| marks.script(index as usize)),
+            by_script.next_script(marks),
             rows.first().map(|row| row.id),
             versions.first().map(|row| row.script),
         ];
@@ -48,14 +39,13 @@ pub(super) fn check(
         let script = Script {
             id,
             seeded: seed.seeded(id),
-            operations: take_while(&mut operations, |&index| marks.script(index as usize) == id),
+            operations: by_script.take(marks, id),
             rows: take_while(&mut rows, |row| row.id == id),
             versions: take_while(&mut versions, |row| row.script == id),
             doubtful: marks.doubtful.binary_search(&id).is_ok(),
         };
         if script.doubtful {
-            let mut nobody = Findings::default();
-            check_versions(marks, &script, &mut claims, &mut nobody);
+            check_versions(marks, &script, &mut claims, &mut Findings::default());
         } else {
             check_versions(marks, &script, &mut claims, findings);
             check_row(marks, &script, findings);
@@ -72,18 +62,14 @@ fn take_while<'a, T>(rest: &mut &'a [T], belongs: impl Fn(&T) -> bool) -> &'a [T
 }
 
 /// Versions that were seeded must be there; all others must have been written by an operation, and say what it wrote.
-fn check_versions(marks: &mut Marks<'_>, script: &Script<'_>, claims: &mut Vec<(i32, u32)>, findings: &mut Findings) {
+fn check_versions(marks: &mut Marks<'_>, script: &Script<'_>, claims: &mut Vec<Entry>, findings: &mut Findings) {
     let id = script.id;
+    // Who says to have written which version. In order already in any ledger of our writers, and then it costs nothing.
     claims.clear();
-    for &index in script.operations {
-        let Some(operation) = marks.operations.get(index as usize) else {
-            continue;
-        };
-        if writes_version(operation) && (marks.is_audited(index as usize) || !script.doubtful) {
-            claims.push((operation.version, index));
-        }
-    }
-    claims.sort_unstable(); // already in order in any ledger of our writers
+    claims.extend(script.operations.iter().filter(|claim| {
+        claim.writes_version() && (claim.audited || !script.doubtful) // whom a doubtful script's versions are by is open
+    }));
+    claims.sort_by_key(|claim| claim.version);
     let mut claims = claims.as_slice();
     let seeded = script.seeded.map_or(0, |seeded| seeded.versions);
     let mut seeded_found = 0;
@@ -96,74 +82,57 @@ fn check_versions(marks: &mut Marks<'_>, script: &Script<'_>, claims: &mut Vec<(
                 .add(|| format!("version {version} of script {id} is there more than once"));
             continue;
         }
-        take_while(&mut claims, |claim| claim.0 < version);
-        let claimed = take_while(&mut claims, |claim| claim.0 == version);
         if (1..=seeded).contains(&version) {
-            for missing in seeded_found + 1..version {
-                findings
-                    .missing_seeded
-                    .add(|| format!("version {missing} of script {id}, which was seeded, is gone"));
-            }
+            add_missing_seeded(id, seeded_found + 1..version, findings);
             seeded_found = version;
             continue;
         }
-        let author = claimed
-            .iter()
-            .map(|&(_, index)| index as usize)
-            .max_by_key(|&index| likelihood(marks, index, row));
-        match author {
+        take_while(&mut claims, |claim| claim.version < version);
+        let claimed = take_while(&mut claims, |claim| claim.version == version);
+        // Several may have tried, and one at most succeeded.
+        let likelihood = |claim: &&Entry| (claim.audited, !claim.rejected, claim.content == row.content);
+        match claimed.iter().max_by_key(likelihood) {
             None => findings
                 .unexpected
                 .add(|| format!("version {version} of script {id}, which nobody wrote")),
-            Some(index) if marks.was_rejected(index) && !marks.is_audited(index) => findings.unexpected.add(|| {
+            Some(author) if author.rejected && !author.audited => findings.unexpected.add(|| {
                 format!(
-                    "version {version} of script {id}, which {} was refused",
-                    marks.name(index)
+                    "version {version} of script {id}, which only {} tried to write",
+                    marks.name(author.index())
                 )
             }),
-            Some(index) => {
-                marks.set_written(index);
-                check_content(marks, index, row, findings);
+            Some(author) => {
+                marks.set_written(author.index());
+                check_content(author, row, findings);
             }
         }
     }
-    for missing in seeded_found + 1..=seeded {
+    add_missing_seeded(id, seeded_found + 1..seeded.saturating_add(1), findings);
+}
+
+fn add_missing_seeded(script: i64, missing: std::ops::Range<i32>, findings: &mut Findings) {
+    for version in missing {
         findings
             .missing_seeded
-            .add(|| format!("version {missing} of script {id}, which was seeded, is gone"));
+            .add(|| format!("version {version} of script {script}, which was seeded, is gone"));
     }
 }
 
-/// How likely an operation is the one that wrote a row: several may have tried, and one at most succeeded.
-fn likelihood(marks: &Marks<'_>, index: usize, row: &VersionRow) -> (bool, bool, bool) {
-    let wrote_this = marks
-        .operations
-        .get(index)
-        .is_some_and(|operation| operation.content == row.content);
-    (marks.is_audited(index), !marks.was_rejected(index), wrote_this)
-}
-
-fn check_content(marks: &Marks<'_>, index: usize, row: &VersionRow, findings: &mut Findings) {
-    let written = marks.operations.get(index).map_or(0, |operation| operation.content);
+fn check_content(author: &Entry, row: &VersionRow, findings: &mut Findings) {
     let VersionRow {
         script,
         version,
         content,
         stored,
     } = row;
-    if written != 0 && *content != written {
-        findings.altered.add(|| {
-            format!(
-                "version {version} of script {script} is not what operation {} wrote",
-                index + 1
-            )
-        });
+    let number = author.index() + 1;
+    if author.content != 0 && *content != author.content {
+        findings
+            .altered
+            .add(|| format!("version {version} of script {script} is not what operation {number} wrote"));
     } else if stored != content {
         findings.altered.add(|| {
-            format!(
-                "version {version} of script {script} (operation {}): its stored hash is not its content's",
-                index + 1
-            )
+            format!("version {version} of script {script} (operation {number}): its stored hash is not its content's")
         });
     }
 }
@@ -185,23 +154,19 @@ struct State {
 
 impl State {
     /// The state of the seed, then each operation in turn: those present change it, whatever their answer was.
-    fn fold(marks: &Marks<'_>, script: &Script<'_>) -> Self {
+    fn fold(script: &Script<'_>) -> Self {
         let mut state = Self::default();
         if let Some(seeded) = script.seeded {
             (state.current_version, state.deleted) = (seeded.versions, seeded.deleted);
         }
-        for (at, &index) in script.operations.iter().enumerate() {
-            let index = index as usize;
-            let Some(operation) = marks.operations.get(index).filter(|_| marks.is_audited(index)) else {
-                continue;
-            };
+        for (at, entry) in script.operations.iter().enumerate().filter(|(_, entry)| entry.audited) {
             let is_new = script.seeded.is_none() && state.last.is_none();
-            state.last = Some(index);
-            if is_new || writes_version(operation) {
-                (state.current_version, state.version_since) = (operation.version, at + 1);
+            state.last = Some(entry.index());
+            if is_new || entry.writes_version() {
+                (state.current_version, state.version_since) = (entry.version, at + 1);
             }
-            match operation.kind {
-                OperationKind::CreateScript => state.creator = Some(index),
+            match entry.kind {
+                OperationKind::CreateScript => state.creator = Some(entry.index()),
                 OperationKind::SoftDelete => (state.deleted, state.deleted_since) = (true, at + 1),
                 OperationKind::Restore => (state.deleted, state.deleted_since) = (false, at + 1),
                 OperationKind::AddVersion | OperationKind::Attach => {}
@@ -211,6 +176,9 @@ impl State {
     }
 }
 
+/// What is said of an operation that only the state of its script shows.
+const LEFTOVER: &str = "its script shows it, its audit row is missing";
+
 /// The script's row must be there if it should be, and say what its operations made of it.
 fn check_row(marks: &mut Marks<'_>, script: &Script<'_>, findings: &mut Findings) {
     let id = script.id;
@@ -219,7 +187,7 @@ fn check_row(marks: &mut Marks<'_>, script: &Script<'_>, findings: &mut Findings
             .duplicated
             .add(|| format!("script {id} is there more than once"));
     }
-    let state = State::fold(marks, script);
+    let state = State::fold(script);
     let Some(row) = script.rows.first() else {
         if script.seeded.is_some() {
             findings
@@ -231,21 +199,28 @@ fn check_row(marks: &mut Marks<'_>, script: &Script<'_>, findings: &mut Findings
         return;
     };
     if script.seeded.is_none() && state.creator.is_none() {
-        check_creator(marks, script, findings);
+        let creates = |entry: &Entry| entry.kind == OperationKind::CreateScript;
+        match last_absent(script.operations, creates) {
+            Some(index) => marks.set_torn(index, findings, "its script is there, its audit row is missing"),
+            None => findings.unexpected.add(|| format!("script {id}, which nobody created")),
+        }
+        if state.last.is_none() {
+            return;
+        }
     }
-    if script.seeded.is_none() && state.last.is_none() {
-        return;
-    }
+    // A state that the operations present do not explain: if an absent one after the last that changed it does, then
+    // that one is there in part.
     if row.current_version != state.current_version {
-        let explains = |operation: &Operation| {
-            operation.kind == OperationKind::AddVersion && operation.version == row.current_version
-        };
-        check_leftover(marks, script, state.version_since, explains, findings, || {
-            format!(
-                "script {id}: current version {}, the ledger says {}",
-                row.current_version, state.current_version
-            )
-        });
+        let (current, expected) = (row.current_version, state.current_version);
+        let explains = |entry: &Entry| entry.kind == OperationKind::AddVersion && entry.version == current;
+        match last_absent(&script.operations[state.version_since..], explains) {
+            Some(index) => marks.set_torn(index, findings, LEFTOVER),
+            None => {
+                findings
+                    .altered
+                    .add(|| format!("script {id}: current version {current}, the ledger says {expected}"));
+            }
+        }
     }
     if row.deleted != state.deleted {
         let kind = if row.deleted {
@@ -253,49 +228,22 @@ fn check_row(marks: &mut Marks<'_>, script: &Script<'_>, findings: &mut Findings
         } else {
             OperationKind::Restore
         };
-        let explains = |operation: &Operation| operation.kind == kind;
-        check_leftover(marks, script, state.deleted_since, explains, findings, || {
-            let word = |deleted| if deleted { "deleted" } else { "not deleted" };
-            format!(
-                "script {id}: {}, the ledger says {}",
-                word(row.deleted),
-                word(state.deleted)
-            )
-        });
-    }
-}
-
-/// A script that no operation present created: half of an operation that is absent, or a row nobody wrote.
-fn check_creator(marks: &mut Marks<'_>, script: &Script<'_>, findings: &mut Findings) {
-    let creates = |operation: &Operation| operation.kind == OperationKind::CreateScript;
-    match last_absent(marks, script.operations, creates) {
-        Some(index) => marks.set_torn(index, findings, "its script is there, its audit row is missing"),
-        None => findings
-            .unexpected
-            .add(|| format!("script {}, which nobody created", script.id)),
-    }
-}
-
-/// A state that the operations present do not explain. If an absent one after the last that changed it does, then that
-/// one is there in part.
-fn check_leftover(
-    marks: &mut Marks<'_>,
-    script: &Script<'_>,
-    since: usize,
-    explains: impl Fn(&Operation) -> bool,
-    findings: &mut Findings,
-    altered: impl FnOnce() -> String,
-) {
-    match last_absent(marks, script.operations.get(since..).unwrap_or_default(), explains) {
-        Some(index) => marks.set_torn(index, findings, "its script shows it, its audit row is missing"),
-        None => findings.altered.add(altered),
+        match last_absent(&script.operations[state.deleted_since..], |entry| entry.kind == kind) {
+            Some(index) => marks.set_torn(index, findings, LEFTOVER),
+            None => findings.altered.add(|| {
+                let word = |deleted| if deleted { "deleted" } else { "not deleted" };
+                format!(
+                    "script {id}: {}, the ledger says {}",
+                    word(row.deleted),
+                    word(state.deleted)
+                )
+            }),
+        }
     }
 }
 
 /// The last of `among` that has no audit row, was not rejected and fits.
-fn last_absent(marks: &Marks<'_>, among: &[u32], fits: impl Fn(&Operation) -> bool) -> Option<usize> {
-    among.iter().rev().map(|&index| index as usize).find(|&index| {
-        let absent = !marks.is_audited(index) && !marks.was_rejected(index);
-        absent && marks.operations.get(index).is_some_and(&fits)
-    })
+fn last_absent(among: &[Entry], fits: impl Fn(&Entry) -> bool) -> Option<usize> {
+    let absent = |entry: &&Entry| !entry.audited && !entry.rejected && fits(entry);
+    among.iter().rev().find(absent).map(Entry::index)
 }

@@ -114,12 +114,12 @@ fn check_whole(marks: &mut Marks<'_>, index: usize, findings: &mut Findings) {
     let Some(operation) = marks.operations.get(index) else {
         return;
     };
-    let what = if writes_version(operation) {
+    let what = if writes_version(operation.kind) {
         "version"
     } else {
         "attachment"
     };
-    let writes_row = writes_version(operation) || operation.kind == OperationKind::Attach;
+    let writes_row = writes_version(operation.kind) || operation.kind == OperationKind::Attach;
     match (marks.is_audited(index), marks.has_written(index)) {
         (true, false) if writes_row => marks.set_torn(index, findings, &format!("its {what} row is missing")),
         (false, true) => marks.set_torn(

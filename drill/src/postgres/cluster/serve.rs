@@ -1,0 +1,197 @@
+//! Starting and stopping a cluster's server, and being sure that nothing is left of it.
+
+use std::{
+    fs, io,
+    os::unix::process::CommandExt,
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use rustix::process::Signal;
+
+use super::{
+    super::{Accepting, ServerProcess, StartError, files, process::Server, readiness::Watch, tool},
+    Cluster, ClusterError, Shutdown,
+};
+
+/// How long a start may take unless the caller says otherwise.
+const START_LIMIT: Duration = Duration::from_mins(1);
+/// The system's limit for a socket's path, in bytes.
+const SOCKET_PATH_BYTES: usize = 107;
+
+impl Cluster {
+    /// Starts the server and returns once it answers, within a minute.
+    pub async fn start(&mut self) -> Result<(), StartError> {
+        self.start_within(START_LIMIT).await
+    }
+
+    /// Starts the server and returns once it answers. While it replays, a hot standby's answer counts: see
+    /// [`Cluster::accepting`]. After an error no process is left.
+    pub async fn start_within(&mut self, limit: Duration) -> Result<(), StartError> {
+        if self.is_running() {
+            return Err(StartError::Running {
+                name: self.name().to_owned(),
+            });
+        }
+        self.clear_remains();
+        let socket = self.home.join(format!(".s.PGSQL.{}", self.port));
+        if socket.as_os_str().len() > SOCKET_PATH_BYTES {
+            return Err(StartError::SocketPath { path: socket });
+        }
+        let log_offset = fs::metadata(&self.log).map_or(0, |meta| meta.len());
+        let child = self.command().and_then(|mut command| command.spawn());
+        let program = self.installation.tool("postgres");
+        let child = child.map_err(|source| StartError::Spawn {
+            name: self.name().to_owned(),
+            program: program.clone(),
+            source,
+        })?;
+        let server = Server::new(child, self.data_directory(), &program);
+        let config = self.config("postgres", "postgres");
+        let watch = Watch {
+            name: &self.marker.cluster,
+            log: &self.log,
+            log_offset,
+            config,
+            limit,
+        };
+        // In its place before the first await: a cancelled start leaves nothing behind either.
+        let server = self.server.insert(server);
+        match watch.until_accepting(server, true).await {
+            Ok(accepting) => {
+                self.accepting = Some(accepting);
+                Ok(())
+            }
+            Err(error) => {
+                self.kill_now();
+                Err(error)
+            }
+        }
+    }
+
+    /// Waits until a started server has replayed all it should and accepts writes, as `recovery_target_action = promote`
+    /// has it do. After an error the server is left as it is, to be asked how far it came.
+    pub async fn wait_until_writable(&mut self, limit: Duration) -> Result<(), StartError> {
+        let config = self.config("postgres", "postgres");
+        let name = &self.marker.cluster;
+        let Some(server) = &mut self.server else {
+            return Err(StartError::NotRunning { name: name.clone() });
+        };
+        let watch = Watch {
+            name,
+            log: &self.log,
+            log_offset: 0,
+            config,
+            limit,
+        };
+        self.accepting = Some(watch.until_accepting(server, false).await?);
+        Ok(())
+    }
+
+    fn command(&self) -> io::Result<Command> {
+        let log = tool::append(&self.log)?;
+        let mut command = Command::new(self.installation.tool("postgres"));
+        tool::clean_environment(&mut command);
+        command.arg("-D").arg(self.data_directory());
+        let home = self.home.to_string_lossy();
+        let place = [
+            ("unix_socket_directories", &*home),
+            ("unix_socket_permissions", "0700"),
+            ("listen_addresses", ""),
+        ];
+        for (name, value) in place {
+            if !self.overrides.iter().any(|(set, _)| set == name) {
+                command.arg("-c").arg(format!("{name}={value}"));
+            }
+        }
+        command.arg("-c").arg(format!("port={}", self.port));
+        for (name, value) in &self.overrides {
+            command.arg("-c").arg(format!("{name}={value}"));
+        }
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
+        command.current_dir("/").process_group(0);
+        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        self.work.user().apply_std(&mut command);
+        Ok(command)
+    }
+
+    /// Stops the server, and answers how it was really stopped: one that does not obey is treated harder (after 30 s of fast,
+    /// 10 s of immediate). A server that does not run is stopped already.
+    pub async fn stop(&mut self, mode: Shutdown) -> Result<Shutdown, ClusterError> {
+        let attempts = [
+            (Shutdown::Fast, Signal::INT, Duration::from_secs(30)),
+            (Shutdown::Immediate, Signal::QUIT, Duration::from_secs(10)),
+        ];
+        for (attempt, signal, patience) in attempts.into_iter().skip_while(|(attempt, ..)| *attempt != mode) {
+            if let Some(server) = &mut self.server {
+                server.signal(signal);
+            }
+            let begun = Instant::now();
+            while self.is_running() && begun.elapsed() < patience {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            if !self.is_running() {
+                self.clear_remains();
+                return Ok(attempt);
+            }
+            tracing::warn!(
+                cluster = self.name(),
+                ?attempt,
+                "the server did not stop; trying harder"
+            );
+        }
+        self.kill_now();
+        Ok(Shutdown::Kill)
+    }
+
+    /// Whether the server's first process lives.
+    pub fn is_running(&mut self) -> bool {
+        self.server
+            .as_mut()
+            .is_some_and(|server| server.exit_status().is_none())
+    }
+
+    /// The server's first process; none before the first start and after a stop.
+    pub fn pid(&self) -> Option<u32> {
+        self.server.as_ref().map(Server::pid)
+    }
+
+    /// The processes of the running server. On systems without /proc only the first.
+    pub fn processes(&mut self) -> Vec<ServerProcess> {
+        self.server.as_mut().map(Server::processes).unwrap_or_default()
+    }
+
+    /// What the server let its clients do when it was started; none when it is not.
+    pub fn accepting(&self) -> Option<Accepting> {
+        self.accepting
+    }
+
+    pub(super) fn kill_now(&mut self) {
+        if let Some(server) = &mut self.server {
+            server.kill();
+        }
+        self.clear_remains();
+    }
+
+    /// Makes sure that nothing is left of a server that is gone.
+    fn clear_remains(&mut self) {
+        if let Some(mut server) = self.server.take() {
+            server.clear_remains();
+        }
+        self.accepting = None;
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        if self.work.is_kept() {
+            return;
+        }
+        // "Immediate" first: the server then gives back what the system lent it.
+        if let Some(server) = &mut self.server {
+            server.signal(Signal::QUIT);
+            files::wait_blocking(Duration::from_millis(500), || server.exit_status().is_some());
+        }
+        self.kill_now();
+    }
+}

@@ -1,0 +1,90 @@
+//! Why a program did not do its work: with its last words, without its secrets.
+
+use std::{io, process::ExitStatus, time::Duration};
+
+use super::super::UserError;
+
+/// Why a program did not do its work.
+#[derive(Debug, thiserror::Error)]
+pub enum ToolError {
+    /// It could not be started.
+    #[error("cannot start {command}: check that the program is there and may be run")]
+    Start {
+        /// The command line.
+        command: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// There is no account to run it under.
+    #[error("no account to run {command} under")]
+    User {
+        /// The command line.
+        command: String,
+        /// Why.
+        source: UserError,
+    },
+    /// It ended with an error.
+    #[error("{command} failed with {}: {}", status_text(*status), said(stderr))]
+    Failed {
+        /// The command line.
+        command: String,
+        /// How it ended.
+        status: ExitStatus,
+        /// The last lines of what it said.
+        stderr: String,
+    },
+    /// It took too long and was killed.
+    #[error("{command} was killed after {} s without an end: {}", limit.as_secs_f64(), said(stderr))]
+    TimedOut {
+        /// The command line.
+        command: String,
+        /// How long it had.
+        limit: Duration,
+        /// The last lines of what it said until then.
+        stderr: String,
+    },
+    /// The system lost it.
+    #[error("cannot wait for {command}")]
+    Wait {
+        /// The command line.
+        command: String,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+impl ToolError {
+    /// The last lines of what the program said on stderr; empty when it never ran.
+    pub fn stderr(&self) -> &str {
+        match self {
+            Self::Failed { stderr, .. } | Self::TimedOut { stderr, .. } => stderr,
+            Self::Start { .. } | Self::User { .. } | Self::Wait { .. } => "",
+        }
+    }
+
+    /// The exit code; none when it did not run, or died of a signal.
+    pub fn exit_code(&self) -> Option<i32> {
+        if let Self::Failed { status, .. } = self {
+            status.code()
+        } else {
+            None
+        }
+    }
+}
+
+fn said(stderr: &str) -> &str {
+    if stderr.is_empty() {
+        "it said nothing on stderr"
+    } else {
+        stderr
+    }
+}
+
+fn status_text(status: ExitStatus) -> String {
+    use std::os::unix::process::ExitStatusExt;
+    match (status.code(), status.signal()) {
+        (Some(code), _) => format!("exit code {code}"),
+        (None, Some(signal)) => format!("signal {signal}"),
+        (None, None) => status.to_string(),
+    }
+}

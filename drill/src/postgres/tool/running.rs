@@ -1,0 +1,148 @@
+//! A program at work: wait for it, signal it, and keep what it prints without letting it fill the memory.
+
+use std::{
+    process::ExitStatus,
+    time::{Duration, Instant},
+};
+
+use rustix::process::{Pid, Signal, kill_process_group};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt},
+    process::Child,
+    task::JoinHandle,
+};
+
+use super::{super::files::last_lines, STDERR_LINES, ToolError};
+
+/// What is kept of each output stream: its first and, when there is more, its last part.
+pub(super) const KEPT_BYTES: usize = 8 * 1024 * 1024;
+
+/// What a finished program left.
+#[derive(Debug, Clone)]
+pub struct ToolOutput {
+    /// How it ended.
+    pub status: ExitStatus,
+    /// What it printed; the middle is cut out beyond 8 MiB; empty when it went to a file.
+    pub stdout: String,
+    /// What it complained about, cut likewise.
+    pub stderr: String,
+    /// From start to end.
+    pub duration: Duration,
+    /// The command line, for messages.
+    pub command: String,
+}
+
+/// A program at work. Dropping it kills it and what it started.
+#[derive(Debug)]
+pub struct RunningTool {
+    pub(super) child: Child,
+    pub(super) group: Option<Pid>,
+    pub(super) stdout: Option<JoinHandle<String>>,
+    pub(super) stderr: Option<JoinHandle<String>>,
+    pub(super) command: String,
+    pub(super) started: Instant,
+    pub(super) time_limit: Option<Duration>,
+}
+
+impl RunningTool {
+    /// Its process id, while it runs.
+    pub fn pid(&self) -> Option<u32> {
+        self.child.id()
+    }
+
+    /// Whether it has not ended yet.
+    pub fn is_running(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// Sends a signal to it and what it started, if it still runs.
+    pub fn signal(&mut self, signal: Signal) {
+        if let (true, Some(group)) = (self.is_running(), self.group) {
+            let _ = kill_process_group(group, signal);
+        }
+    }
+
+    /// Waits for its end, within its time limit.
+    pub async fn wait(mut self) -> Result<ToolOutput, ToolError> {
+        let ended = match self.time_limit {
+            None => Some(self.child.wait().await),
+            Some(limit) => tokio::time::timeout(limit.saturating_sub(self.started.elapsed()), self.child.wait())
+                .await
+                .ok(),
+        };
+        let duration = self.started.elapsed();
+        if ended.is_none() {
+            self.signal(Signal::KILL);
+            let _ = self.child.wait().await;
+        }
+        let (stdout, stderr) = (finish(self.stdout.take()).await, finish(self.stderr.take()).await);
+        let command = std::mem::take(&mut self.command);
+        match ended {
+            Some(Ok(status)) => Ok(ToolOutput {
+                status,
+                stdout,
+                stderr,
+                duration,
+                command,
+            }),
+            Some(Err(source)) => Err(ToolError::Wait { command, source }),
+            None => {
+                let limit = self.time_limit.unwrap_or_default();
+                Err(ToolError::TimedOut {
+                    command,
+                    limit,
+                    stderr: last_lines(&stderr, STDERR_LINES),
+                })
+            }
+        }
+    }
+
+    /// Asks it to end with a signal, kills it after `patience`, and answers how it ended.
+    pub async fn stop(mut self, signal: Signal, patience: Duration) -> Result<ToolOutput, ToolError> {
+        self.signal(signal);
+        if tokio::time::timeout(patience, self.child.wait()).await.is_err() {
+            self.signal(Signal::KILL);
+        }
+        self.time_limit = None;
+        self.wait().await
+    }
+}
+
+impl Drop for RunningTool {
+    fn drop(&mut self) {
+        self.signal(Signal::KILL);
+    }
+}
+
+/// What a reader made of a stream. A grandchild that outlives the program may hold the stream open: it is not waited for.
+async fn finish(reader: Option<JoinHandle<String>>) -> String {
+    let Some(mut reader) = reader else { return String::new() };
+    if let Ok(kept) = tokio::time::timeout(Duration::from_secs(2), &mut reader).await {
+        return kept.unwrap_or_default();
+    }
+    reader.abort();
+    String::new()
+}
+
+/// Reads a stream to its end and keeps its first and last part.
+pub(super) async fn keep(mut stream: impl AsyncRead + Unpin) -> String {
+    let (mut kept, mut cut) = (Vec::new(), 0_usize);
+    let mut buffer = vec![0; 64 * 1024];
+    while let Ok(read @ 1..) = stream.read(&mut buffer).await {
+        kept.extend_from_slice(&buffer[..read]);
+        if kept.len() > KEPT_BYTES {
+            let excess = kept.len() - KEPT_BYTES;
+            kept.drain(KEPT_BYTES / 2..KEPT_BYTES / 2 + excess);
+            cut += excess;
+        }
+    }
+    if cut == 0 {
+        return String::from_utf8_lossy(&kept).into_owned();
+    }
+    let (first, last) = kept.split_at(KEPT_BYTES / 2);
+    format!(
+        "{}\n[{cut} bytes cut]\n{}",
+        String::from_utf8_lossy(first),
+        String::from_utf8_lossy(last)
+    )
+}
