@@ -187,19 +187,12 @@ async fn alert_received(drill: &mut Drill) -> Result<(), Stop> {
     } else {
         AlertRoute::OperatorProbe
     };
-    let (name, severity, detail) = match alert {
-        Some(alert) => (alert.name, alert.severity, alert.summary),
-        None => {
-            let diagnosis = server_start::diagnose(&drill.as_application()).await;
-            drill
-                .recorder
-                .finding("No alert arrived: the operator's own probe started the recovery.");
-            (
-                String::new(),
-                String::new(),
-                format!("no alert; the operator's probe: {diagnosis}"),
-            )
-        }
+    let (name, severity, detail) = if let Some(alert) = alert {
+        (alert.name, alert.severity, alert.summary)
+    } else {
+        let diagnosis = server_start::diagnose(&drill.as_application()).await;
+        drill.recorder.finding("No alert arrived: the operator's own probe started the recovery.");
+        (String::new(), String::new(), format!("no alert; the operator's probe: {diagnosis}"))
     };
     drill.recorder.record(What::AlertReceived {
         via,

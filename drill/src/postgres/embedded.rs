@@ -25,8 +25,6 @@ use self::{
 };
 use super::{Installation, LocateError, Progress, Provider, cache, files, installation, installed};
 
-/// The file that says that a tree is complete.
-const COMPLETE: &str = "complete";
 /// The file whose age says when npm last failed.
 const CONTRIB_FAILED: &str = "contrib-failed";
 /// How long to leave npm alone after it failed.
@@ -68,13 +66,13 @@ pub(super) async fn prepare_in(
         surroundings.trees.join(name)
     };
     let (full, core) = (tree("contrib"), tree("core"));
-    if is_complete(&full) {
+    if files::is_complete(&full) {
         return describe(&full, &pins, None).await;
     }
     let lock = surroundings.trees.join(format!(".{}-{machine}.lock", pins.version));
     let waiting = || progress.step("waiting for another drill that is fetching PostgreSQL");
     let _lock = files::lock(&lock, waiting).await.map_err(file_error("lock", &lock))?;
-    if is_complete(&full) {
+    if files::is_complete(&full) {
         return describe(&full, &pins, None).await;
     }
     let builder = Builder {
@@ -88,10 +86,6 @@ pub(super) async fn prepare_in(
     }
 }
 
-fn is_complete(tree: &Path) -> bool {
-    tree.join(COMPLETE).is_file()
-}
-
 struct Builder<'a> {
     surroundings: &'a Surroundings,
     pins: &'a Pins,
@@ -103,10 +97,10 @@ impl Builder<'_> {
     async fn build(&self, full: &Path, core: &Path) -> Result<Option<String>, EmbeddedError> {
         let trees = &self.surroundings.trees;
         let prefix = format!(".building-{}-", self.pins.version);
-        remove_abandoned(trees, &prefix);
+        files::remove_by_prefix(trees, &prefix); // what a killed run left; the lock says that nobody is at it
         let building = tempfile::Builder::new().prefix(&prefix).tempdir_in(trees);
         let building = building.map_err(file_error("make a directory in", trees))?;
-        let had_core = is_complete(core);
+        let had_core = files::is_complete(core);
         let base = if had_core {
             core.to_owned()
         } else {
@@ -191,7 +185,7 @@ impl Builder<'_> {
         };
         attempt.await.inspect_err(|why: &String| {
             // Told to the next run, which need not wait for the same failure.
-            let place = if is_complete(core) { core } else { base };
+            let place = if files::is_complete(core) { core } else { base };
             let _ = fs::write(place.join(CONTRIB_FAILED), why);
         })
     }
@@ -247,19 +241,9 @@ fn finish(tree: &Path, programs: &Path) -> io::Result<()> {
 }
 
 fn put_into_place(tree: &Path, place: &Path) -> Result<(), EmbeddedError> {
-    fs::write(tree.join(COMPLETE), "").map_err(file_error("finish", tree))?;
-    rustix::fs::sync();
+    files::mark_complete(tree).map_err(file_error("finish", tree))?;
     files::remove_tree(place).map_err(file_error("remove", place))?;
     fs::rename(tree, place).map_err(file_error("put into place", place))
-}
-
-/// What a killed run of this version had been building; the lock says that nobody is at it.
-fn remove_abandoned(trees: &Path, prefix: &str) {
-    for entry in fs::read_dir(trees).into_iter().flatten().flatten() {
-        if entry.file_name().to_str().is_some_and(|name| name.starts_with(prefix)) {
-            let _ = files::remove_tree(&entry.path());
-        }
-    }
 }
 
 async fn describe(tree: &Path, pins: &Pins, without_contrib: Option<&str>) -> Result<Installation, EmbeddedError> {

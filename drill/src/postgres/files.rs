@@ -98,6 +98,31 @@ pub(super) fn make_readable(path: &Path) -> io::Result<()> {
     })
 }
 
+const COMPLETE: &str = "complete";
+
+/// Marks a tree as whole, as the last thing before it is renamed into place.
+///
+/// The mark has a content, and only with it does it count: should the machine lose power before any of this reached the disk,
+/// the mark, written last, is empty like the rest, and the tree is made again. Syncing the disk instead takes seconds on a
+/// busy machine, for what can be made again.
+pub(super) fn mark_complete(tree: &Path) -> io::Result<()> {
+    fs::write(tree.join(COMPLETE), COMPLETE)
+}
+
+/// Whether a tree is marked as whole.
+pub(super) fn is_complete(tree: &Path) -> bool {
+    fs::read(tree.join(COMPLETE)).is_ok_and(|mark| mark == COMPLETE.as_bytes())
+}
+
+/// Removes what is in a directory and has a name that begins so, as far as it can.
+pub(super) fn remove_by_prefix(directory: &Path, prefix: &str) {
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+        if entry.file_name().as_encoded_bytes().starts_with(prefix.as_bytes()) {
+            let _ = remove_tree(&entry.path());
+        }
+    }
+}
+
 /// Takes an exclusive lock on a file, waiting for whoever has it; calls `waiting` once if there is a wait.
 ///
 /// The lock goes with the returned file, also when the process is killed.

@@ -15,7 +15,7 @@ use super::{
 };
 
 /// Change it when the options of initdb below change, so that old templates are no longer taken.
-const GENERATION: u32 = 1;
+const GENERATION: u32 = 2;
 
 /// Why there is no fresh cluster to copy.
 #[derive(Debug, thiserror::Error)]
@@ -76,8 +76,7 @@ async fn ready(installation: &Installation, user: &ServerUser, wal_segment_mb: u
     let name = template_name(installation, user, wal_segment_mb);
     let (home, lock) = (templates.join(&name), templates.join(format!(".{name}.lock")));
     let data = home.join("data");
-    let usable = || data.join("PG_VERSION").is_file();
-    if usable() {
+    if files::is_complete(&home) {
         return Ok(data);
     }
     let file = |what, path: &Path| {
@@ -85,17 +84,19 @@ async fn ready(installation: &Installation, user: &ServerUser, wal_segment_mb: u
         move |source| TemplateError::File { what, path, source }
     };
     let _lock = files::lock(&lock, || ()).await.map_err(file("lock", &lock))?;
-    if usable() {
+    if files::is_complete(&home) {
         return Ok(data);
     }
-    let building = tempfile::Builder::new().prefix(".building-").tempdir_in(&templates);
+    let prefix = format!(".building-{name}-");
+    files::remove_by_prefix(&templates, &prefix); // what a killed run left; the lock says that nobody is at it
+    let building = tempfile::Builder::new().prefix(&prefix).tempdir_in(&templates);
     let building = building.map_err(file("make a directory in", &templates))?;
-    user.chown(building.path())?;
-    initdb(installation, wal_segment_mb, &building.path().join("data")).await?;
-    rustix::fs::sync();
+    let built = building.path();
+    user.chown(built)?;
+    initdb(installation, wal_segment_mb, &built.join("data")).await?;
+    files::mark_complete(built).map_err(file("finish", built))?;
     files::remove_tree(&home).map_err(file("remove", &home))?;
-    let built = building.keep();
-    fs::rename(&built, &home).map_err(file("put into place", &home))?;
+    fs::rename(built, &home).map_err(file("put into place", &home))?;
     Ok(data)
 }
 

@@ -28,13 +28,7 @@ mod scripts;
 mod verdicts;
 
 #[cfg(test)]
-mod model;
-#[cfg(test)]
-mod planted;
-#[cfg(test)]
-mod rules;
-#[cfg(test)]
-mod world;
+mod tests;
 
 pub use self::{
     comparison::{Comparison, Tally},

@@ -9,9 +9,13 @@ use proptest::{
 };
 use reports::Verdict;
 
-use super::{AuditRow, Comparison, Recovered, ScriptRow, Tally, Target, VersionRow, model::worlds, world::World};
+use super::{
+    model::worlds,
+    world::{SEEDED, World},
+};
 use crate::{
     postgres::Lsn,
+    verify::ledger::{AttachmentRow, AuditRow, Comparison, Recovered, ScriptRow, Tally, Target, VersionRow},
     workload::ledger::{Answered, Operation, OperationKind},
 };
 
@@ -62,7 +66,7 @@ const PLANTS: &[(&str, Plant)] = &[
         Some((unexpected, format!("version 99 of script {script},")))
     }),
     ("attachment of nobody", |case| {
-        case.recovered.attachments.push(super::AttachmentRow {
+        case.recovered.attachments.push(AttachmentRow {
             script: 1,
             operation: 9_999,
             content: 5,
@@ -180,7 +184,7 @@ const PLANTS: &[(&str, Plant)] = &[
         ))
     }),
     ("seeded version gone", |case| {
-        let seeded = |row: &VersionRow| row.script <= super::world::SEEDED && row.content == 7;
+        let seeded = |row: &VersionRow| row.script <= SEEDED && row.content == 7;
         let at = case.recovered.versions.iter().position(seeded)?;
         Some((missing_seeded, version_name(&case.recovered.versions.remove(at))))
     }),

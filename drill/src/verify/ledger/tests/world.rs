@@ -2,7 +2,7 @@
 
 use chrono::DateTime;
 
-use super::{
+use crate::verify::ledger::{
     AttachmentRow, AuditRow, Comparison, Recovered, ScriptRow, SeedFacts, SeededScript, SequenceRow, Target,
     VersionRow, compare, seeded_scripts_named,
 };
@@ -162,6 +162,11 @@ impl World {
         }
         rows.versions
             .retain(|row| row.script > SEEDED || named.contains(&row.script));
+        let given_out = self
+            .truth
+            .iter()
+            .map(|operation| operation.script)
+            .fold(SEEDED, i64::max);
         let script_ids = rows.scripts.iter().map(|row| row.id).max().unwrap_or(SEEDED);
         let sequence = |name: &str, last_value, largest_used| SequenceRow {
             name: name.to_owned(),
@@ -170,7 +175,7 @@ impl World {
         };
         rows.sequences = vec![
             sequence("AuditEvents_Id_seq", 500 + kept.len() as i64, 500 + kept.len() as i64),
-            sequence("TransformationScripts_Id_seq", self.last_script.max(SEEDED), script_ids),
+            sequence("TransformationScripts_Id_seq", given_out, script_ids),
         ];
         rows.sort();
         rows

@@ -3,9 +3,10 @@
 use proptest::{collection::vec, prelude::*};
 use reports::Verdict;
 
-use super::{Target, world::World};
+use super::world::World;
 use crate::{
     postgres::Lsn,
+    verify::ledger::Target,
     workload::ledger::{Answered, History, Operation, OperationKind},
 };
 
