@@ -167,7 +167,7 @@ pub(super) async fn run(args: RunArgs, output: &Output) -> Outcome {
         .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, Into::into))
         .clamp(1, drills.max(1));
     let show = Arc::new(Show::new(output, drills));
-    show.line(&format!("run {run_id}, seed {seed}, evidence in {}", out.display()));
+    refuse_existing(&out)?; // before anything is fetched or started
 
     clean_up_after_the_dead(&show);
     let request = Request {
@@ -179,6 +179,7 @@ pub(super) async fn run(args: RunArgs, output: &Output) -> Outcome {
     let telling = move |message: &str| teller.line(message);
     let installation = postgres::locate(&request, &telling).await.map_err(locate_failure)?;
     create_evidence_directory(&out)?;
+    show.line(&format!("run {run_id}, seed {seed}, evidence in {}", out.display()));
 
     let seeding = Arc::clone(&show);
     let options = Options {
@@ -306,20 +307,24 @@ fn locate_failure(error: postgres::LocateError) -> Failure {
     }
 }
 
-fn create_evidence_directory(out: &Path) -> Result<(), Failure> {
-    if let Some(parent) = out.parent() {
-        std::fs::create_dir_all(parent)
-            .map_err(|error| Failure::execution(format!("cannot create {}: {error}", parent.display())))?;
+/// Evidence is never overwritten.
+fn refuse_existing(out: &Path) -> Result<(), Failure> {
+    if out.symlink_metadata().is_err() {
+        return Ok(());
     }
-    std::fs::create_dir(out).map_err(|error| {
-        if error.kind() == std::io::ErrorKind::AlreadyExists {
-            Failure::usage(format!(
-                "{} exists; evidence is never overwritten: name another --out",
-                out.display()
-            ))
-        } else {
-            Failure::execution(format!("cannot create {}: {error}", out.display()))
-        }
+    let out = out.display();
+    Err(Failure::usage(format!(
+        "{out} exists; evidence is never overwritten: name another --out"
+    )))
+}
+
+fn create_evidence_directory(out: &Path) -> Result<(), Failure> {
+    let parent = out.parent().map_or(Ok(()), std::fs::create_dir_all);
+    parent.and_then(|()| std::fs::create_dir(out)).map_err(|error| {
+        let out = out.display();
+        Failure::execution(format!(
+            "cannot create the directory {out} for the evidence ({error}): name an --out that can be written"
+        ))
     })
 }
 
