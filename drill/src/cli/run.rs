@@ -10,7 +10,7 @@ use bytesize::ByteSize;
 use clap::{Args, ValueEnum};
 use futures_util::{StreamExt as _, stream};
 use rand::RngExt as _;
-use reports::{DrillEvidence, RunEvidence, Verdict};
+use reports::{DrillEvidence, RunEvidence, Verdict, run::UnreadableLog};
 
 use super::{Failure, Outcome, Output, progress::Show};
 use crate::{
@@ -206,6 +206,9 @@ pub(super) async fn run(args: RunArgs, output: &Output) -> Outcome {
     for drill in evidence.worst_first() {
         println!("{}", summary(drill, drills));
     }
+    for broken in &evidence.unreadable {
+        println!("UNVERIFIED    {:<28} {}", broken.drill, broken.problem);
+    }
     println!("Report: {}", out.join("report.md").display());
     if let Some(error) = written.errors.into_iter().next() {
         return Err(Failure::execution(error));
@@ -356,20 +359,23 @@ async fn carry_out(
     });
     let mut finished: Vec<_> = drills.buffer_unordered(jobs).collect().await;
     finished.sort_by_key(|(index, ..)| *index);
-    let mut evidence = Vec::new();
+    let (mut evidence, mut unreadable) = (Vec::new(), Vec::new());
     let mut broken = None;
     for (_, drill, events) in finished {
         match events {
             Ok(events) => evidence.push(reports::fold(&events).map_err(Failure::execution)?),
             Err(error) => {
-                tracing::error!("{}: {}", drill.name, crate::verify::chain(&error));
+                unreadable.push(UnreadableLog {
+                    drill: drill.name.clone(),
+                    problem: crate::verify::chain(&error),
+                });
                 broken.get_or_insert(error);
             }
         }
     }
     match broken {
         Some(error) if evidence.is_empty() => Err(Failure::execution(error)),
-        _ => Ok(RunEvidence::new(evidence)),
+        _ => Ok(RunEvidence::with_unreadable(evidence, unreadable)),
     }
 }
 
