@@ -62,6 +62,7 @@ pub async fn drill(
     options: &Options,
     watcher: Option<UnboundedSender<Event>>,
 ) -> Result<Vec<Event>, DrillError> {
+    let work = WorkDir::create(assignment.storage, &options.run_id)?;
     let directory = options.out.join(&assignment.name);
     let evidence = |source| DrillError::Evidence {
         path: directory.clone(),
@@ -69,7 +70,6 @@ pub async fn drill(
     };
     std::fs::create_dir_all(directory.join("logs")).map_err(evidence)?;
     let recorder = Recorder::create(&directory.join("events.jsonl"), watcher).map_err(evidence)?;
-    let work = WorkDir::create(assignment.storage, &options.run_id)?;
     recorder.record(What::DrillStarted(Box::new(header(assignment, options, &work))));
     let (outcome, reason, error) = match Box::pin(carry_out(assignment, options, &recorder, &directory, work)).await {
         Ok(ending) => (ending.outcome, ending.reason, None),

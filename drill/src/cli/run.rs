@@ -200,7 +200,10 @@ pub(super) async fn run(args: RunArgs, output: &Output) -> Outcome {
         alert_patience: Duration::from_mins(1),
         seeding: Some(Arc::new(move |progress| seeding.seeding(&progress))),
     };
-    let evidence = carry_out(&planned, &installation, &args, &options, &show, jobs).await?;
+    let carried_out = carry_out(&planned, &installation, &args, &options, &show, jobs).await;
+    let evidence = carried_out.inspect_err(|_| {
+        let _ = std::fs::remove_dir(&out); // refuses if there is any evidence in it
+    })?;
     let written = reports::write(&out, &evidence, reports::Format::ALL);
     show.finish();
     for drill in evidence.worst_first() {
@@ -274,11 +277,13 @@ fn print_plan(args: &RunArgs, planned: &[Planned]) {
         println!("{}", scenario::show(&drill.scenario));
         println!("Backup system: {}", drill.system);
     }
+    let drills = match planned.len() {
+        1 => "1 drill".to_owned(),
+        several => format!("{several} drills"),
+    };
     println!(
-        "{} drills would be run, with PostgreSQL {} ({}).",
-        planned.len(),
-        args.postgres,
-        args.provider
+        "{drills} would be run, with PostgreSQL {} ({}).",
+        args.postgres, args.provider
     );
     println!("Nothing was touched.");
 }
