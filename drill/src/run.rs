@@ -7,7 +7,7 @@ mod options;
 mod state;
 
 pub use options::{Options, Sizing, StorageChoice};
-pub use state::{Drill, DrillError, Objectives};
+pub use state::{Drill, DrillError, LEFT_RUNNING, Objectives};
 
 use std::{path::Path, sync::Arc, time::Duration};
 

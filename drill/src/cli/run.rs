@@ -208,6 +208,8 @@ pub(super) async fn run(args: RunArgs, output: &Output) -> Outcome {
     show.finish();
     for drill in evidence.worst_first() {
         println!("{}", summary(drill, drills));
+        let kept = drill.findings.iter().filter(|text| text.starts_with(run::LEFT_RUNNING));
+        kept.for_each(|how| println!("{how}"));
     }
     for broken in &evidence.unreadable {
         println!("UNVERIFIED    {:<28} {}", broken.drill, broken.problem);

@@ -34,6 +34,9 @@ use crate::{
     },
 };
 
+/// How the finding begins that says how to connect to a cluster that was left running.
+pub const LEFT_RUNNING: &str = "The restored cluster was left running as asked";
+
 /// A drill under way.
 pub struct Drill {
     /// What the command line decides.
@@ -292,7 +295,7 @@ impl Drill {
             )
         });
         self.recorder.finding(match told {
-            Some(command) => format!("The restored cluster was left running as asked: {command}"),
+            Some(command) => format!("{LEFT_RUNNING}: {command}"),
             None => "There is no restored cluster to leave running.".to_owned(),
         });
         if self.restored.is_some() {
