@@ -241,7 +241,7 @@ fn next(scripts: &[ScriptRow], roll: usize, owned: usize) -> (OperationKind, Scr
         deleted,
     } = scripts[owned];
     if roll < 25 {
-        let id = scripts.len() as i64 + 1;
+        let id = scripts.len().cast_signed() as i64 + 1;
         return (
             OperationKind::CreateScript,
             ScriptRow {

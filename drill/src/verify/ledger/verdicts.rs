@@ -10,8 +10,8 @@ use super::{
 };
 use crate::workload::ledger::{Answered, History, OperationKind};
 
-/// Part of the name of the sequence that script ids come from.
-const SCRIPT_SEQUENCE: &str = "TransformationScripts_Id_seq";
+/// What the name of the sequence contains that script ids come from; that of the versions' sequence does not.
+const SCRIPTS: &str = "TransformationScripts";
 
 /// How many operations ended how.
 #[derive(Debug, Default)]
@@ -143,7 +143,7 @@ pub(super) fn check_sequences(sequences: &[SequenceRow], largest_created: i64, f
             findings.sequences_behind.push(format!(
                 "{name} stands at {last_value}, but id {largest_used} is in use"
             ));
-        } else if name.contains(SCRIPT_SEQUENCE) && *last_value < largest_created {
+        } else if name.contains(SCRIPTS) && *last_value < largest_created {
             findings.sequences_behind.push(format!(
                 "{name} stands at {last_value}, but script {largest_created} was acknowledged"
             ));
