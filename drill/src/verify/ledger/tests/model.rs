@@ -84,7 +84,7 @@ fn lose_lines(history: &mut History, lines: &[(prop::sample::Index, bool)]) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(200_000))]
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
 
     #[test]
     fn an_honest_recovery_is_never_accused(world in worlds(), cut in cuts()) {

@@ -295,7 +295,7 @@ fn whatever_is_planted_is_found_and_named() {
     let planted = RefCell::new(BTreeMap::new());
     let cases = (worlds(), any::<Index>(), any::<Index>());
     let outcome = TestRunner::new(Config {
-        cases: 60_000,
+        cases: 1_000,
         failure_persistence: None,
         ..Config::default()
     })
