@@ -212,7 +212,7 @@ impl Ledger {
     }
 }
 
-/// An operation as the checker needs it. 72 bytes, so that ten million fit in memory.
+/// An operation as the checker needs it. 64 bytes, so that ten million fit in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Operation {
     /// When it was journalled as about to be sent; nanoseconds on the drill's clock.
