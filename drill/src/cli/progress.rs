@@ -2,7 +2,12 @@
 //!
 //! It only listens to events; what it shows is what will be in the evidence.
 
-use std::{collections::BTreeMap, io::IsTerminal as _, sync::{Mutex, PoisonError}, time::Duration};
+use std::{
+    collections::BTreeMap,
+    io::IsTerminal as _,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
 use indicatif::{HumanBytes, MultiProgress, ProgressBar, ProgressStyle};
 use reports::{Event, Step, Verdict, What, event::Part};
@@ -44,7 +49,11 @@ impl Show {
             },
             ProgressChoice::Auto | ProgressChoice::Plain => Mode::Plain { single },
         };
-        Self { mode, seeding: Mutex::new(None), views: Mutex::default() }
+        Self {
+            mode,
+            seeding: Mutex::new(None),
+            views: Mutex::default(),
+        }
     }
 
     /// A line about the run as a whole.

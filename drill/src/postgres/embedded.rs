@@ -54,7 +54,8 @@ impl Surroundings {
     /// another tree; one that another drill is using is never replaced.
     fn tree(&self, pins: &Pins, platform: Platform, kind: &str) -> PathBuf {
         let machine = format!("{}-{}", platform.os, platform.arch);
-        self.trees.join(format!("{}-{kind}-{machine}-{}", pins.version, pins.digest()))
+        self.trees
+            .join(format!("{}-{kind}-{machine}-{}", pins.version, pins.digest()))
     }
 }
 

@@ -111,7 +111,8 @@ async fn read(
         .start()
         .await?;
     // A damaged index must not hide rows from the comparison, nor bring them out of order.
-    let sequential = "SET LOCAL enable_indexscan = off; SET LOCAL enable_indexonlyscan = off; SET LOCAL enable_bitmapscan = off";
+    let sequential =
+        "SET LOCAL enable_indexscan = off; SET LOCAL enable_indexonlyscan = off; SET LOCAL enable_bitmapscan = off";
     transaction.batch_execute(sequential).await?;
     let audit = r#"SELECT "OperationId", "Kind", coalesce("ScriptId", 0), coalesce("VersionNumber", 0)
                      FROM "AuditEvents" WHERE "OperationId" IS NOT NULL ORDER BY 1"#;
