@@ -191,8 +191,14 @@ async fn alert_received(drill: &mut Drill) -> Result<(), Stop> {
         (alert.name, alert.severity, alert.summary)
     } else {
         let diagnosis = server_start::diagnose(&drill.as_application()).await;
-        drill.recorder.finding("No alert arrived: the operator's own probe started the recovery.");
-        (String::new(), String::new(), format!("no alert; the operator's probe: {diagnosis}"))
+        drill
+            .recorder
+            .finding("No alert arrived: the operator's own probe started the recovery.");
+        (
+            String::new(),
+            String::new(),
+            format!("no alert; the operator's probe: {diagnosis}"),
+        )
     };
     drill.recorder.record(What::AlertReceived {
         via,

@@ -205,7 +205,7 @@ pub(super) async fn run(args: RunArgs, output: &Output) -> Outcome {
         let _ = std::fs::remove_dir(&out); // refuses if there is any evidence in it
     })?;
     let written = reports::write(&out, &evidence, reports::Format::ALL);
-    show.finish();
+    show.finish().await;
     for drill in evidence.worst_first() {
         println!("{}", summary(drill, drills));
         let kept = drill.findings.iter().filter(|text| text.starts_with(run::LEFT_RUNNING));

@@ -1,6 +1,6 @@
 //! Statements as superuser: what people and migrations do to a healthy server.
 
-use tokio_postgres::SimpleQueryMessage;
+use tokio_postgres::{Client, SimpleQueryMessage, error::SqlState};
 
 use super::{Done, FaultError};
 use crate::postgres::Cluster;
@@ -18,8 +18,7 @@ pub(super) async fn run(cluster: &mut Cluster, database: &str, statements: &[Str
         })?;
     let mut touched = Vec::new();
     for statement in statements {
-        let answers = client
-            .simple_query(statement)
+        let answers = execute(&client, statement)
             .await
             .map_err(|source| FaultError::Statement {
                 statement: statement.clone(),
@@ -47,6 +46,18 @@ pub(super) async fn run(cluster: &mut Cluster, database: &str, statements: &[Str
         many => format!("in database {database}: {} statements", many.len()),
     };
     Ok(Done::new(summary, touched))
+}
+
+/// Executes one statement. Under live writers it may be the victim of a deadlock; whoever types it would try again.
+async fn execute(client: &Client, statement: &str) -> Result<Vec<SimpleQueryMessage>, tokio_postgres::Error> {
+    const TRIES: u32 = 20;
+    let mut tried = 1;
+    loop {
+        match client.simple_query(statement).await {
+            Err(error) if error.code() == Some(&SqlState::T_R_DEADLOCK_DETECTED) && tried < TRIES => tried += 1,
+            answers => return answers,
+        }
+    }
 }
 
 /// Whether a statement is there to change rows: one that changes none has failed.

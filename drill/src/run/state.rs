@@ -295,7 +295,10 @@ impl Drill {
             )
         });
         self.recorder.finding(match told {
-            Some(command) => format!("{LEFT_RUNNING}: {command}"),
+            Some(command) => format!(
+                "{LEFT_RUNNING}: {command} (everything of it is in {})",
+                self.site.work.path().display()
+            ),
             None => "There is no restored cluster to leave running.".to_owned(),
         });
         if self.restored.is_some() {

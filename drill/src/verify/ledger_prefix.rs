@@ -110,6 +110,10 @@ async fn read(
         .read_only(true)
         .start()
         .await?;
+    // A damaged index must not hide rows from the comparison, nor bring them out of order.
+    let sequential =
+        "SET LOCAL enable_indexscan = off; SET LOCAL enable_indexonlyscan = off; SET LOCAL enable_bitmapscan = off";
+    transaction.batch_execute(sequential).await?;
     let audit = r#"SELECT "OperationId", "Kind", coalesce("ScriptId", 0), coalesce("VersionNumber", 0)
                      FROM "AuditEvents" WHERE "OperationId" IS NOT NULL ORDER BY 1"#;
     let scripts = r#"SELECT "Id", "CurrentVersion", "IsDeleted" FROM "TransformationScripts"
@@ -171,10 +175,12 @@ async fn read(
         "AuditEvents",
     ];
     for table in tables {
+        let owned = format!(r#"SELECT pg_get_serial_sequence('"{table}"', 'Id')"#);
+        let sequence: String = transaction.query_one(&owned, &[]).await?.get(0);
+        // Read directly: pg_sequences hides the value from a role without the privilege instead of saying so.
         let sql = format!(
-            r#"SELECT coalesce((SELECT last_value FROM pg_sequences
-                        WHERE format('%I.%I', schemaname, sequencename) = pg_get_serial_sequence('"{table}"', 'Id')), 0),
-                      coalesce((SELECT max("Id") FROM "{table}"), 0)"#
+            r#"SELECT CASE WHEN is_called THEN last_value ELSE last_value - 1 END,
+                      (SELECT coalesce(max("Id"), 0) FROM "{table}") FROM {sequence}"#
         );
         let row = transaction.query_one(&sql, &[]).await?;
         recovered.sequences.push(SequenceRow {
