@@ -61,7 +61,7 @@ pub(super) struct RunArgs {
     #[arg(long, value_name = "N", conflicts_with = "target_size", env = "DRILL_CONTENT_BYTES")]
     content_bytes: Option<u32>,
     /// Seed data: size that the database shall have, such as 2GiB
-    #[arg(long, value_name = "SIZE", env = "DRILL_TARGET_SIZE")]
+    #[arg(long, value_name = "SIZE", env = "DRILL_TARGET_SIZE", value_parser = size)]
     target_size: Option<ByteSize>,
     /// Acknowledged commits of the live workload before the failure
     #[arg(long, value_name = "N", default_value_t = 500, env = "DRILL_COMMITS")]
@@ -70,10 +70,10 @@ pub(super) struct RunArgs {
     #[arg(long, value_name = "N", default_value_t = 4, env = "DRILL_WRITERS", value_parser = clap::value_parser!(u32).range(1..=32))]
     writers: u32,
     /// Recovery point objective, unless the scenario sets its own
-    #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = humantime::parse_duration, env = "DRILL_RPO")]
+    #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = duration, env = "DRILL_RPO")]
     rpo: Duration,
     /// Recovery time objective, unless the scenario sets its own
-    #[arg(long, value_name = "DURATION", default_value = "4h", value_parser = humantime::parse_duration, env = "DRILL_RTO")]
+    #[arg(long, value_name = "DURATION", default_value = "4h", value_parser = duration, env = "DRILL_RTO")]
     rto: Duration,
     /// Seed of every random choice [default: random; printed and recorded]
     #[arg(long, value_name = "N", env = "DRILL_SEED")]
@@ -133,6 +133,15 @@ enum AppControlArg {
 enum OperatorArg {
     Auto,
     Ask,
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text).map_err(|error| format!("{error}; write it as 4h, 30min or 90s"))
+}
+
+fn size(text: &str) -> Result<ByteSize, String> {
+    text.parse()
+        .map_err(|_| "it is no size; write it as 512MiB or 2GiB".to_owned())
 }
 
 fn backup_system(name: &str) -> Result<String, String> {
