@@ -49,7 +49,7 @@ pub async fn check(
     let (mut comparison, mut counts, mut served) = (None, None, None);
     let result = timed(CheckId::LedgerPrefix, Phase::Restored, subject, async {
         let expected = "every acknowledged commit up to the recovery point, and nothing that nobody wrote";
-        let (recovered, expected_served) = match read(validator, history, seed).await {
+        let (recovered, expected_served) = match read(validator, history, seed, seeded).await {
             Ok(read) => read,
             Err(error) => return Ok::<_, tokio_postgres::Error>(Found::unknown(expected, chain(&error))),
         };
@@ -99,11 +99,9 @@ async fn read(
     validator: &mut Client,
     history: &History,
     seed: &SeedFacts,
+    seeded: &fixtures::Seeded,
 ) -> Result<(Recovered, smoke::Expected), tokio_postgres::Error> {
     let mut touched: Vec<i64> = history.operations.iter().map(|operation| operation.script).collect();
-    touched.sort_unstable();
-    touched.dedup();
-    touched.retain(|script| (1..=seed.max_script_id).contains(script));
     let transaction = validator
         .build_transaction()
         .isolation_level(IsolationLevel::RepeatableRead)
@@ -114,22 +112,31 @@ async fn read(
     let sequential =
         "SET LOCAL enable_indexscan = off; SET LOCAL enable_indexonlyscan = off; SET LOCAL enable_bitmapscan = off";
     transaction.batch_execute(sequential).await?;
-    let audit = r#"SELECT "OperationId", "Kind", coalesce("ScriptId", 0), coalesce("VersionNumber", 0)
-                     FROM "AuditEvents" WHERE "OperationId" IS NOT NULL ORDER BY 1"#;
+    // Rows that came after the seed belong to the workload or to nobody; either way the ledger must account for them.
+    let added = r#"SELECT DISTINCT "ScriptId" FROM "TransformationScriptVersions" WHERE "Id" > $1"#;
+    touched.extend(transaction.query(added, &[&seeded.max_version_id]).await?.iter().map(|row| row.get::<_, i64>(0)));
+    touched.sort_unstable();
+    touched.dedup();
+    touched.retain(|script| (1..=seed.max_script_id).contains(script));
+    let audit = r#"SELECT coalesce("OperationId", 0), "Kind", coalesce("ScriptId", 0), coalesce("VersionNumber", 0)
+                     FROM "AuditEvents" WHERE "OperationId" IS NOT NULL OR "Id" > $1 ORDER BY 1"#;
     let scripts = r#"SELECT "Id", "CurrentVersion", "IsDeleted" FROM "TransformationScripts"
                       WHERE "Id" > $1 OR "Id" = ANY($2) ORDER BY 1"#;
     let versions = r#"SELECT "ScriptId", "VersionNumber", sha256(convert_to("Content", 'UTF8')), "ContentSha256"
                         FROM "TransformationScriptVersions" WHERE "ScriptId" > $1 OR "ScriptId" = ANY($2) ORDER BY 1, 2"#;
-    let attachments = r#"SELECT a."ScriptId", substring(a."FileName" FROM '^op-([0-9]+)\.txt$')::bigint,
+    let attachments = r#"SELECT a."ScriptId", coalesce(substring(a."FileName" FROM '^op-([0-9]+)\.txt$')::bigint, 0),
                                 CASE WHEN m.oid IS NOT NULL THEN sha256(lo_get(a."LargeObject")) END
                            FROM "ScriptAttachments" a LEFT JOIN pg_largeobject_metadata m ON m.oid = a."LargeObject"
-                          WHERE a."FileName" ~ '^op-[0-9]+\.txt$' ORDER BY 2"#;
+                          WHERE a."FileName" ~ '^op-[0-9]+\.txt$' OR a."Id" > $1 ORDER BY 2"#;
+    let (seeded_audit, seeded_attachments) = (seeded.audit_events as i64, seeded.attachments as i64);
+    let after_seeded_audit: [&(dyn ToSql + Sync); 1] = [&seeded_audit];
+    let after_seeded_attachments: [&(dyn ToSql + Sync); 1] = [&seeded_attachments];
     let of_touched: [&(dyn ToSql + Sync); 2] = [&seed.max_script_id, &touched];
     let (audit, scripts, versions, attachments) = tokio::try_join!(
-        transaction.query(audit, &[]),
+        transaction.query(audit, &after_seeded_audit),
         transaction.query(scripts, &of_touched),
         transaction.query(versions, &of_touched),
-        transaction.query(attachments, &[]),
+        transaction.query(attachments, &after_seeded_attachments),
     )?;
     let mut recovered = Recovered {
         audit: audit
