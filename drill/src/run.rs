@@ -3,11 +3,12 @@
 //! [`drill`] is the whole story: seed, writers, backups, the failure, the recovery, the evidence. The recovery itself
 //! is [`crate::recovery`]; what a run of several drills does around this is in [`crate::cli`].
 
+mod last_words;
 mod options;
 mod state;
 
 pub use options::{Options, Sizing, StorageChoice};
-pub use state::{Drill, DrillError, Objectives};
+pub use state::{Drill, DrillError, LEFT_RUNNING, Objectives};
 
 use std::{path::Path, sync::Arc, time::Duration};
 
@@ -62,6 +63,7 @@ pub async fn drill(
     options: &Options,
     watcher: Option<UnboundedSender<Event>>,
 ) -> Result<Vec<Event>, DrillError> {
+    let work = WorkDir::create(assignment.storage, &options.run_id)?;
     let directory = options.out.join(&assignment.name);
     let evidence = |source| DrillError::Evidence {
         path: directory.clone(),
@@ -69,16 +71,21 @@ pub async fn drill(
     };
     std::fs::create_dir_all(directory.join("logs")).map_err(evidence)?;
     let recorder = Recorder::create(&directory.join("events.jsonl"), watcher).map_err(evidence)?;
-    let work = WorkDir::create(assignment.storage, &options.run_id)?;
     recorder.record(What::DrillStarted(Box::new(header(assignment, options, &work))));
+    let held = work.clone(); // so that it is still there when something went wrong
     let (outcome, reason, error) = match Box::pin(carry_out(assignment, options, &recorder, &directory, work)).await {
         Ok(ending) => (ending.outcome, ending.reason, None),
         Err(error) => (
             reports::Outcome::NotRecovered,
             String::new(),
-            Some(crate::verify::chain(&error)),
+            Some(last_words::add(
+                crate::verify::chain(&error),
+                &held,
+                &directory.join("logs"),
+            )),
         ),
     };
+    drop(held);
     recorder.record(What::DrillFinished { outcome, reason, error });
     recorder.finish().map_err(evidence)
 }

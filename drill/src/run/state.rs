@@ -34,6 +34,9 @@ use crate::{
     },
 };
 
+/// How the finding begins that says how to connect to a cluster that was left running.
+pub const LEFT_RUNNING: &str = "The restored cluster was left running as asked";
+
 /// A drill under way.
 pub struct Drill {
     /// What the command line decides.
@@ -293,7 +296,7 @@ impl Drill {
         });
         self.recorder.finding(match told {
             Some(command) => format!(
-                "The restored cluster was left running as asked: {command} (everything of it is in {})",
+                "{LEFT_RUNNING}: {command} (everything of it is in {})",
                 self.site.work.path().display()
             ),
             None => "There is no restored cluster to leave running.".to_owned(),
