@@ -47,9 +47,10 @@ pub async fn check(
     subject: &str,
 ) -> LedgerVerdict {
     let (mut comparison, mut counts, mut served) = (None, None, None);
+    let touched = history.operations.iter().map(|operation| operation.script).collect();
     let result = timed(CheckId::LedgerPrefix, Phase::Restored, subject, async {
         let expected = "every acknowledged commit up to the recovery point, and nothing that nobody wrote";
-        let (recovered, expected_served) = match read(validator, history, seed).await {
+        let (recovered, expected_served) = match read(validator, touched, seed).await {
             Ok(read) => read,
             Err(error) => return Ok::<_, tokio_postgres::Error>(Found::unknown(expected, chain(&error))),
         };
@@ -95,12 +96,16 @@ fn expected_counts(recovered: &Recovered, seeded: &fixtures::Seeded) -> Counts {
     }
 }
 
-async fn read(
+/// Every row that came after the seed, and the seeded scripts in `touched`, in one snapshot; and what the application
+/// must serve.
+///
+/// # Errors
+/// If a table cannot be read.
+pub async fn read(
     validator: &mut Client,
-    history: &History,
+    mut touched: Vec<i64>,
     seed: &SeedFacts,
 ) -> Result<(Recovered, smoke::Expected), tokio_postgres::Error> {
-    let mut touched: Vec<i64> = history.operations.iter().map(|operation| operation.script).collect();
     touched.sort_unstable();
     touched.dedup();
     touched.retain(|script| (1..=seed.max_script_id).contains(script));
