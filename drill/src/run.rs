@@ -145,7 +145,7 @@ async fn set_up(
         name: "source".into(),
         settings: source_settings(scenario, archive.as_deref(), durable),
         durable,
-        ..ClusterOptions::default()
+        wal_segment_mb: options.sizing.wal_segment_mb(),
     };
     let segment_bytes = u64::from(cluster_options.wal_segment_mb) << 20;
     let disk = given

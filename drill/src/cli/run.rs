@@ -201,7 +201,7 @@ pub(super) async fn run(args: RunArgs, output: &Output) -> Outcome {
     };
     let evidence = carry_out(&planned, &installation, &args, &options, &show, jobs).await?;
     let written = reports::write(&out, &evidence, reports::Format::ALL);
-    show.finish();
+    show.finish().await;
     for drill in evidence.worst_first() {
         println!("{}", summary(drill, drills));
     }

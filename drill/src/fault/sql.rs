@@ -1,6 +1,6 @@
 //! Statements as superuser: what people and migrations do to a healthy server.
 
-use tokio_postgres::{SimpleQueryMessage, error::SqlState};
+use tokio_postgres::{Client, SimpleQueryMessage, error::SqlState};
 
 use super::{Done, FaultError};
 use crate::postgres::Cluster;
@@ -32,7 +32,7 @@ pub(super) async fn run(
     })?;
     let mut touched = Vec::new();
     for statement in statements {
-        let answers = client.simple_query(statement).await;
+        let answers = execute(&client, statement).await;
         if who.refused {
             touched.push(refusal(statement, answers)?);
             continue;
@@ -84,6 +84,18 @@ fn refusal<T>(statement: &str, answer: Result<T, tokio_postgres::Error>) -> Resu
             statement: statement.to_owned(),
             source,
         }),
+    }
+}
+
+/// Executes one statement. Under live writers it may be the victim of a deadlock; whoever types it would try again.
+async fn execute(client: &Client, statement: &str) -> Result<Vec<SimpleQueryMessage>, tokio_postgres::Error> {
+    const TRIES: u32 = 20;
+    let mut tried = 1;
+    loop {
+        match client.simple_query(statement).await {
+            Err(error) if error.code() == Some(&SqlState::T_R_DEADLOCK_DETECTED) && tried < TRIES => tried += 1,
+            answers => return answers,
+        }
     }
 }
 

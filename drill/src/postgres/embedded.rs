@@ -41,14 +41,37 @@ pub(super) struct Surroundings {
     pub(super) environment: Vec<(&'static str, OsString)>,
 }
 
+impl Surroundings {
+    fn current() -> Result<Self, EmbeddedError> {
+        Ok(Self {
+            trees: cache::subdirectory("postgres")?,
+            path: std::env::var_os("PATH").unwrap_or_default(),
+            environment: Vec::new(),
+        })
+    }
+
+    /// Where the tree of a kind (`contrib` or `core`) belongs. With the digest of the pins in its name: other pins,
+    /// another tree; one that another drill is using is never replaced.
+    fn tree(&self, pins: &Pins, platform: Platform, kind: &str) -> PathBuf {
+        let machine = format!("{}-{}", platform.os, platform.arch);
+        self.trees
+            .join(format!("{}-{kind}-{machine}-{}", pins.version, pins.digest()))
+    }
+}
+
 /// The embedded PostgreSQL of a major version, from the cache or fetched now.
 pub async fn prepare(major: u32, progress: &dyn Progress) -> Result<Installation, EmbeddedError> {
-    let surroundings = Surroundings {
-        trees: cache::subdirectory("postgres")?,
-        path: std::env::var_os("PATH").unwrap_or_default(),
-        environment: Vec::new(),
-    };
-    prepare_in(&surroundings, major, progress).await
+    prepare_in(&Surroundings::current()?, major, progress).await
+}
+
+/// The embedded PostgreSQL of a major version if it is in the cache already; fetches nothing.
+pub async fn cached(major: u32) -> Option<Installation> {
+    let surroundings = Surroundings::current().ok()?;
+    let platform = Platform::current().ok()?;
+    let pins = Pins::of(major, platform).ok()?;
+    let trees = ["contrib", "core"].map(|kind| surroundings.tree(&pins, platform, kind));
+    let tree = trees.into_iter().find(|tree| files::is_complete(tree))?;
+    describe(&tree, &pins, None).await.ok()
 }
 
 /// As [`prepare`], in given surroundings.
@@ -59,12 +82,8 @@ pub(super) async fn prepare_in(
 ) -> Result<Installation, EmbeddedError> {
     let platform = Platform::current()?;
     let pins = Pins::of(major, platform)?;
-    // The digest in its name: other pins, another tree; one that another drill is using is never replaced.
     let machine = format!("{}-{}", platform.os, platform.arch);
-    let tree = |kind: &str| {
-        let name = format!("{}-{kind}-{machine}-{}", pins.version, pins.digest());
-        surroundings.trees.join(name)
-    };
+    let tree = |kind: &str| surroundings.tree(&pins, platform, kind);
     let (full, core) = (tree("contrib"), tree("core"));
     if files::is_complete(&full) {
         return describe(&full, &pins, None).await;

@@ -90,7 +90,7 @@ async fn promises_kept(drill: &Drill) -> Result<Option<reports::CheckResult>, St
     let theirs = (1..=drill.seed_facts().max_script_id)
         .take(SHARE * writers as usize)
         .collect();
-    let read = ledger_prefix::read(&mut validator, theirs, &drill.seed_facts()).await;
+    let read = ledger_prefix::read(&mut validator, theirs, &drill.seed_facts(), &drill.seeded).await;
     let history = History::read(&drill.ledger, &drill.ledger_header)?.as_of(looked_at_ns);
     let mut check = timed(CheckId::LedgerPrefix, Phase::Source, "source", async {
         let expected = "every commit acknowledged so far, and nothing that nobody wrote";

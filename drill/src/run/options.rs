@@ -66,6 +66,15 @@ pub enum Sizing {
 }
 
 impl Sizing {
+    /// Size of a WAL segment that suits the seed: small ones make small clusters, but each costs a run of
+    /// `archive_command`, so a large database gets the usual 16 MiB.
+    pub fn wal_segment_mb(self) -> u32 {
+        const LARGE: u64 = 256 << 20;
+        let plan = self.plan(0);
+        let bytes = plan.scripts * u64::from(plan.versions_per_script) * u64::from(plan.content_bytes);
+        if bytes < LARGE { 1 } else { 16 }
+    }
+
     /// The plan for the seed data.
     pub fn plan(self, seed: u64) -> SeedPlan {
         match self {

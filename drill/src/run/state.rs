@@ -301,7 +301,10 @@ impl Drill {
             )
         });
         self.recorder.finding(match told {
-            Some(command) => format!("The restored cluster was left running as asked: {command}"),
+            Some(command) => format!(
+                "The restored cluster was left running as asked: {command} (everything of it is in {})",
+                self.site.work.path().display()
+            ),
             None => "There is no restored cluster to leave running.".to_owned(),
         });
         if self.restored.is_some() {

@@ -30,7 +30,7 @@ const QUERIES: &[&str] = &[
        FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace
        LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
       WHERE n.nspname = 'public' AND c.relkind IN ('r', 'p', 'v', 'm') AND a.attnum > 0 AND NOT a.attisdropped",
-    "SELECT format('constraint %s on %s: %s%s', conname, conrelid::regclass, pg_get_constraintdef(o.oid),
+    "SELECT format('constraint %s on %s: %s%s', conname, conrelid::regclass, pg_get_constraintdef(o.oid, true),
             CASE WHEN convalidated THEN '' ELSE ' (not validated)' END)
        FROM pg_constraint o JOIN pg_namespace n ON n.oid = o.connamespace WHERE n.nspname = 'public'",
     "SELECT format('trigger %s on %s: %s, enabled %s', tgname, tgrelid::regclass, pg_get_triggerdef(t.oid), tgenabled)
@@ -41,7 +41,7 @@ const QUERIES: &[&str] = &[
             CASE WHEN i.indisvalid THEN '' ELSE ' (invalid)' END)
        FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_namespace n ON n.oid = c.relnamespace
       WHERE n.nspname = 'public'",
-    "SELECT format('view %s: %s', c.oid::regclass, pg_get_viewdef(c.oid))
+    "SELECT format('view %s: %s', c.oid::regclass, pg_get_viewdef(c.oid, true))
        FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = 'public' AND c.relkind IN ('v', 'm')",
     "SELECT format('function %s: %s', p.oid::regprocedure, md5(pg_get_functiondef(p.oid)))
        FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace WHERE n.nspname = 'public' AND p.prokind IN ('f', 'p')",

@@ -96,25 +96,103 @@ pub struct Answer {
     pub reason: Option<String>,
 }
 
-/// One line of the ledger after the header.
+/// One line of the ledger after the header: flat, so that people can read and grep it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Line {
     /// Number of the operation: 1, 2, 3 … in the order of invocation.
     op: u64,
     at_utc: DateTime<Utc>,
     /// Nanoseconds on the drill's monotonic clock.
     t_ns: u64,
-    #[serde(flatten)]
-    entry: Entry,
+    phase: Phase,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    writer: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    kind: Option<OperationKind>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    script: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    version: Option<i32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    sha256: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    lsn_before: Option<Lsn>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    lsn_after: Option<Lsn>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "phase", rename_all = "kebab-case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Phase {
+    Invoked,
+    Acknowledged,
+    Rejected,
+    Indeterminate,
+}
+
 enum Entry {
     Invoked(Intent),
-    Acknowledged(Answer),
-    Rejected(Answer),
-    Indeterminate(Answer),
+    Answered(Answered, Answer),
+}
+
+impl Line {
+    fn new(op: u64, at_utc: DateTime<Utc>, t_ns: u64, entry: Entry) -> Self {
+        let phase = match &entry {
+            Entry::Invoked(_) => Phase::Invoked,
+            Entry::Answered(Answered::Acknowledged, _) => Phase::Acknowledged,
+            Entry::Answered(Answered::Rejected, _) => Phase::Rejected,
+            Entry::Answered(Answered::Indeterminate, _) => Phase::Indeterminate,
+        };
+        let (intent, answer) = match entry {
+            Entry::Invoked(intent) => (Some(intent), Answer::default()),
+            Entry::Answered(_, answer) => (None, answer),
+        };
+        Self {
+            op,
+            at_utc,
+            t_ns,
+            phase,
+            writer: intent.as_ref().map(|intent| intent.writer),
+            kind: intent.as_ref().map(|intent| intent.kind),
+            script: intent.as_ref().map_or(answer.script, |intent| intent.script),
+            version: intent.as_ref().map(|intent| intent.version),
+            sha256: intent.and_then(|intent| intent.sha256),
+            lsn_before: answer.lsn_before,
+            lsn_after: answer.lsn_after,
+            reason: answer.reason,
+        }
+    }
+
+    /// `None` if an invocation does not say what it does.
+    fn into_entry(self) -> Option<Entry> {
+        let answered = match self.phase {
+            Phase::Invoked => {
+                return Some(Entry::Invoked(Intent {
+                    writer: self.writer?,
+                    kind: self.kind?,
+                    script: self.script,
+                    version: self.version?,
+                    sha256: self.sha256,
+                }));
+            }
+            Phase::Acknowledged => Answered::Acknowledged,
+            Phase::Rejected => Answered::Rejected,
+            Phase::Indeterminate => Answered::Indeterminate,
+        };
+        let (script, lsn_before, lsn_after, reason) = (self.script, self.lsn_before, self.lsn_after, self.reason);
+        Some(Entry::Answered(
+            answered,
+            Answer {
+                script,
+                lsn_before,
+                lsn_after,
+                reason,
+            },
+        ))
+    }
 }
 
 /// How an operation ended.
@@ -168,14 +246,7 @@ impl Ledger {
 
     /// Journals an operation's answer.
     pub fn answered(&self, op: u64, answered: Answered, answer: Answer) {
-        self.append(
-            op,
-            match answered {
-                Answered::Acknowledged => Entry::Acknowledged(answer),
-                Answered::Rejected => Entry::Rejected(answer),
-                Answered::Indeterminate => Entry::Indeterminate(answer),
-            },
-        );
+        self.append(op, Entry::Answered(answered, answer));
     }
 
     /// The first error that stood in the way of a complete journal.
@@ -192,12 +263,7 @@ impl Ledger {
     fn append(&self, op: u64, entry: Entry) -> bool {
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         // Stamped under the lock: the file's order is the order of its times.
-        let line = Line {
-            op,
-            at_utc: Utc::now(),
-            t_ns: nanoseconds(self.started.elapsed()),
-            entry,
-        };
+        let line = Line::new(op, Utc::now(), nanoseconds(self.started.elapsed()), entry);
         let written = serde_json::to_vec(&line).map_err(io::Error::from).and_then(|mut line| {
             line.push(b'\n');
             file.0.write_all(&line)
@@ -212,7 +278,7 @@ impl Ledger {
     }
 }
 
-/// An operation as the checker needs it. 72 bytes, so that ten million fit in memory.
+/// An operation as the checker needs it. 64 bytes, so that ten million fit in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Operation {
     /// When it was journalled as about to be sent; nanoseconds on the drill's clock.
@@ -317,19 +383,26 @@ impl History {
     fn add(&mut self, line: Line, number: usize) {
         self.epoch.get_or_insert((line.at_utc, line.t_ns));
         let index = usize::try_from(line.op).unwrap_or(usize::MAX).wrapping_sub(1);
-        let (answered, answer) = match line.entry {
+        let (op, t_ns) = (line.op, line.t_ns);
+        let Some(entry) = line.into_entry() else {
+            return self
+                .damage
+                .push(format!("line {number} does not say what operation {op} does"));
+        };
+        let (answered, answer) = match entry {
+            Entry::Answered(answered, answer) => (answered, answer),
             Entry::Invoked(intent) => {
                 // Writers take numbers before they journal, so lines may be a little out of order.
                 if index > self.operations.len() + 4096 {
                     return self
                         .damage
-                        .push(format!("line {number} has operation {} out of turn", line.op));
+                        .push(format!("line {number} has operation {op} out of turn"));
                 }
                 while self.operations.len() <= index {
                     self.operations.push(Operation::UNKNOWN);
                 }
                 self.operations[index] = Operation {
-                    invoked_ns: line.t_ns,
+                    invoked_ns: t_ns,
                     script: intent.script.unwrap_or(0),
                     version: intent.version,
                     content: intent.sha256.as_deref().map_or(0, content_prefix),
@@ -338,21 +411,17 @@ impl History {
                 };
                 return;
             }
-            Entry::Acknowledged(answer) => (Answered::Acknowledged, answer),
-            Entry::Rejected(answer) => (Answered::Rejected, answer),
-            Entry::Indeterminate(answer) => (Answered::Indeterminate, answer),
         };
         let Some(operation) = self
             .operations
             .get_mut(index)
             .filter(|operation| operation.invoked_ns != u64::MAX)
         else {
-            return self.damage.push(format!(
-                "line {number} answers operation {}, which was never invoked",
-                line.op
-            ));
+            return self
+                .damage
+                .push(format!("line {number} answers operation {op}, which was never invoked"));
         };
-        operation.answered_ns = line.t_ns;
+        operation.answered_ns = t_ns;
         operation.answered = answered;
         operation.script = answer.script.unwrap_or(operation.script);
         operation.lsn_before = answer.lsn_before.map_or(0, |lsn| lsn.0);
@@ -412,4 +481,111 @@ pub enum LedgerError {
         /// Whose it should be.
         expected: String,
     },
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use std::{fs, path::PathBuf, time::Instant};
+
+    use super::{Answer, Answered, History, Intent, Ledger, LedgerError, LedgerHeader, OperationKind};
+    use crate::postgres::Lsn;
+
+    fn header() -> LedgerHeader {
+        LedgerHeader {
+            run_id: "run".into(),
+            drill: "drill".into(),
+            seed: 7,
+        }
+    }
+
+    fn intent() -> Intent {
+        Intent {
+            writer: 1,
+            kind: OperationKind::AddVersion,
+            script: Some(5),
+            version: 3,
+            sha256: Some("00ff".repeat(16)),
+        }
+    }
+
+    /// A ledger with one acknowledged operation and one that was never answered.
+    fn written(directory: &tempfile::TempDir) -> PathBuf {
+        let path = directory.path().join("ledger.jsonl");
+        let ledger = Ledger::create(&path, &header(), Instant::now()).unwrap();
+        let op = ledger.invoked(intent()).unwrap();
+        let answer = Answer {
+            script: Some(5),
+            lsn_after: Some(Lsn(16)),
+            ..Answer::default()
+        };
+        ledger.answered(op, Answered::Acknowledged, answer);
+        ledger.invoked(intent()).unwrap();
+        ledger.close().unwrap();
+        path
+    }
+
+    #[test]
+    fn what_was_journalled_is_read_back() {
+        let directory = tempfile::tempdir().unwrap();
+        let history = History::read(&written(&directory), &header()).unwrap();
+        assert_eq!(history.damage, Vec::<String>::new());
+        let [first, second] = history.operations.as_slice() else {
+            panic!("two operations")
+        };
+        assert_eq!(
+            (first.answered, first.script, first.version, first.lsn_after),
+            (Answered::Acknowledged, 5, 3, 16)
+        );
+        assert_eq!(second.answered, Answered::Indeterminate, "never answered");
+        assert!(first.answered_ns >= first.invoked_ns && second.answered_ns == u64::MAX);
+    }
+
+    #[test]
+    fn a_line_cut_off_at_the_end_is_said_and_the_rest_is_used() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = written(&directory);
+        let text = fs::read_to_string(&path).unwrap();
+        fs::write(&path, &text[..text.len() - 20]).unwrap();
+        let history = History::read(&path, &header()).unwrap();
+        assert_eq!(history.operations.len(), 1);
+        assert!(history.damage[0].contains("line 4 is cut off"), "{:?}", history.damage);
+    }
+
+    #[test]
+    fn unknown_keys_and_answers_to_nothing_are_said() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = written(&directory);
+        let text = fs::read_to_string(&path).unwrap();
+        let odd = text.replacen("\"phase\":\"invoked\"", "\"phase\":\"invoked\",\"extra\":1", 1);
+        fs::write(&path, odd).unwrap();
+        let history = History::read(&path, &header()).unwrap();
+        assert!(
+            history.damage[0].contains("line 2") && history.damage[0].contains("extra"),
+            "{:?}",
+            history.damage
+        );
+        assert!(history.damage[1].contains("never invoked"), "{:?}", history.damage);
+    }
+
+    #[test]
+    fn the_ledger_of_another_drill_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let other = LedgerHeader {
+            drill: "another".into(),
+            ..header()
+        };
+        let error = History::read(&written(&directory), &other).unwrap_err();
+        assert!(matches!(error, LedgerError::Foreign { .. }), "{error}");
+        assert!(
+            error.to_string().contains("run/drill") && error.to_string().contains("run/another"),
+            "{error}"
+        );
+        let path = directory.path().join("nothing.jsonl");
+        fs::write(&path, "not a ledger\n").unwrap();
+        assert!(matches!(
+            History::read(&path, &header()).unwrap_err(),
+            LedgerError::Header { .. }
+        ));
+    }
 }

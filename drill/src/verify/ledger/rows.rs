@@ -75,7 +75,7 @@ pub struct AttachmentRow {
 /// A sequence behind an identity column.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SequenceRow {
-    /// Its name, qualified or not; the scripts' one contains `TransformationScripts_Id_seq`.
+    /// Its name or its table's, qualified or not; only the scripts' one contains `TransformationScripts`.
     pub name: String,
     /// The last number it gave out: `last_value`, or one less while `is_called` is false.
     pub last_value: i64,

@@ -10,8 +10,8 @@ use super::{
 };
 use crate::workload::ledger::{Answered, History, OperationKind};
 
-/// Part of the name of the sequence that script ids come from.
-const SCRIPT_SEQUENCE: &str = "TransformationScripts_Id_seq";
+/// What the name of the sequence contains that script ids come from; that of the versions' sequence does not.
+const SCRIPTS: &str = "TransformationScripts";
 
 /// How many operations ended how.
 #[derive(Debug, Default)]
@@ -36,16 +36,12 @@ pub(super) fn classify(
     let summary = &mut classes.summary;
     let mut earliest_lost_ns = failed_ns;
     let mut last_present_ns = None;
-    let latest_invoked_ns = marks
-        .latest_survivor
-        .and_then(|latest| marks.operations.get(latest))
-        .map(|o| o.invoked_ns);
-    for (index, operation) in marks
-        .operations
-        .iter()
-        .enumerate()
-        .filter(|(_, operation)| is_known(operation))
-    {
+    let latest = marks.latest_survivor.and_then(|index| marks.operations.get(index));
+    let latest_invoked_ns = latest.map(|survivor| survivor.invoked_ns);
+    for (index, operation) in marks.operations.iter().enumerate() {
+        if !is_known(operation) {
+            continue;
+        }
         let acknowledged = operation.answered == Answered::Acknowledged;
         let present = marks.is_present(index);
         match operation.answered {
@@ -111,15 +107,15 @@ fn seconds(nanoseconds: u64) -> f64 {
 
 /// An operation of which something is there must be there with all its rows.
 fn check_whole(marks: &mut Marks<'_>, index: usize, findings: &mut Findings) {
-    let Some(operation) = marks.operations.get(index) else {
+    let Some(kind) = marks.operations.get(index).map(|operation| operation.kind) else {
         return;
     };
-    let what = if writes_version(operation.kind) {
-        "version"
-    } else {
+    let what = if kind == OperationKind::Attach {
         "attachment"
+    } else {
+        "version"
     };
-    let writes_row = writes_version(operation.kind) || operation.kind == OperationKind::Attach;
+    let writes_row = kind == OperationKind::Attach || writes_version(kind);
     match (marks.is_audited(index), marks.has_written(index)) {
         (true, false) if writes_row => marks.set_torn(index, findings, &format!("its {what} row is missing")),
         (false, true) => marks.set_torn(
@@ -143,7 +139,7 @@ pub(super) fn check_sequences(sequences: &[SequenceRow], largest_created: i64, f
             findings.sequences_behind.push(format!(
                 "{name} stands at {last_value}, but id {largest_used} is in use"
             ));
-        } else if name.contains(SCRIPT_SEQUENCE) && *last_value < largest_created {
+        } else if name.contains(SCRIPTS) && *last_value < largest_created {
             findings.sequences_behind.push(format!(
                 "{name} stands at {last_value}, but script {largest_created} was acknowledged"
             ));

@@ -4,11 +4,11 @@ use reports::Verdict;
 
 use super::story::{recovered, rows, story, three_creates};
 use crate::{
-    verify::ledger::{Recovered, Target},
+    verify::ledger::{Comparison, Recovered, ScriptRow, Target, VersionRow},
     workload::ledger::{
         Answered::{Acknowledged, Indeterminate, Rejected},
         Operation,
-        OperationKind::{AddVersion, Attach, CreateScript, SoftDelete},
+        OperationKind::{AddVersion, Attach, CreateScript, Restore, SoftDelete},
     },
 };
 
@@ -55,6 +55,113 @@ fn a_state_that_only_an_absent_operation_explains_is_torn() {
 }
 
 #[test]
+fn an_absent_operation_explains_nothing_before_a_later_one_that_is_there() {
+    let world = story(&[
+        (AddVersion, 1, 3, Acknowledged),
+        (SoftDelete, 1, 3, Acknowledged),
+        (AddVersion, 1, 4, Acknowledged),
+        (Restore, 1, 4, Acknowledged),
+    ]);
+    let mut rows = rows(&world, &[3, 4]);
+    (rows.scripts[0].current_version, rows.scripts[0].deleted) = (3, true);
+    let comparison = world.compare(&rows, Target::End);
+    assert_eq!((comparison.holes.count, comparison.torn.count), (2, 0));
+    let altered = [
+        "script 1: current version 3, the ledger says 4",
+        "script 1: deleted, the ledger says not deleted",
+    ];
+    assert_eq!(comparison.altered.examples, altered);
+}
+
+#[test]
+fn an_operation_on_a_script_that_is_gone_is_torn() {
+    let world = story(&[(CreateScript, 7, 1, Acknowledged), (AddVersion, 7, 2, Acknowledged)]);
+    let mut rows = rows(&world, &[2]);
+    rows.scripts.retain(|row| row.id != 7);
+    let comparison = world.compare(&rows, Target::End);
+    assert_eq!((comparison.holes.count, comparison.torn.count), (1, 1));
+    assert_eq!(comparison.recovered_commits, 0, "what is torn is not recovered");
+}
+
+#[test]
+fn of_several_who_tried_the_one_with_the_audit_row_wrote_it() {
+    let world = story(&[(AddVersion, 1, 3, Acknowledged), (AddVersion, 1, 3, Rejected)]);
+    let rows = rows(&world, &[2]); // the wrong one was carried out
+    let comparison = world.compare(&rows, Target::End);
+    assert_eq!((comparison.unexpected.count, comparison.lost.count), (1, 1));
+    assert_eq!((comparison.torn.count, comparison.altered.count), (0, 0));
+}
+
+#[test]
+fn an_audit_row_must_say_what_was_done() {
+    let altered = |change: fn(&mut Recovered)| -> Comparison {
+        let world = three_creates();
+        let mut rows = rows(&world, &[1, 2, 3]);
+        change(&mut rows);
+        world.compare(&rows, Target::End)
+    };
+    assert_eq!(altered(|rows| rows.audit[1].version = 2).altered.count, 1);
+    assert_eq!(altered(|rows| rows.audit[1].script = 9).altered.count, 1);
+    assert_eq!(
+        altered(|rows| rows.audit[1].kind = None).altered.examples,
+        ["operation 2 (create-script of script 8, version 1): its audit row says unknown kind of script 8, version 1"]
+    );
+}
+
+#[test]
+fn a_rejected_operation_that_was_carried_out_is_one_anomaly() {
+    let world = story(&[
+        (CreateScript, 7, 1, Acknowledged),
+        (Attach, 7, 1, Rejected),
+        (CreateScript, 8, 1, Rejected),
+    ]);
+    let mut rows = rows(&world, &[1, 2, 3]);
+    rows.scripts.retain(|row| row.id != 8);
+    let comparison = world.compare(&rows, Target::End);
+    assert_eq!(
+        (comparison.unexpected.count, comparison.torn.count),
+        (2, 0),
+        "one of each"
+    );
+}
+
+#[test]
+fn rows_of_an_unreadable_operation_are_held_against_nobody() {
+    let mut world = story(&[(AddVersion, 1, 3, Indeterminate), (AddVersion, 1, 3, Acknowledged)]);
+    world.history.operations[1] = Operation::UNKNOWN;
+    world.history.damage.push("line 4 cannot be read".to_owned());
+    let comparison = recovered(&world, &[2], Target::End);
+    assert_eq!(
+        (comparison.verdict(), comparison.unexplained_rows),
+        (Verdict::Unknown, 1)
+    );
+    assert_eq!(comparison.summary.indeterminate_present, 0);
+}
+
+#[test]
+fn a_script_and_its_version_that_nobody_wrote_are_two_rows() {
+    let world = three_creates();
+    let mut rows = rows(&world, &[1, 2, 3]);
+    rows.scripts.push(ScriptRow {
+        id: 10,
+        current_version: 1,
+        deleted: false,
+    });
+    rows.versions.push(VersionRow {
+        script: 10,
+        version: 1,
+        content: 1,
+        stored: 1,
+    });
+    let comparison = world.compare(&rows, Target::End);
+    let unexpected = [
+        "version 1 of script 10, which nobody wrote",
+        "script 10, which nobody created",
+    ];
+    assert_eq!(comparison.unexpected.examples, unexpected);
+}
+
+#[test]
 fn half_an_operation_is_torn() {
     let world = story(&[(CreateScript, 7, 1, Acknowledged), (Attach, 7, 1, Acknowledged)]);
     let torn = |change: fn(&mut Recovered)| {
@@ -85,12 +192,12 @@ fn half_an_operation_is_torn() {
         "its large object is missing"
     );
     assert_eq!(
-        torn(|rows| drop(rows.audit.remove(1))),
+        torn(|rows| rows.audit.retain(|row| row.operation != 2)),
         "its attachment is there, its audit row is missing"
     );
     assert_eq!(
-        torn(|rows| drop(rows.audit.remove(0))),
-        "its version is there, its audit row is missing"
+        torn(|rows| rows.audit.retain(|row| row.operation != 1)),
+        "its script is there, its audit row is missing"
     );
 }
 
@@ -119,6 +226,22 @@ fn ids_lost_with_the_tail_may_be_given_out_again() {
     let mut rows = rows(&world, &[1]);
     rows.sequences[1].last_value = 7;
     assert_eq!(world.compare(&rows, Target::End).verdict(), Verdict::Pass);
+}
+
+#[test]
+fn a_script_may_have_more_operations_than_are_read_at_once() {
+    let versions: Vec<_> = (3..1_500)
+        .map(|version| (AddVersion, 1, version, Acknowledged))
+        .collect();
+    let mut operations = versions.clone();
+    operations.extend((7..1_500).map(|script| (CreateScript, script, 1, Acknowledged)));
+    let world = story(&operations);
+    let all: Vec<usize> = (1..=operations.len()).collect();
+    let comparison = recovered(&world, &all, Target::End);
+    assert_eq!(
+        (comparison.verdict(), comparison.recovered_commits),
+        (Verdict::Pass, operations.len() as u64)
+    );
 }
 
 #[test]

@@ -18,8 +18,8 @@ use crate::{
 };
 
 /// Whole seconds after the epoch, as wall time.
-fn at(seconds: i64) -> Option<DateTime<Utc>> {
-    Some(DateTime::UNIX_EPOCH + Duration::seconds(seconds))
+fn at(seconds: i64) -> DateTime<Utc> {
+    DateTime::UNIX_EPOCH + Duration::seconds(seconds)
 }
 
 #[test]
@@ -30,7 +30,7 @@ fn everything_there_is_a_pass() {
         comparison.describe(),
         "3 of 3 acknowledged commits recovered; no anomaly"
     );
-    assert_eq!(comparison.summary.recovery_point_at_utc, at(35));
+    assert_eq!(comparison.summary.recovery_point_at_utc, Some(at(35)));
 }
 
 #[test]
@@ -42,7 +42,7 @@ fn a_missing_tail_is_data_loss_and_no_failure() {
         (comparison.summary.data_loss_window_s - 15.0).abs() < 1e-9,
         "failed at 40 s, the second answered at 25 s"
     );
-    assert_eq!(comparison.summary.recovery_point_at_utc, at(15));
+    assert_eq!(comparison.summary.recovery_point_at_utc, Some(at(15)));
     assert_eq!(
         comparison.lost.examples[0],
         "operation 2 (create-script of script 8, version 1) is lost, acknowledged 15.000 s before the failure"
@@ -75,6 +75,32 @@ fn a_hole_is_corruption_and_not_data_loss() {
             "operation 2 (create-script of script 8, version 1) is missing, but operation 3 (create-script of script 9, \
           version 1), sent after its acknowledgement, is there"
         ]
+    );
+}
+
+#[test]
+fn the_survivor_that_was_sent_last_decides() {
+    let mut world = three_creates();
+    // Numbers are taken before the journal is written: 2 got its number first and was sent last.
+    (
+        world.history.operations[1].invoked_ns,
+        world.history.operations[2].invoked_ns,
+    ) = (30 * SECOND_NS, 12 * SECOND_NS);
+    let comparison = recovered(&world, &[2, 3], Target::End);
+    assert_eq!((comparison.holes.count, comparison.lost.count), (1, 0));
+}
+
+#[test]
+fn a_rejected_operation_is_no_survivor() {
+    let world = story(&[(CreateScript, 7, 1, Acknowledged), (CreateScript, 8, 1, Rejected)]);
+    let comparison = recovered(&world, &[2], Target::End);
+    assert_eq!(
+        (
+            comparison.unexpected.count,
+            comparison.holes.count,
+            comparison.lost.count
+        ),
+        (1, 0, 1)
     );
 }
 

@@ -1,5 +1,7 @@
 //! Small histories told by hand.
 
+use chrono::DateTime;
+
 use super::world::World;
 use crate::{
     verify::ledger::{Comparison, Recovered, Target},

@@ -105,7 +105,7 @@ impl World {
         };
         let operation = &mut self.truth[index];
         let answer = match stage {
-            Stage::Sent if roll.is_multiple_of(16) => Some(Answered::Rejected),
+            Stage::Sent | Stage::Written if roll.is_multiple_of(16) => Some(Answered::Rejected),
             Stage::Sent => {
                 operation.lsn_before = if roll % 16 == 1 { 0 } else { self.lsn };
                 if operation.kind == OperationKind::CreateScript {
@@ -115,7 +115,6 @@ impl World {
                 writer.under_way = Some((index, Stage::Written));
                 None
             }
-            Stage::Written if roll.is_multiple_of(16) => Some(Answered::Rejected),
             Stage::Written if roll % 16 == 1 => Some(Answered::Indeterminate),
             Stage::Written => {
                 self.commits.push((index, self.lsn));
@@ -168,13 +167,14 @@ impl World {
             .map(|operation| operation.script)
             .fold(SEEDED, i64::max);
         let script_ids = rows.scripts.iter().map(|row| row.id).max().unwrap_or(SEEDED);
+        let events = 500 + rows.audit.len().cast_signed() as i64;
         let sequence = |name: &str, last_value, largest_used| SequenceRow {
             name: name.to_owned(),
             last_value,
             largest_used,
         };
         rows.sequences = vec![
-            sequence("AuditEvents_Id_seq", 500 + kept.len() as i64, 500 + kept.len() as i64),
+            sequence("AuditEvents_Id_seq", events, events),
             sequence("TransformationScripts_Id_seq", given_out, script_ids),
         ];
         rows.sort();
@@ -245,7 +245,6 @@ pub(super) fn apply(rows: &mut Recovered, index: usize, operation: &Operation) {
         version,
         kind: Some(kind),
     });
-    let row = rows.scripts.iter_mut().find(|row| row.id == script);
     match kind {
         OperationKind::CreateScript => {
             rows.scripts.push(ScriptRow {
@@ -253,28 +252,28 @@ pub(super) fn apply(rows: &mut Recovered, index: usize, operation: &Operation) {
                 current_version: version,
                 deleted: false,
             });
-            rows.versions.push(VersionRow {
-                script,
-                version,
-                content,
-                stored: content,
-            });
         }
-        OperationKind::AddVersion => {
-            rows.versions.push(VersionRow {
-                script,
-                version,
-                content,
-                stored: content,
-            });
-            row.into_iter().for_each(|row| row.current_version = version);
-        }
-        OperationKind::SoftDelete => row.into_iter().for_each(|row| row.deleted = true),
-        OperationKind::Restore => row.into_iter().for_each(|row| row.deleted = false),
         OperationKind::Attach => rows.attachments.push(AttachmentRow {
             script,
             operation: number,
             content,
         }),
+        OperationKind::AddVersion | OperationKind::SoftDelete | OperationKind::Restore => {}
+    }
+    if matches!(kind, OperationKind::CreateScript | OperationKind::AddVersion) {
+        rows.versions.push(VersionRow {
+            script,
+            version,
+            content,
+            stored: content,
+        });
+    }
+    if let Some(row) = rows.scripts.iter_mut().find(|row| row.id == script) {
+        match kind {
+            OperationKind::AddVersion => row.current_version = version,
+            OperationKind::SoftDelete => row.deleted = true,
+            OperationKind::Restore => row.deleted = false,
+            OperationKind::CreateScript | OperationKind::Attach => {}
+        }
     }
 }
