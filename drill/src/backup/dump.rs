@@ -112,7 +112,8 @@ impl Dump {
             durable: self.site.durable,
             ..ClusterOptions::default()
         };
-        let mut cluster = Cluster::create(&self.site.installation, &self.site.work, &options).await?;
+        let cluster = Cluster::create(&self.site.installation, &self.site.work, &options).await?;
+        let mut cluster = request.pause.pass(cluster).await.ok_or(BackupError::GivenUp)?;
         recorder.external("start the restored server", cluster.start()).await?;
         let globals = self.globals(&request.backup.directory, &request.cluster)?;
         let load_globals = self

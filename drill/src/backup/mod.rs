@@ -9,6 +9,7 @@ pub mod catalogue;
 pub mod copy;
 pub mod dump;
 pub mod job;
+pub mod pause;
 pub mod planner;
 pub mod stream;
 pub mod wal;
@@ -60,6 +61,11 @@ impl Site {
     /// How client programs reach a cluster as a role with a password.
     pub fn environment(&self, cluster: &Cluster, role: fixtures::Role, database: &str) -> Vec<(String, String)> {
         cluster.client_environment(role.name(), database, Some(self.credentials.password(role)))
+    }
+
+    /// A program that the archive asks before it hands out a file: there only while the archive misbehaves.
+    pub fn archive_service(&self) -> PathBuf {
+        self.work.path().join("archive-service.sh")
     }
 
     /// A new directory for a backup, which client programs may write to.
@@ -149,6 +155,8 @@ pub struct RestoreRequest {
     pub target: RecoveryTarget,
     /// Status and bytes for whoever polls.
     pub progress: Progress,
+    /// Passed when the files are in place and the server is not started yet.
+    pub pause: pause::Pause,
 }
 
 /// How far a restore has come; shared with whoever polls.
@@ -275,6 +283,9 @@ pub enum BackupError {
         /// What is known.
         reason: String,
     },
+    /// The drill ended while the restore was under way.
+    #[error("the restore was given up: the drill ended")]
+    GivenUp,
     /// What a tool left behind is not what it should be.
     #[error("{what} is not as expected: {problem}")]
     Unexpected {

@@ -3,7 +3,7 @@
 //! [`Drill`] owns everything that it made: dropping it stops every process and removes every directory.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -13,7 +13,7 @@ use fixtures::{ConnectionString, Role as DatabaseRole, SeedPlan, Seeded};
 use rand::rngs::StdRng;
 use reports::{CheckResult, Verdict, What};
 
-use super::Options;
+use super::{Options, disk::SmallDisk};
 use crate::{
     backup::{BackupError, RecoveryTarget, Site, basebackup::directory_bytes, planner::Rejection, stream::Stream},
     cutover::{
@@ -26,7 +26,7 @@ use crate::{
     operator::Operator,
     postgres::{Cluster, ClusterError, ControlError, Lsn, Shutdown, StartError, WorkDirError},
     record::Recorder,
-    scenario::{Scenario, Target},
+    scenario::{FaultTarget, Scenario, Target},
     verify::{chain, ledger::SeedFacts},
     workload::{
         Workload, WorkloadError,
@@ -83,8 +83,16 @@ pub struct Drill {
     pub failed: Option<(Duration, DateTime<Utc>)>,
     /// Where the WAL stood right before the failure.
     pub failure_lsn: Option<Lsn>,
-    /// Where the WAL stood right before the first fault.
+    /// Where the WAL stood right before the first fault that was aimed at the cluster.
     pub fault_lsn: Option<Lsn>,
+    /// Lines of the faults that were injected already.
+    pub injected: BTreeSet<usize>,
+    /// The file of each relation that a fault names, relative to the data directory.
+    pub relations: BTreeMap<String, String>,
+    /// Services that a fault broke and that are mended at the end.
+    pub broken: Vec<FaultTarget>,
+    /// The small filesystem that the source lives on, if it has one. After the source: it goes first.
+    pub disk: Option<SmallDisk>,
     /// Rejections that are recorded already.
     pub rejected: BTreeSet<(String, bool)>,
     /// Backups, WAL and credentials. Last: its directory goes when everything above is gone.
@@ -222,6 +230,7 @@ impl Drill {
     /// The recovery time counts from the first fault of the failure; a scenario without one fails now.
     pub fn failed(&mut self) {
         if self.failed.is_none() {
+            self.alerts.forget();
             self.failed = Some((self.recorder.offset(), Utc::now()));
             self.recorder.record(What::Failed);
         }
@@ -321,6 +330,14 @@ pub enum DrillError {
     /// The drill's private directory cannot be made.
     #[error(transparent)]
     WorkDir(#[from] WorkDirError),
+    /// The small filesystem of the scenario cannot be mounted.
+    #[error("cannot mount a filesystem of {bytes} bytes for the cluster (`given.storage_size`); that takes root")]
+    SmallDisk {
+        /// Its size.
+        bytes: u64,
+        /// Why not.
+        source: std::io::Error,
+    },
     /// A cluster's identifier cannot be read.
     #[error(transparent)]
     Control(#[from] ControlError),

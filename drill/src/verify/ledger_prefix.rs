@@ -47,9 +47,10 @@ pub async fn check(
     subject: &str,
 ) -> LedgerVerdict {
     let (mut comparison, mut counts, mut served) = (None, None, None);
+    let touched = history.operations.iter().map(|operation| operation.script).collect();
     let result = timed(CheckId::LedgerPrefix, Phase::Restored, subject, async {
         let expected = "every acknowledged commit up to the recovery point, and nothing that nobody wrote";
-        let (recovered, expected_served) = match read(validator, history, seed, seeded).await {
+        let (recovered, expected_served) = match read(validator, touched, seed, seeded).await {
             Ok(read) => read,
             Err(error) => return Ok::<_, tokio_postgres::Error>(Found::unknown(expected, chain(&error))),
         };
@@ -81,9 +82,17 @@ pub async fn check(
 /// What must be there: the seed, and what each operation wrote that the ledger knows and whose audit row survived.
 fn expected_counts(recovered: &Recovered, seeded: &fixtures::Seeded, history: &History) -> Counts {
     let known = 1..=history.operations.len() as u64;
-    let survived: Vec<_> = recovered.audit.iter().filter(|row| known.contains(&row.operation)).collect();
-    let of =
-        |kinds: &[OperationKind]| survived.iter().filter(|row| row.kind.is_some_and(|kind| kinds.contains(&kind))).count() as i64;
+    let survived: Vec<_> = recovered
+        .audit
+        .iter()
+        .filter(|row| known.contains(&row.operation))
+        .collect();
+    let of = |kinds: &[OperationKind]| {
+        survived
+            .iter()
+            .filter(|row| row.kind.is_some_and(|kind| kinds.contains(&kind)))
+            .count() as i64
+    };
     Counts {
         scripts: seeded.scripts as i64 + of(&[OperationKind::CreateScript]),
         versions: seeded.versions as i64 + of(&[OperationKind::CreateScript, OperationKind::AddVersion]),
@@ -92,13 +101,17 @@ fn expected_counts(recovered: &Recovered, seeded: &fixtures::Seeded, history: &H
     }
 }
 
-async fn read(
+/// Every row that came after the seed, and the seeded scripts in `touched`, in one snapshot; and what the application
+/// must serve.
+///
+/// # Errors
+/// If a table cannot be read.
+pub async fn read(
     validator: &mut Client,
-    history: &History,
+    mut touched: Vec<i64>,
     seed: &SeedFacts,
     seeded: &fixtures::Seeded,
 ) -> Result<(Recovered, smoke::Expected), tokio_postgres::Error> {
-    let mut touched: Vec<i64> = history.operations.iter().map(|operation| operation.script).collect();
     let transaction = validator
         .build_transaction()
         .isolation_level(IsolationLevel::RepeatableRead)
@@ -111,7 +124,13 @@ async fn read(
     transaction.batch_execute(sequential).await?;
     // Rows that came after the seed belong to the workload or to nobody; either way the ledger must account for them.
     let added = r#"SELECT DISTINCT "ScriptId" FROM "TransformationScriptVersions" WHERE "Id" > $1"#;
-    touched.extend(transaction.query(added, &[&seeded.max_version_id]).await?.iter().map(|row| row.get::<_, i64>(0)));
+    touched.extend(
+        transaction
+            .query(added, &[&seeded.max_version_id])
+            .await?
+            .iter()
+            .map(|row| row.get::<_, i64>(0)),
+    );
     touched.sort_unstable();
     touched.dedup();
     touched.retain(|script| (1..=seed.max_script_id).contains(script));
