@@ -118,7 +118,7 @@ mod tests {
             system_identifier: "1".into(),
         };
         Candidate {
-            backup: Backup { info, directory: "/nowhere".into(), inventory: None },
+            backup: Backup { info, directory: "/nowhere".into(), inventory: None, fingerprint: None },
             standing: if usable {
                 Standing::Unverified
             } else {
