@@ -28,7 +28,7 @@ use crate::{
     run::{Drill, DrillError, inject},
     scenario::Moment,
     verify::{
-        Found, catalog_inventory, chain, ledger, ledger_prefix, replay, row_counts, server_start,
+        self, Found, Subject, catalog_inventory, chain, ledger, ledger_prefix, replay, row_counts, server_start,
         server_start::Diagnosis, smoke, timed, wal_continuity,
     },
     workload::ledger::History,
@@ -585,17 +585,30 @@ async fn data_validated(
     let mut slowest = Duration::ZERO;
     let mut served = None;
     let mut data_loss_window_s = None;
+    let history = History::read(&drill.ledger, &drill.ledger_header)?;
+    let subject = Subject {
+        cluster: &cluster,
+        name: &name,
+        phase: Phase::Restored,
+        credentials: &drill.site.credentials,
+        inventory: choice.backup.inventory.as_ref(),
+    };
+    let dumped = choice
+        .backup
+        .fingerprint
+        .as_ref()
+        .map(|reference| (reference, choice.backup.info.id.as_str()));
+    let content = Box::pin(verify::content(&subject, &drill.fingerprint, &history, dumped));
     match connect(&drill.login(&cluster, DatabaseRole::DrillValidator)).await {
         Ok(mut validator) => {
-            let history = History::read(&drill.ledger, &drill.ledger_header)?;
             let target = match choice.target {
                 RecoveryTarget::Lsn(lsn) => ledger::Target::Lsn(lsn),
                 _ => ledger::Target::End,
             };
             let failed = (drill.failed_utc(), crate::record::nanoseconds(drill.failed_offset()));
             let facts = drill.seed_facts();
-            let verdict =
-                ledger_prefix::check(&mut validator, &history, &facts, &drill.seeded, target, failed, &name).await;
+            let ledger = ledger_prefix::check(&mut validator, &history, &facts, &drill.seeded, target, failed, &name);
+            let (verdict, content) = tokio::join!(ledger, content);
             let counted = row_counts::count(&validator).await;
             slowest = counted.as_ref().map_or(Duration::ZERO, |(_, slowest)| *slowest);
             if let Some(expected) = verdict.counts {
@@ -607,8 +620,10 @@ async fn data_validated(
             }
             served = verdict.served;
             checks.push(verdict.result);
+            checks.extend(content);
         }
         Err(error) => {
+            checks.extend(content.await);
             let reason = format!("cannot connect as drill_validator: {error}");
             checks.push(
                 timed(CheckId::LedgerPrefix, Phase::Restored, &name, async {

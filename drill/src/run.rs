@@ -35,6 +35,7 @@ use crate::{
     record::Recorder,
     recovery,
     scenario::{Moment, Scenario, StorageWish, Streaming},
+    verify::content_fingerprint,
     workload::{Workload, WorkloadError, WorkloadPlan, ledger::LedgerHeader},
 };
 
@@ -193,6 +194,10 @@ async fn set_up(
     let began = recorder.offset();
     let seeded = fixtures::load(&mut loaders, &seed_plan, &|progress| options.progress(progress)).await?;
     recorder.external_since("COPY the seed", began);
+    let as_superuser = source.config("postgres", fixtures::DATABASE);
+    let fingerprint = recorder
+        .external("fingerprint the seed", content_fingerprint::of_seed(&as_superuser))
+        .await?;
     let size = loaders[0]
         .query_one("SELECT pg_database_size(current_database())", &[])
         .await;
@@ -217,6 +222,7 @@ async fn set_up(
         restored: None,
         seed_plan,
         seeded,
+        fingerprint,
         store: FileStore::new(settings.clone()),
         application: Application::new(settings, directory.join("logs/application.log")),
         admin_token,

@@ -30,7 +30,10 @@ use serde::{Deserialize, Serialize};
 use crate::{
     postgres::{Cluster, ClusterError, Installation, Lsn, StartError, Tool, WorkDir},
     record::Recorder,
-    verify::catalog_inventory::Inventory,
+    verify::{
+        catalog_inventory::Inventory,
+        fingerprint::{FingerprintError, record::Reference},
+    },
 };
 
 /// Where the service's backups are and with what they are made. One per drill, shared by everything in it.
@@ -103,6 +106,9 @@ pub struct Backup {
     pub directory: PathBuf,
     /// What the database contained when the backup was taken.
     pub inventory: Option<Inventory>,
+    /// What the tables held; only where the backup is of one snapshot, which a base backup is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fingerprint: Option<Reference>,
 }
 
 impl Backup {
@@ -242,6 +248,9 @@ pub enum BackupError {
     /// A place in the drill's directory could not be made.
     #[error(transparent)]
     WorkDir(#[from] crate::postgres::WorkDirError),
+    /// What it holds could not be fingerprinted.
+    #[error(transparent)]
+    Fingerprint(#[from] FingerprintError),
     /// A file could not be given to the server's user.
     #[error(transparent)]
     User(#[from] crate::postgres::UserError),

@@ -27,7 +27,11 @@ use crate::{
     postgres::{Cluster, ClusterError, ControlError, Lsn, Shutdown, StartError, WorkDirError},
     record::Recorder,
     scenario::{FaultTarget, Scenario, Target},
-    verify::{chain, ledger::SeedFacts},
+    verify::{
+        chain,
+        fingerprint::{FingerprintError, record::Reference},
+        ledger::SeedFacts,
+    },
     workload::{
         Workload, WorkloadError,
         ledger::{LedgerError, LedgerHeader},
@@ -57,6 +61,8 @@ pub struct Drill {
     pub seed_plan: SeedPlan,
     /// What was loaded.
     pub seeded: Seeded,
+    /// What the database held right after seeding.
+    pub fingerprint: Reference,
     /// Where the application's connection string is.
     pub store: FileStore,
     /// The service that must come back.
@@ -353,6 +359,9 @@ pub enum DrillError {
     /// The seed data could not be loaded.
     #[error(transparent)]
     Seed(#[from] fixtures::SeedError),
+    /// What was seeded could not be fingerprinted.
+    #[error(transparent)]
+    Fingerprint(#[from] FingerprintError),
     /// The writers did not get on.
     #[error(transparent)]
     Workload(#[from] WorkloadError),
