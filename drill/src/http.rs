@@ -4,8 +4,10 @@
 //! scenarios break a receiver. What is received is passed on through a channel.
 
 use std::{
+    collections::VecDeque,
     net::SocketAddr,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use axum::{
@@ -17,7 +19,10 @@ use axum::{
 use serde_json::Value;
 use tokio::{
     net::TcpListener,
-    sync::mpsc::{self, UnboundedReceiver, UnboundedSender},
+    sync::{
+        mpsc::{self, UnboundedReceiver, UnboundedSender},
+        oneshot,
+    },
     task::JoinHandle,
 };
 
@@ -26,8 +31,12 @@ use tokio::{
 pub enum Behaviour {
     /// As it should: 204, and the body is passed on.
     Healthy,
+    /// As it should, so much later.
+    Slow(Duration),
     /// With this status, and nothing is passed on.
     Status(u16),
+    /// Not at all: the request is taken and never answered.
+    Hang,
 }
 
 /// A JSON body that was received, and on which path.
@@ -37,14 +46,27 @@ pub type Received = (String, Value);
 pub struct Receiver {
     address: SocketAddr,
     received: UnboundedReceiver<Received>,
-    behaviour: Arc<Mutex<Behaviour>>,
-    server: JoinHandle<()>,
+    shared: Shared,
+    server: Option<Server>,
+}
+
+/// What listens and answers. Once it is gone, connections are refused.
+struct Server {
+    task: JoinHandle<()>,
+    close: oneshot::Sender<()>,
 }
 
 #[derive(Clone)]
 struct Shared {
     sender: UnboundedSender<Received>,
-    behaviour: Arc<Mutex<Behaviour>>,
+    turns: Arc<Mutex<VecDeque<Turn>>>,
+}
+
+/// A behaviour, and for how many requests; `None` for all that follow.
+#[derive(Debug, Clone, Copy)]
+struct Turn {
+    behaviour: Behaviour,
+    left: Option<u64>,
 }
 
 impl Receiver {
@@ -56,21 +78,15 @@ impl Receiver {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let address = listener.local_addr()?;
         let (sender, received) = mpsc::unbounded_channel();
-        let behaviour = Arc::new(Mutex::new(Behaviour::Healthy));
         let shared = Shared {
             sender,
-            behaviour: Arc::clone(&behaviour),
+            turns: Arc::default(),
         };
-        let router = Router::new().route("/{*path}", post(receive)).with_state(shared);
-        let server = tokio::spawn(async move {
-            if let Err(error) = axum::serve(listener, router).await {
-                tracing::error!(%error, "the webhook receiver stopped");
-            }
-        });
+        let server = Some(serve(listener, shared.clone()));
         Ok(Self {
             address,
             received,
-            behaviour,
+            shared,
             server,
         })
     }
@@ -80,9 +96,37 @@ impl Receiver {
         format!("http://{}/{path}", self.address)
     }
 
-    /// Changes how it answers from now on.
-    pub fn behave(&self, behaviour: Behaviour) {
-        *self.behaviour.lock().unwrap_or_else(PoisonError::into_inner) = behaviour;
+    /// Changes how it answers: `times` requests long, or for good. Several take turns in the order in which they
+    /// were asked for.
+    pub fn behave(&self, behaviour: Behaviour, times: Option<u64>) {
+        let mut turns = self.shared.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        turns.push_back(Turn { behaviour, left: times });
+    }
+
+    /// Closes its port: connections are refused from now on.
+    pub async fn go_down(&mut self) {
+        if let Some(server) = self.server.take() {
+            let _ = server.close.send(()); // it may have stopped by itself
+            let _ = tokio::time::timeout(Duration::from_secs(1), server.task).await; // a hanging request ends later
+        }
+    }
+
+    /// Answers as it should again, on the same port.
+    ///
+    /// # Errors
+    /// If the port is taken by now.
+    pub async fn mend(&mut self) -> std::io::Result<()> {
+        self.shared.turns.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        if self.server.is_none() {
+            let listener = TcpListener::bind(self.address).await?;
+            self.server = Some(serve(listener, self.shared.clone()));
+        }
+        Ok(())
+    }
+
+    /// A body that has arrived already.
+    pub fn try_next(&mut self) -> Option<Received> {
+        self.received.try_recv().ok()
     }
 
     /// The next body that arrives.
@@ -93,16 +137,91 @@ impl Receiver {
 
 impl Drop for Receiver {
     fn drop(&mut self) {
-        self.server.abort();
+        if let Some(server) = &self.server {
+            server.task.abort();
+        }
     }
 }
 
-async fn receive(State(shared): State<Shared>, Path(path): Path<String>, Json(body): Json<Value>) -> StatusCode {
-    match *shared.behaviour.lock().unwrap_or_else(PoisonError::into_inner) {
-        Behaviour::Healthy => {
-            let _ = shared.sender.send((path, body)); // the drill may be over already
-            StatusCode::NO_CONTENT
+fn serve(listener: TcpListener, shared: Shared) -> Server {
+    let router = Router::new().route("/{*path}", post(receive)).with_state(shared);
+    let (close, closed) = oneshot::channel::<()>();
+    let task = tokio::spawn(async move {
+        let served = axum::serve(listener, router).with_graceful_shutdown(async {
+            let _ = closed.await; // a receiver that is dropped closes as well
+        });
+        if let Err(error) = served.await {
+            tracing::error!(%error, "the webhook receiver stopped");
         }
-        Behaviour::Status(status) => StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
+    });
+    Server { task, close }
+}
+
+/// The behaviour for one request; a turn that is used up gives way to the next.
+fn next_turn(turns: &Mutex<VecDeque<Turn>>) -> Behaviour {
+    let mut turns = turns.lock().unwrap_or_else(PoisonError::into_inner);
+    let Some(turn) = turns.front_mut() else {
+        return Behaviour::Healthy;
+    };
+    let behaviour = turn.behaviour;
+    if let Some(left) = &mut turn.left {
+        *left = left.saturating_sub(1);
+        if *left == 0 {
+            turns.pop_front();
+        }
+    }
+    behaviour
+}
+
+async fn receive(State(shared): State<Shared>, Path(path): Path<String>, Json(body): Json<Value>) -> StatusCode {
+    match next_turn(&shared.turns) {
+        Behaviour::Healthy => {}
+        Behaviour::Slow(delay) => tokio::time::sleep(delay).await,
+        Behaviour::Hang => std::future::pending().await,
+        Behaviour::Status(status) => return StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
+    }
+    let _ = shared.sender.send((path, body)); // the drill may be over already
+    StatusCode::NO_CONTENT
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn behaviours_take_turns_and_are_mended() {
+        let mut receiver = Receiver::start().await.unwrap();
+        receiver.behave(Behaviour::Healthy, Some(1));
+        receiver.behave(Behaviour::Status(503), Some(2));
+        let client = reqwest::Client::new();
+        let mut statuses = Vec::new();
+        for _ in 0..4 {
+            let answer = client.post(receiver.url("x")).json(&1).send().await.unwrap();
+            statuses.push(answer.status().as_u16());
+        }
+        assert_eq!(statuses, [204, 503, 503, 204]);
+        receiver.go_down().await;
+        assert!(
+            client
+                .post(receiver.url("x"))
+                .json(&1)
+                .send()
+                .await
+                .unwrap_err()
+                .is_connect()
+        );
+        receiver.mend().await.unwrap();
+        assert_eq!(
+            client
+                .post(receiver.url("x"))
+                .json(&1)
+                .send()
+                .await
+                .unwrap()
+                .status()
+                .as_u16(),
+            204
+        );
     }
 }

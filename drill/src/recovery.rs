@@ -19,19 +19,24 @@ use reports::{
 use crate::{
     backup::{
         self, Backup, Progress, RecoveryTarget, RestoreRequest, catalogue,
-        job::RestoreJob,
+        job::{RestoreJob, Seen},
+        pause::Pause,
         planner::{self, Candidate, Standing},
     },
-    cutover::fencing,
     postgres::{Cluster, Lsn, Shutdown},
     record::milliseconds,
-    run::{Drill, DrillError},
+    run::{Drill, DrillError, inject},
+    scenario::Moment,
     verify::{
-        Found, catalog_inventory, chain, ledger, ledger_prefix, replay, row_counts, server_start,
+        self, Found, Subject, catalog_inventory, chain, ledger, ledger_prefix, replay, row_counts, server_start,
         server_start::Diagnosis, smoke, timed, wal_continuity,
     },
     workload::ledger::History,
 };
+
+mod confirm;
+
+use confirm::{confirmed_unrecoverable, fence};
 
 /// How a drill ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -90,20 +95,22 @@ async fn runbook(drill: &mut Drill) -> Result<Ending, Stop> {
     confirmed_unrecoverable(drill).await?; // 2
     let mut standings = BTreeMap::new();
     let mut attempt = 0;
-    let validated = loop {
+    let mut validated = loop {
         attempt += 1;
         drill.recorder.part(Part::Decision);
         let backups = backups_listed(drill, attempt).await?; // 3
         let choice = backup_chosen(drill, attempt, backups, &mut standings).await?; // 4
         drill.recorder.part(Part::Restore);
+        inject(drill, Moment::Restore, None).await?;
         let job = restore_started(drill, attempt, &choice)?; // 5
-        let restored = match data_restored(drill, attempt, job).await? {
+        let mut restored = match data_restored(drill, attempt, job).await? {
             Ok(restored) => restored, // 6, 7
             Err(reason) => {
                 reject(&mut standings, &choice, None, reason);
                 continue;
             }
         };
+        inject(drill, Moment::Restored, Some(&mut restored)).await?;
         drill.recorder.part(Part::Validation);
         match data_validated(drill, attempt, restored, &choice).await? {
             Ok(validated) => break validated, // 8
@@ -111,17 +118,16 @@ async fn runbook(drill: &mut Drill) -> Result<Ending, Stop> {
         }
     };
     drill.recorder.part(Part::Cutover);
-    let before = connection_updated(drill, &validated).await?; // 9
-    match application_back(drill, &validated).await {
-        Ok(()) => {} // 10 to 13
-        Err(Stop::Ended(ending)) => {
-            roll_back(drill, &before).await;
-            drill.restored = Some(validated.cluster);
-            return Err(Stop::Ended(ending));
-        }
-        Err(stop) => return Err(stop),
-    }
-    declared_restored(drill, validated).await // 14
+    inject(drill, Moment::Cutover, Some(&mut validated.cluster)).await?;
+    let before = match connection_updated(drill, &validated).await {
+        Ok(before) => before, // 9
+        Err(stop) => return Err(cutover_failed(drill, validated, None, stop).await),
+    };
+    if let Err(stop) = application_back(drill, &validated).await {
+        return Err(cutover_failed(drill, validated, Some(&before), stop).await);
+    } // 10 to 13
+    let ending = declared_restored(drill, validated).await?; // 14
+    afterwards(drill, ending).await
 }
 
 /// A step that has begun. It is over when it passes or fails.
@@ -210,91 +216,6 @@ async fn alert_received(drill: &mut Drill) -> Result<(), Stop> {
     Ok(())
 }
 
-/// Step 2. Tells unreachable from damaged from healthy; the failed primary is fenced before anything else is done,
-/// so that it acknowledges nothing more.
-async fn confirmed_unrecoverable(drill: &mut Drill) -> Result<(), Stop> {
-    let step = OpenStep::begin(drill, Step::Confirm, 1);
-    let began = drill.recorder.offset();
-    let (check, diagnosis) = server_start::check(&drill.as_application(), Phase::Source, "source").await;
-    drill.check(check);
-    let mut symptoms = Vec::new();
-    if diagnosis != Diagnosis::Healthy {
-        symptoms.push(diagnosis.to_string());
-    }
-    if !matches!(diagnosis, Diagnosis::Unreachable(_)) {
-        let recorded = catalogue::list(&drill.site.repository)
-            .ok()
-            .and_then(|listing| listing.backups.last().cloned());
-        let inventory = recorded.as_ref().and_then(|backup| backup.inventory.as_ref());
-        let check = catalog_inventory::check(&drill.source, inventory, Phase::Source, "source").await;
-        if check.verdict == Verdict::Fail {
-            symptoms.push(format!("{}: {}", check.check, check.detail));
-        }
-        drill.check(check);
-    }
-    let (check, _) = smoke::smoke(&drill.application, &drill.admin_token, None, Phase::Source).await;
-    if check.verdict == Verdict::Fail {
-        symptoms.push(format!("the application: {}", check.actual));
-    }
-    drill.check(check);
-    drill.recorder.external_since("investigate the failed database", began);
-    if symptoms.is_empty() {
-        step.end(drill, Verdict::Pass, "the database is healthy: false alarm");
-        return Err(ended(
-            Outcome::FalseAlarm,
-            "the alert came, and the database serves: nothing is restored",
-        ));
-    }
-    let detail = symptoms.join("; ");
-    if !drill
-        .operator
-        .decides(&format!("{detail}\nGive the database up and restore it?"))
-        .await
-    {
-        step.end(drill, Verdict::Fail, "the operator did not confirm");
-        return Err(ended(
-            Outcome::Refused,
-            "the operator did not confirm that the database is unrecoverable",
-        ));
-    }
-    fence(drill).await;
-    stop_workload(drill).await?;
-    step.end(drill, Verdict::Pass, detail);
-    Ok(())
-}
-
-/// Kills what is left of the failed primary and proves it.
-async fn fence(drill: &mut Drill) {
-    let as_application = drill.as_application();
-    let began = drill.recorder.offset();
-    let check = timed(CheckId::OldPrimaryFenced, Phase::Cutover, "source", async {
-        let expected = "no connection with the connection string that applications had";
-        Ok::<_, std::convert::Infallible>(match fencing::fence(&mut drill.source, &as_application).await {
-            Ok(reason) => Found::pass(expected, reason),
-            Err(reason) => Found::fail(expected, reason),
-        })
-    })
-    .await;
-    drill.recorder.external_since("fence the failed primary", began);
-    drill.check(check);
-}
-
-/// The writers' connections are dead; what they were promised is complete from here on. The WAL stream ends as well.
-async fn stop_workload(drill: &mut Drill) -> Result<(), Stop> {
-    let began = drill.recorder.offset();
-    if let Some(workload) = drill.workload.take() {
-        let counts = workload.stop().await?;
-        drill.recorder.record(What::WorkloadStopped(counts));
-    }
-    if let Some(stream) = drill.stream.take() {
-        stream.stop().await;
-    }
-    drill
-        .recorder
-        .external_since("wait for writers and WAL stream to end", began);
-    Ok(())
-}
-
 /// Step 3, as RecoveryOperator.
 async fn backups_listed(drill: &mut Drill, attempt: u32) -> Result<Vec<Backup>, Stop> {
     const TRIES: u32 = 3;
@@ -323,6 +244,10 @@ async fn backups_listed(drill: &mut Drill, attempt: u32) -> Result<Vec<Backup>, 
     };
     if attempt == 1 {
         for (id, reason) in &listing.unfinished {
+            let check = timed(CheckId::ArtifactReadable, Phase::Backup, id, async {
+                Ok::<_, std::convert::Infallible>(Found::fail("a finished backup", reason.clone()))
+            });
+            drill.check(check.await);
             drill.recorder.record(What::CandidateRejected {
                 backup_id: id.clone(),
                 check: Some(CheckId::ArtifactReadable),
@@ -544,6 +469,7 @@ fn restore_started(drill: &mut Drill, attempt: u32, choice: &Choice) -> Result<R
         cluster: format!("restored-{attempt}"),
         target: choice.target.clone(),
         progress: Progress::default(),
+        pause: Pause::default(), // the job has the other end of it
     };
     let id = format!("restore-{attempt}");
     let job = RestoreJob::start(id.clone(), system, request, drill.inbox.url());
@@ -559,8 +485,15 @@ async fn data_restored(drill: &mut Drill, attempt: u32, mut job: RestoreJob) -> 
     let id = job.id.clone();
     let mut reported = JobStatus::Accepted;
     let status = loop {
-        let over = tokio::time::timeout(POLL, job.over()).await;
-        let status = over.unwrap_or_else(|_| job.status());
+        let status = match tokio::time::timeout(POLL, job.next()).await {
+            Ok(Seen::Over(status)) => status,
+            Ok(Seen::Paused(mut paused)) => {
+                inject(drill, Moment::Restore, Some(&mut paused.cluster)).await?;
+                paused.resume();
+                job.status()
+            }
+            Err(_) => job.status(),
+        };
         let is_over = matches!(status, JobStatus::Completed | JobStatus::Failed);
         if status != reported && !is_over {
             drill.recorder.job(&id, status, "", job.bytes());
@@ -652,17 +585,30 @@ async fn data_validated(
     let mut slowest = Duration::ZERO;
     let mut served = None;
     let mut data_loss_window_s = None;
+    let history = History::read(&drill.ledger, &drill.ledger_header)?;
+    let subject = Subject {
+        cluster: &cluster,
+        name: &name,
+        phase: Phase::Restored,
+        credentials: &drill.site.credentials,
+        inventory: choice.backup.inventory.as_ref(),
+    };
+    let dumped = choice
+        .backup
+        .fingerprint
+        .as_ref()
+        .map(|reference| (reference, choice.backup.info.id.as_str()));
+    let content = Box::pin(verify::content(&subject, &drill.fingerprint, &history, dumped));
     match connect(&drill.login(&cluster, DatabaseRole::DrillValidator)).await {
         Ok(mut validator) => {
-            let history = History::read(&drill.ledger, &drill.ledger_header)?;
             let target = match choice.target {
                 RecoveryTarget::Lsn(lsn) => ledger::Target::Lsn(lsn),
                 _ => ledger::Target::End,
             };
             let failed = (drill.failed_utc(), crate::record::nanoseconds(drill.failed_offset()));
             let facts = drill.seed_facts();
-            let verdict =
-                ledger_prefix::check(&mut validator, &history, &facts, &drill.seeded, target, failed, &name).await;
+            let ledger = ledger_prefix::check(&mut validator, &history, &facts, &drill.seeded, target, failed, &name);
+            let (verdict, content) = tokio::join!(ledger, content);
             let counted = row_counts::count(&validator).await;
             slowest = counted.as_ref().map_or(Duration::ZERO, |(_, slowest)| *slowest);
             if let Some(expected) = verdict.counts {
@@ -674,8 +620,10 @@ async fn data_validated(
             }
             served = verdict.served;
             checks.push(verdict.result);
+            checks.extend(content);
         }
         Err(error) => {
+            checks.extend(content.await);
             let reason = format!("cannot connect as drill_validator: {error}");
             checks.push(
                 timed(CheckId::LedgerPrefix, Phase::Restored, &name, async {
@@ -869,15 +817,39 @@ async fn application_back(drill: &mut Drill, validated: &Validated) -> Result<()
     Err(ended(Outcome::NotRecovered, format!("the smoke test failed: {actual}")))
 }
 
-/// Undoes step 9 and stops the application: no traffic to a service that is not what it should be.
-async fn roll_back(drill: &mut Drill, before: &str) {
+/// A cutover that failed is undone; the restored cluster stays for whoever looks into it.
+async fn cutover_failed(drill: &mut Drill, validated: Validated, before: Option<&str>, stop: Stop) -> Stop {
+    if matches!(&stop, Stop::Ended(ending) if ending.outcome == Outcome::NotRecovered) {
+        roll_back(drill, before).await;
+    }
+    drill.restored = Some(validated.cluster);
+    stop
+}
+
+/// Undoes step 9 and stops the application: no traffic to a service that is not what it should be. `before` is the
+/// connection string to go back to; without one it was never changed, and that is proven.
+async fn roll_back(drill: &mut Drill, before: Option<&str>) {
     drill.application.stop().await;
     drill.undone("application", Ok::<_, DrillError>("stopped: no traffic"));
-    let undone = drill
-        .store
-        .replace_connection(before)
-        .map(|_| "the value before is in place again");
-    drill.undone("connection string", undone);
+    if let Some(before) = before {
+        let undone = drill.store.replace_connection(before);
+        drill.undone(
+            "connection string",
+            undone.map(|_| "the value before is in place again"),
+        );
+        return;
+    }
+    let original = drill.connection_string(&drill.source).to_npgsql();
+    let (verdict, detail) = match drill.store.connection() {
+        Ok(now) if now == original => (Verdict::Pass, "it was not changed".to_owned()),
+        Ok(_) => (Verdict::Fail, "it is not what it was before".to_owned()),
+        Err(error) => (Verdict::Fail, chain(&error)),
+    };
+    drill.recorder.record(What::Undone {
+        what: "connection string".to_owned(),
+        verdict,
+        detail,
+    });
 }
 
 /// Step 14.
@@ -915,4 +887,42 @@ async fn declared_restored(drill: &mut Drill, validated: Validated) -> Result<En
         outcome: Outcome::restored(rpo_met, rto_met),
         reason: String::new(),
     })
+}
+
+/// What may still happen to a service that is restored: the failed primary comes back, the new one fails. Looked at
+/// where a scenario lets something happen then.
+async fn afterwards(drill: &mut Drill, ending: Ending) -> Result<Ending, Stop> {
+    if !drill
+        .scenario
+        .faults
+        .iter()
+        .any(|fault| fault.at == Moment::AfterCutover)
+    {
+        return Ok(ending);
+    }
+    let mut restored = drill.restored.take();
+    let injected = inject(drill, Moment::AfterCutover, restored.as_mut()).await;
+    drill.restored = restored;
+    injected?;
+    let diagnosis = server_start::diagnose(&drill.as_application()).await;
+    let gone = matches!(diagnosis, Diagnosis::Unreachable(_));
+    let check = timed(CheckId::OldPrimaryFenced, Phase::AfterCutover, "source", async {
+        let expected = "no connection with the connection string that applications had";
+        Ok::<_, std::convert::Infallible>(Found::judge(gone, expected, diagnosis.to_string()))
+    });
+    drill.check(check.await);
+    if !gone {
+        drill
+            .recorder
+            .finding("The failed primary came back after the cutover; it was fenced again.");
+        fence(drill).await;
+    }
+    let (check, _) = smoke::smoke(&drill.application, &drill.admin_token, None, Phase::AfterCutover).await;
+    let lost = (check.verdict == Verdict::Fail)
+        .then(|| format!("after the cutover the service failed again: {}", check.actual));
+    drill.check(check);
+    Ok(lost.map_or(ending, |reason| Ending {
+        outcome: Outcome::NotRecovered,
+        reason,
+    }))
 }

@@ -3,10 +3,14 @@
 //! [`drill`] is the whole story: seed, writers, backups, the failure, the recovery, the evidence. The recovery itself
 //! is [`crate::recovery`]; what a run of several drills does around this is in [`crate::cli`].
 
+mod disk;
+mod inject;
 mod last_words;
 mod options;
 mod state;
 
+pub use disk::SmallDisk;
+pub use inject::inject;
 pub use options::{Options, Sizing, StorageChoice};
 pub use state::{Drill, DrillError, LEFT_RUNNING, Objectives};
 
@@ -24,7 +28,6 @@ use tokio::sync::mpsc::UnboundedSender;
 use crate::{
     backup::{self, Site, stream::Stream, wal},
     cutover::{application::Application, config_store::FileStore},
-    fault,
     monitor::{Alerts, prober::Prober},
     notify::Inbox,
     operator::{Operator, OperatorMode},
@@ -32,11 +35,14 @@ use crate::{
     record::Recorder,
     recovery,
     scenario::{Moment, Scenario, StorageWish, Streaming},
-    workload::{Workload, WorkloadPlan, ledger::LedgerHeader},
+    verify::content_fingerprint,
+    workload::{Workload, WorkloadError, WorkloadPlan, ledger::LedgerHeader},
 };
 
 /// How long writers may stand still before the drill gives up.
 const WRITERS_PATIENCE: Duration = Duration::from_secs(30);
+/// The same once a fault was injected, which may well keep them from writing.
+const BROKEN_WRITERS_PATIENCE: Duration = Duration::from_secs(2);
 /// How long the application may take to start the first time.
 const START_PATIENCE: Duration = Duration::from_secs(30);
 
@@ -116,11 +122,12 @@ async fn carry_out(
 
     recorder.part(Part::Failure);
     drill.failure_lsn = drill.source_lsn().await;
-    inject(&mut drill, scenario, Moment::Failure).await?;
+    inject(&mut drill, Moment::Failure, None).await?;
     drill.failed();
     let ending = recovery::recover(&mut drill).await;
 
     recorder.part(Part::Teardown);
+    inject::mend(&mut drill).await;
     drill.tear_down(directory).await;
     ending
 }
@@ -149,6 +156,10 @@ async fn set_up(
         wal_segment_mb: options.sizing.wal_segment_mb(),
     };
     let segment_bytes = u64::from(cluster_options.wal_segment_mb) << 20;
+    let disk = given
+        .storage_bytes
+        .map(|bytes| small_disk(&work, &cluster_options.name, bytes))
+        .transpose()?;
     let mut source = recorder
         .external(
             "create the source cluster",
@@ -183,6 +194,10 @@ async fn set_up(
     let began = recorder.offset();
     let seeded = fixtures::load(&mut loaders, &seed_plan, &|progress| options.progress(progress)).await?;
     recorder.external_since("COPY the seed", began);
+    let as_superuser = source.config("postgres", fixtures::DATABASE);
+    let fingerprint = recorder
+        .external("fingerprint the seed", content_fingerprint::of_seed(&as_superuser))
+        .await?;
     let size = loaders[0]
         .query_one("SELECT pg_database_size(current_database())", &[])
         .await;
@@ -199,11 +214,15 @@ async fn set_up(
         objectives: Objectives::of(scenario, options),
         recorder: recorder.clone(),
         scenario: scenario.clone(),
-        operator: Operator::new(options.operator),
+        operator: match &scenario.roles {
+            Some(roles) => Operator::with_roles(options.operator, roles.iter().copied()),
+            None => Operator::new(options.operator),
+        },
         source,
         restored: None,
         seed_plan,
         seeded,
+        fingerprint,
         store: FileStore::new(settings.clone()),
         application: Application::new(settings, directory.join("logs/application.log")),
         admin_token,
@@ -222,6 +241,10 @@ async fn set_up(
         failed: None,
         failure_lsn: None,
         fault_lsn: None,
+        injected: std::collections::BTreeSet::new(),
+        relations: std::collections::BTreeMap::new(),
+        broken: Vec::new(),
+        disk,
         rejected: std::collections::BTreeSet::new(),
         site,
     };
@@ -245,6 +268,14 @@ async fn set_up(
         drill.stream = Some(recorder.external("start pg_receivewal", started).await?);
     }
     Ok(drill)
+}
+
+/// A small filesystem where the cluster of that name will be.
+fn small_disk(work: &WorkDir, cluster: &str, bytes: u64) -> Result<SmallDisk, DrillError> {
+    let home = work.subdirectory(cluster)?;
+    let disk = SmallDisk::mount(&home, bytes).map_err(|source| DrillError::SmallDisk { bytes, source })?;
+    work.subdirectory(cluster)?; // the new filesystem's root belongs to the server's account as well
+    Ok(disk)
 }
 
 /// Settings of the source beyond the defaults of a disposable cluster: archiving, and what the scenario says.
@@ -279,7 +310,7 @@ async fn workload_and_backups(drill: &mut Drill, scenario: &Scenario, system: &s
     let started = drill.recorder.started();
     let mut workload = Workload::start(&plan, &drill.ledger, &drill.ledger_header, started)?;
     drill.recorder.record(What::WorkloadStarted { writers });
-    inject(drill, scenario, Moment::BeforeBackups).await?;
+    inject(drill, Moment::BeforeBackups, None).await?;
     let system = backup::system(system, &drill.site).ok_or_else(|| DrillError::UnknownBackupSystem {
         name: system.to_owned(),
     })?;
@@ -289,58 +320,48 @@ async fn workload_and_backups(drill: &mut Drill, scenario: &Scenario, system: &s
     for number in 1..=given.backups {
         let began = drill.recorder.offset();
         workload.allow(slice);
-        workload
-            .reached(slice * u64::from(number) - slice / 2, WRITERS_PATIENCE)
-            .await?;
+        written(drill, &mut workload, slice * u64::from(number) - slice / 2).await?;
         drill.recorder.external_since("live writers", began);
         let backup = system
             .take(&drill.source, &format!("{}-{number}", system.name()))
             .await?;
         drill.recorder.record(What::BackupTaken(backup.info));
         if number < given.backups {
-            inject(drill, scenario, Moment::BetweenBackups).await?;
+            inject(drill, Moment::BetweenBackups, None).await?;
         }
     }
-    inject(drill, scenario, Moment::AfterBackups).await?;
+    inject(drill, Moment::AfterBackups, None).await?;
     let began = drill.recorder.offset();
     workload.allow(commits - slice * u64::from(given.backups));
-    workload.reached(commits, WRITERS_PATIENCE).await?;
+    written(drill, &mut workload, commits).await?;
     workload.allow_all();
     drill.recorder.external_since("live writers", began);
     drill.workload = Some(workload);
     Ok(())
 }
 
-/// Injects the scenario's faults of one moment.
-async fn inject(drill: &mut Drill, scenario: &Scenario, moment: Moment) -> Result<(), DrillError> {
-    for fault in scenario.faults.iter().filter(|fault| fault.at == moment) {
-        if drill.fault_lsn.is_none() {
-            drill.fault_lsn = drill.source_lsn().await;
+/// Waits for so many acknowledged commits in all. Writers that a fault keeps from writing are not waited for.
+async fn written(drill: &Drill, workload: &mut Workload, commits: u64) -> Result<(), DrillError> {
+    let broken = !drill.injected.is_empty();
+    let patience = if broken {
+        BROKEN_WRITERS_PATIENCE
+    } else {
+        WRITERS_PATIENCE
+    };
+    match workload.reached(commits, patience).await {
+        Err(WorkloadError::Stalled {
+            acknowledged,
+            wanted,
+            waited,
+        }) if broken => {
+            drill.recorder.finding(format!(
+                "After a fault the writers stood still for {waited:?} at {acknowledged} of {wanted} commits; \
+                 the drill went on without them."
+            ));
+            Ok(())
         }
-        let backups = backup::catalogue::list(&drill.site.repository)?.backups;
-        let mut world = fault::World {
-            cluster: &mut drill.source,
-            restored: drill.restored.as_mut(),
-            archive: drill.site.wal.archive.as_deref(),
-            stream: drill.site.wal.stream.as_deref(),
-            backups: backups
-                .into_iter()
-                .map(|backup| (backup.info.id, backup.directory))
-                .collect(),
-            random: &mut drill.random,
-        };
-        if moment == Moment::Failure && drill.failed.is_none() {
-            // The recovery time counts from the moment at which things begin to break.
-            drill.failed = Some((drill.recorder.offset(), chrono::Utc::now()));
-            drill.recorder.record(What::Failed);
-        }
-        let report = drill
-            .recorder
-            .external("inject the fault", fault::inject(fault, &mut world))
-            .await?;
-        drill.recorder.record(What::FaultInjected(report));
+        reached => Ok(reached?),
     }
-    Ok(())
 }
 
 fn header(assignment: &Assignment<'_>, options: &Options, work: &WorkDir) -> DrillHeader {
@@ -380,6 +401,7 @@ fn header(assignment: &Assignment<'_>, options: &Options, work: &WorkDir) -> Dri
         expected: Expected {
             outcome: scenario.expect.outcome,
             detected_by: scenario.expect.detected_by.clone(),
+            only: scenario.expect.only,
             rejected: scenario.expect.rejected,
         },
         environment: options::environment(assignment, work),

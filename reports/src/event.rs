@@ -269,6 +269,9 @@ pub struct Expected {
     pub outcome: Outcome,
     /// Checks that must notice the damage. `Some` of an empty list: nothing may be noticed at all.
     pub detected_by: Option<Vec<CheckId>>,
+    /// Whether no other check may notice anything.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub only: bool,
     /// How many backup candidates must be rejected as unusable, if the scenario says.
     pub rejected: Option<u32>,
 }

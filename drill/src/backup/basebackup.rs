@@ -85,6 +85,7 @@ impl BaseBackup {
             },
             directory,
             inventory: Some(inventory),
+            fingerprint: None,
         };
         catalogue::enter(&backup)?;
         Ok(backup)
@@ -123,7 +124,8 @@ impl BaseBackup {
             ..ClusterOptions::default()
         };
         fs::write(data.join("recovery.signal"), "").map_err(io)?;
-        let mut cluster = Cluster::adopt(&self.site.installation, &self.site.work, data, &options)?;
+        let cluster = Cluster::adopt(&self.site.installation, &self.site.work, data, &options)?;
+        let mut cluster = request.pause.pass(cluster).await.ok_or(BackupError::GivenUp)?;
         request.progress.replaying();
         let began = self.site.recorder.offset();
         cluster.start().await?;
@@ -136,7 +138,11 @@ impl BaseBackup {
 
     fn recovery_settings(&self, target: &RecoveryTarget) -> Result<Vec<(String, String)>, BackupError> {
         let script = self.site.work.path().join("restore-wal.sh");
-        fs::write(&script, wal::restore_script(&self.site.wal)).map_err(|source| BackupError::Io {
+        fs::write(
+            &script,
+            wal::restore_script(&self.site.wal, &self.site.archive_service()),
+        )
+        .map_err(|source| BackupError::Io {
             action: "write",
             path: script.clone(),
             source,

@@ -5,9 +5,15 @@
 use std::time::{Duration, Instant};
 
 use reports::event::JobStatus;
-use tokio::{sync::watch, task::JoinHandle};
+use tokio::{
+    sync::{mpsc::UnboundedReceiver, watch},
+    task::JoinHandle,
+};
 
-use super::{BackupError, BackupSystem, Progress, RestoreRequest};
+use super::{
+    BackupError, BackupSystem, Progress, RestoreRequest,
+    pause::{Pause, Paused},
+};
 use crate::{notify, postgres::Cluster};
 
 /// A restore under way.
@@ -16,7 +22,16 @@ pub struct RestoreJob {
     pub id: String,
     status: watch::Receiver<JobStatus>,
     progress: Progress,
+    paused: UnboundedReceiver<Paused>,
     task: JoinHandle<Outcome>,
+}
+
+/// What can be seen of a job from outside.
+pub enum Seen {
+    /// Its files are in place, and it waits before it starts the server.
+    Paused(Box<Paused>),
+    /// It is over.
+    Over(JobStatus),
 }
 
 /// What a job came to.
@@ -34,6 +49,8 @@ impl RestoreJob {
     pub fn start(id: String, system: Box<dyn BackupSystem>, request: RestoreRequest, webhook: String) -> Self {
         let (sender, status) = watch::channel(JobStatus::Accepted);
         let progress = request.progress.clone();
+        let (pause, paused) = Pause::new();
+        let request = RestoreRequest { pause, ..request };
         let job_id = id.clone();
         let task = tokio::spawn(async move {
             let began = Instant::now();
@@ -62,6 +79,7 @@ impl RestoreJob {
             id,
             status,
             progress,
+            paused,
             task,
         }
     }
@@ -79,13 +97,19 @@ impl RestoreJob {
         self.progress.bytes()
     }
 
-    /// Waits until the restore itself is over; its notification may still be under way.
-    pub async fn over(&mut self) -> JobStatus {
-        let over = self
-            .status
-            .wait_for(|status| matches!(status, JobStatus::Completed | JobStatus::Failed))
-            .await;
-        over.map_or(JobStatus::Failed, |status| *status)
+    /// Waits until there is something to do for the job, or it is over; its notification may still be under way.
+    pub async fn next(&mut self) -> Seen {
+        let is_over = |status: &JobStatus| matches!(status, JobStatus::Completed | JobStatus::Failed);
+        let over = async {
+            self.status
+                .wait_for(is_over)
+                .await
+                .map_or(JobStatus::Failed, |status| *status)
+        };
+        tokio::select! {
+            Some(paused) = self.paused.recv() => Seen::Paused(Box::new(paused)),
+            status = over => Seen::Over(status),
+        }
     }
 
     /// What it came to. `None` if the job itself died.

@@ -9,6 +9,7 @@ pub mod catalogue;
 pub mod copy;
 pub mod dump;
 pub mod job;
+pub mod pause;
 pub mod planner;
 pub mod stream;
 pub mod wal;
@@ -29,7 +30,10 @@ use serde::{Deserialize, Serialize};
 use crate::{
     postgres::{Cluster, ClusterError, Installation, Lsn, StartError, Tool, WorkDir},
     record::Recorder,
-    verify::catalog_inventory::Inventory,
+    verify::{
+        catalog_inventory::Inventory,
+        fingerprint::{FingerprintError, record::Reference},
+    },
 };
 
 /// Where the service's backups are and with what they are made. One per drill, shared by everything in it.
@@ -60,6 +64,11 @@ impl Site {
     /// How client programs reach a cluster as a role with a password.
     pub fn environment(&self, cluster: &Cluster, role: fixtures::Role, database: &str) -> Vec<(String, String)> {
         cluster.client_environment(role.name(), database, Some(self.credentials.password(role)))
+    }
+
+    /// A program that the archive asks before it hands out a file: there only while the archive misbehaves.
+    pub fn archive_service(&self) -> PathBuf {
+        self.work.path().join("archive-service.sh")
     }
 
     /// A new directory for a backup, which client programs may write to.
@@ -97,6 +106,9 @@ pub struct Backup {
     pub directory: PathBuf,
     /// What the database contained when the backup was taken.
     pub inventory: Option<Inventory>,
+    /// What the tables held; only where the backup is of one snapshot, which a base backup is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fingerprint: Option<Reference>,
 }
 
 impl Backup {
@@ -149,6 +161,8 @@ pub struct RestoreRequest {
     pub target: RecoveryTarget,
     /// Status and bytes for whoever polls.
     pub progress: Progress,
+    /// Passed when the files are in place and the server is not started yet.
+    pub pause: pause::Pause,
 }
 
 /// How far a restore has come; shared with whoever polls.
@@ -234,6 +248,9 @@ pub enum BackupError {
     /// A place in the drill's directory could not be made.
     #[error(transparent)]
     WorkDir(#[from] crate::postgres::WorkDirError),
+    /// What it holds could not be fingerprinted.
+    #[error(transparent)]
+    Fingerprint(#[from] FingerprintError),
     /// A file could not be given to the server's user.
     #[error(transparent)]
     User(#[from] crate::postgres::UserError),
@@ -275,6 +292,9 @@ pub enum BackupError {
         /// What is known.
         reason: String,
     },
+    /// The drill ended while the restore was under way.
+    #[error("the restore was given up: the drill ended")]
+    GivenUp,
     /// What a tool left behind is not what it should be.
     #[error("{what} is not as expected: {problem}")]
     Unexpected {

@@ -46,7 +46,11 @@ impl Stream {
         let query = |what| move |source| BackupError::Query { what, source };
         let client = source.connect("postgres", "postgres").await?;
         client
-            .execute("SELECT pg_create_physical_replication_slot($1, true)", &[&STANDBY_NAME])
+            .execute(
+                "SELECT pg_create_physical_replication_slot($1, true) \
+                 WHERE NOT EXISTS (SELECT FROM pg_replication_slots WHERE slot_name = $1)",
+                &[&STANDBY_NAME],
+            )
             .await
             .map_err(query("cannot create the replication slot of pg_receivewal"))?;
         let mut tool = site

@@ -6,6 +6,7 @@
 
 use std::{
     collections::BTreeMap,
+    fmt::Write as _,
     fs,
     path::{Path, PathBuf},
 };
@@ -239,11 +240,22 @@ fn commit_time(line: &str) -> Option<DateTime<Utc>> {
 
 /// The script that `restore_command` runs: `SCRIPT %f %p`. It takes a file from the archive, else from the stream,
 /// else the stream's unfinished tail, and fails if there is none: which the server takes for the end of the archive.
-pub fn restore_script(wal: &WalSource) -> String {
+///
+/// A segment of another size than a segment has is not offered: it would be fatal to the server (PostgreSQL 16,
+/// xlogarchive.c), while the WAL before it is good. `service` is a program that is asked first while it is there.
+pub fn restore_script(wal: &WalSource, service: &Path) -> String {
     let mut script = String::from("#!/bin/sh\n# restore_command: $1 = file asked for, $2 = where to put it\n");
+    let service = service.display();
+    let bytes = wal.segment_bytes;
+    let _ = write!(
+        script,
+        "if [ -f '{service}' ]; then sh '{service}' \"$1\" || exit 1; fi\n\
+         case \"$1\" in *.*) whole=any ;; *) whole={bytes} ;; esac\n\
+         offer() {{ [ -f \"$1\" ] && {{ [ $whole = any ] || [ \"$(wc -c < \"$1\")\" -eq $whole ]; }}; }}\n"
+    );
     let mut offer = |directory: &Path, suffix: &str| {
         let file = format!("'{}'/\"$1\"{suffix}", directory.display());
-        script.extend(["if [ -f ", &file, " ]; then exec cp ", &file, " \"$2\"; fi\n"]);
+        let _ = writeln!(script, "if offer {file}; then exec cp {file} \"$2\"; fi");
     };
     if let Some(archive) = &wal.archive {
         offer(archive, "");
@@ -311,7 +323,7 @@ mod tests {
 
     #[test]
     fn whole_segments_come_before_the_partial_tail() {
-        let script = restore_script(&source());
+        let script = restore_script(&source(), "/w/archive-service.sh".as_ref());
         let place = |text: &str| script.find(text).unwrap();
         assert!(place("'/a'/\"$1\" ") < place("'/s'/\"$1\" ") && place("'/s'/\"$1\" ") < place("'/s'/\"$1\".partial"));
     }

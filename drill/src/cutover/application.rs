@@ -3,6 +3,7 @@
 //! The process is this same program, started again with the `app` subcommand; its log goes to the drill's evidence.
 
 use std::{
+    collections::VecDeque,
     fs::OpenOptions,
     path::PathBuf,
     process::Stdio,
@@ -27,6 +28,27 @@ pub struct Application {
     log: PathBuf,
     client: reqwest::Client,
     running: Option<Running>,
+    sabotage: VecDeque<Sabotage>,
+}
+
+/// What befalls the processes that are started. A test of the service: the process itself knows nothing of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sabotage {
+    /// So many starts are left alone first.
+    pub after: u64,
+    /// For so many starts; `None` for all that follow.
+    pub times: Option<u64>,
+    /// What befalls them.
+    pub deed: Deed,
+}
+
+/// What befalls a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Deed {
+    /// SIGKILL, right after its start and before it listens: what an out-of-memory killer does.
+    Kill,
+    /// SIGSTOP once it listens: it takes connections and never answers.
+    Freeze,
 }
 
 struct Running {
@@ -73,6 +95,7 @@ impl Application {
             log,
             client: reqwest::Client::new(),
             running: None,
+            sabotage: VecDeque::new(),
         }
     }
 
@@ -86,6 +109,7 @@ impl Application {
             .append(true)
             .open(&self.log)
             .map_err(ApplicationError::Spawn)?;
+        let log_before = log.metadata().map_or(0, |metadata| metadata.len());
         let mut child = Command::new(std::env::current_exe().map_err(ApplicationError::Spawn)?)
             .arg("app")
             .arg("--settings")
@@ -103,6 +127,10 @@ impl Application {
                 reason: "its standard output is gone".into(),
             });
         };
+        let befalls = self.next_deed();
+        if befalls == Some(Deed::Kill) {
+            let _ = child.start_kill(); // whether it died is seen below
+        }
         let mut lines = BufReader::new(stdout).lines();
         let line = timeout(patience, lines.next_line()).await;
         let reason = match line {
@@ -110,6 +138,9 @@ impl Application {
                 let listening = serde_json::from_str::<Value>(&line).ok();
                 match listening.as_ref().and_then(|value| value["listening"].as_str()) {
                     Some(address) => {
+                        if befalls == Some(Deed::Freeze) {
+                            signal(&child, Signal::STOP);
+                        }
                         self.running = Some(Running {
                             child,
                             address: address.to_owned(),
@@ -119,7 +150,11 @@ impl Application {
                     None => format!("it said {line:?} instead of where it listens"),
                 }
             }
-            Ok(_) => self.last_log_line(),
+            Ok(_) => match (child.wait().await, self.log_line_since(log_before)) {
+                (_, Some(said)) => said,
+                (Ok(status), None) => format!("its process ended before it listened, without a word: {status}"),
+                (Err(error), None) => format!("its process is lost: {error}"),
+            },
             Err(_) => format!("it does not listen after {patience:?}"),
         };
         let _ = child.kill().await; // it may have ended already
@@ -129,9 +164,7 @@ impl Application {
     /// Stops the process: SIGTERM, and SIGKILL if that does not help. Stopping what does not run is no error.
     pub async fn stop(&mut self) {
         let Some(mut running) = self.running.take() else { return };
-        if let Some(pid) = running.child.id().and_then(|pid| Pid::from_raw(pid as i32)) {
-            let _ = kill_process(pid, Signal::TERM); // it may have ended already
-        }
+        signal(&running.child, Signal::TERM);
         if timeout(GRACE, running.child.wait()).await.is_err() {
             let _ = running.child.kill().await;
         }
@@ -149,7 +182,15 @@ impl Application {
     pub async fn ready(&self, patience: Duration) -> Result<Ready, ApplicationError> {
         let began = Instant::now();
         loop {
-            match self.get("/health/ready", None).await {
+            let left = patience.saturating_sub(began.elapsed()).max(Duration::from_millis(100));
+            let answer = timeout(left, self.get("/health/ready", None)).await;
+            let answer = answer.unwrap_or_else(|_| {
+                Err(ApplicationError::Request {
+                    request: "GET /health/ready".into(),
+                    reason: format!("no answer within {patience:?}"),
+                })
+            });
+            match answer {
                 Ok(body) => {
                     return serde_json::from_value(body).map_err(|error| ApplicationError::Request {
                         request: "GET /health/ready".into(),
@@ -201,12 +242,64 @@ impl Application {
         Err(failed(format!("{status} {reason}")))
     }
 
-    fn last_log_line(&self) -> String {
-        let log = std::fs::read_to_string(&self.log).unwrap_or_default();
-        log.lines()
+    /// Befalls the processes that are started from now on, and one that runs at once. Says what it did to that one.
+    pub async fn sabotage(&mut self, sabotage: Sabotage) -> Option<String> {
+        self.sabotage.push_back(sabotage);
+        let running = self.running.as_mut().filter(|_| sabotage.after == 0)?;
+        let pid = running.child.id()?;
+        match sabotage.deed {
+            Deed::Kill => {
+                let _ = running.child.kill().await; // it may have ended already
+                Some(format!("SIGKILL to process {pid}"))
+            }
+            Deed::Freeze => {
+                signal(&running.child, Signal::STOP);
+                Some(format!("SIGSTOP to process {pid}"))
+            }
+        }
+    }
+
+    /// Nothing befalls it any more; a process that stands still goes on.
+    pub fn mend(&mut self) {
+        self.sabotage.clear();
+        if let Some(running) = &self.running {
+            signal(&running.child, Signal::CONT);
+        }
+    }
+
+    /// What befalls the process that is being started.
+    fn next_deed(&mut self) -> Option<Deed> {
+        let next = self.sabotage.front_mut()?;
+        if next.after > 0 {
+            next.after -= 1;
+            return None;
+        }
+        let deed = next.deed;
+        if let Some(times) = &mut next.times {
+            *times = times.saturating_sub(1);
+            if *times == 0 {
+                self.sabotage.pop_front();
+            }
+        }
+        Some(deed)
+    }
+
+    /// The last thing that was logged after the log had `before` bytes.
+    fn log_line_since(&self, before: u64) -> Option<String> {
+        let log = std::fs::read(&self.log).unwrap_or_default();
+        let new = log.get(usize::try_from(before).ok()?..)?;
+        let lines = String::from_utf8_lossy(new);
+        lines
+            .lines()
             .rev()
             .find(|line| !line.trim().is_empty())
-            .unwrap_or("its log says nothing")
-            .to_owned()
+            .map(ToOwned::to_owned)
+    }
+}
+
+/// Signals a process that may have ended already.
+fn signal(child: &Child, signal: Signal) {
+    if let Some(pid) = child.id().and_then(|pid| Pid::from_raw(pid.cast_signed())) {
+        let _ = kill_process(pid, signal);
     }
 }

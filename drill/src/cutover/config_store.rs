@@ -77,7 +77,7 @@ impl FileStore {
     /// # Errors
     /// If it cannot be replaced; then it is as it was.
     pub fn write(&self, settings: &Value) -> Result<(), ConfigStoreError> {
-        let beside = self.path.with_extension("json.new");
+        let beside = self.beside();
         let replace = || {
             let mut file = File::create(&beside)?;
             file.set_permissions(Permissions::from_mode(0o600))?;
@@ -89,6 +89,68 @@ impl FileStore {
             let _ = fs::remove_file(&beside); // it may never have come into being
             self.failed("replace", source)
         })
+    }
+
+    /// What `ConnectionStrings:DefaultConnection` is now.
+    ///
+    /// # Errors
+    /// If the file cannot be read or has no such key.
+    pub fn connection(&self) -> Result<String, ConfigStoreError> {
+        let malformed = |problem: String| ConfigStoreError::Malformed {
+            path: self.path.clone(),
+            problem,
+        };
+        let text = fs::read_to_string(&self.path).map_err(|source| self.failed("read", source))?;
+        let settings: Value = serde_json::from_str(&text).map_err(|error| malformed(error.to_string()))?;
+        let value = settings
+            .pointer("/ConnectionStrings/DefaultConnection")
+            .and_then(Value::as_str);
+        value
+            .map(ToOwned::to_owned)
+            .ok_or_else(|| malformed("it has no ConnectionStrings:DefaultConnection".into()))
+    }
+
+    /// Takes the file away. Returns where it is meanwhile.
+    ///
+    /// # Errors
+    /// If it cannot be moved.
+    pub fn go_down(&self) -> Result<PathBuf, ConfigStoreError> {
+        let away = self.away();
+        fs::rename(&self.path, &away).map_err(|source| self.failed("move away", source))?;
+        Ok(away)
+    }
+
+    /// Refuses every update: a directory stands where an update puts its new file. Returns that directory.
+    ///
+    /// # Errors
+    /// If it cannot be made.
+    pub fn refuse(&self) -> Result<PathBuf, ConfigStoreError> {
+        let beside = self.beside();
+        fs::create_dir(&beside).map_err(|source| self.failed("obstruct", source))?;
+        Ok(beside)
+    }
+
+    /// Takes back what [`FileStore::go_down`] and [`FileStore::refuse`] did.
+    ///
+    /// # Errors
+    /// If it cannot.
+    pub fn mend(&self) -> Result<(), ConfigStoreError> {
+        if self.away().exists() {
+            fs::rename(self.away(), &self.path).map_err(|source| self.failed("put back", source))?;
+        }
+        if self.beside().is_dir() {
+            fs::remove_dir(self.beside()).map_err(|source| self.failed("clear the way for", source))?;
+        }
+        Ok(())
+    }
+
+    /// Where an update puts the new file, before it takes the old one's place.
+    fn beside(&self) -> PathBuf {
+        self.path.with_extension("json.new")
+    }
+
+    fn away(&self) -> PathBuf {
+        self.path.with_extension("json.away")
     }
 
     fn failed(&self, action: &'static str, source: std::io::Error) -> ConfigStoreError {

@@ -114,7 +114,7 @@ fn overwrite_each(
 }
 
 /// Writes and reads again.
-fn overwrite(entry: &Entry, file: &File, offset: u64, new: &[u8]) -> Result<(), FaultError> {
+pub(super) fn overwrite(entry: &Entry, file: &File, offset: u64, new: &[u8]) -> Result<(), FaultError> {
     file.write_all_at(new, offset)
         .map_err(FaultError::io("write", &entry.path))?;
     if read(entry, file, offset, new.len() as u64)? == new {
@@ -127,7 +127,7 @@ fn overwrite(entry: &Entry, file: &File, offset: u64, new: &[u8]) -> Result<(), 
     }
 }
 
-fn read(entry: &Entry, file: &File, offset: u64, bytes: u64) -> Result<Vec<u8>, FaultError> {
+pub(super) fn read(entry: &Entry, file: &File, offset: u64, bytes: u64) -> Result<Vec<u8>, FaultError> {
     let read = || -> io::Result<Vec<u8>> {
         let mut content = vec![0; usize::try_from(bytes).map_err(io::Error::other)?];
         file.read_exact_at(&mut content, offset)?;
@@ -140,7 +140,7 @@ fn size(entry: &Entry, file: &File) -> Result<u64, FaultError> {
     Ok(file.metadata().map_err(FaultError::io("examine", &entry.path))?.len())
 }
 
-fn fits(entry: &Entry, file: &File, offset: u64, bytes: u64) -> Result<(), FaultError> {
+pub(super) fn fits(entry: &Entry, file: &File, offset: u64, bytes: u64) -> Result<(), FaultError> {
     let size = size(entry, file)?;
     match offset.checked_add(bytes) {
         Some(end) if end <= size => Ok(()),

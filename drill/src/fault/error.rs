@@ -99,6 +99,35 @@ pub enum FaultError {
         /// What the server says.
         source: tokio_postgres::Error,
     },
+    /// The server did what it must refuse.
+    #[error("the server did not refuse: {statement}")]
+    NotRefused {
+        /// The statement.
+        statement: String,
+    },
+    /// Nobody knows in which file the relation is.
+    #[error("the file of relation {relation} is not known; is its name right, and was the server up before the fault?")]
+    NoRelation {
+        /// The relation.
+        relation: String,
+    },
+    /// A running server would write its own copy of the page over the damage.
+    #[error("the server of the {target} runs, and would undo the damage of a page; stop it first (kind `server`)")]
+    ServerRuns {
+        /// What the fault is aimed at.
+        target: FaultTarget,
+    },
+    /// A server could not be stopped, started or reached.
+    #[error("cannot {what} the server")]
+    Server {
+        /// `stop`, `start`, `connect to`
+        what: &'static str,
+        /// Why not.
+        source: Box<dyn Error + Send + Sync>,
+    },
+    /// A program of the user's own failed.
+    #[error("the fault's own program failed")]
+    Command(#[source] crate::postgres::ToolError),
     /// The server has no such process.
     #[error("the server has no {process} process now; is it running at that moment?")]
     NoProcess {

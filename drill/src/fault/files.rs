@@ -159,6 +159,7 @@ pub(super) fn replace(
             let first = Selection {
                 path: path.clone(),
                 pick: Some(Pick::First),
+                relation: None,
             };
             let chosen = root.select(&first, random)?;
             let source = chosen.first().ok_or_else(|| root.no_match(path))?;

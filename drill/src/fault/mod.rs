@@ -5,9 +5,14 @@
 //!
 //! - `root.rs`: a directory that nothing leads out of, and the selection of files in it
 //! - `files.rs` (remove, truncate, replace, permissions) and `bytes.rs` (flip, zero, write, append)
-//! - `sql.rs` and `signal.rs`, with `processes.rs`: what acts on a running server
+//! - `swap.rs` (an older copy) and `page.rs` (one page and its checksum)
+//! - `sql.rs`, `signal.rs` with `processes.rs`, and `server.rs` (stop, start, settings): what acts on a server
+//! - `service.rs`: the services around it; `disk.rs`: its filesystem; `command.rs`: a program of the user's own
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use rand::{SeedableRng as _, rngs::StdRng};
 use reports::event::FaultReport;
@@ -18,17 +23,24 @@ use crate::{
 };
 
 mod bytes;
+mod command;
+mod disk;
 mod error;
 mod files;
+mod page;
 mod processes;
 mod root;
+mod server;
+mod service;
 mod signal;
 mod sql;
+mod swap;
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests;
 
 pub use error::FaultError;
+pub use service::{Services, mend};
 
 use root::Root;
 
@@ -49,6 +61,16 @@ pub struct World<'a> {
     pub backups: Vec<(String, PathBuf)>,
     /// Source of every random choice.
     pub random: &'a mut StdRng,
+    /// The file of each relation that a fault names, relative to the data directory.
+    pub relations: &'a BTreeMap<String, String>,
+    /// Passwords of the roles.
+    pub credentials: &'a fixtures::Credentials,
+    /// Where the backups are.
+    pub repository: &'a Path,
+    /// The small filesystem that this run made for the cluster, if it made one.
+    pub disk: Option<&'a Path>,
+    /// The services around the database.
+    pub services: Services<'a>,
 }
 
 /// Does one fault and verifies that it happened.
@@ -56,8 +78,36 @@ pub struct World<'a> {
 /// A cluster is asked for its authorisation first: it must be one that this run made.
 pub async fn inject(fault: &Fault, world: &mut World<'_>) -> Result<FaultReport, FaultError> {
     let done = match &fault.action {
-        Action::Sql { database, statements } => sql::run(cluster(fault, world)?, database, statements).await?,
+        Action::Sql {
+            database,
+            statements,
+            role,
+            refused,
+        } => {
+            let role = role.map(|role| (role, world.credentials.password(role)));
+            let who = sql::Who {
+                role,
+                refused: *refused,
+            };
+            sql::run(cluster(fault, world)?, database, statements, &who).await?
+        }
         Action::Signal { process, signal } => signal::send(cluster(fault, world)?, *process, *signal).await?,
+        Action::Server { does } => server::act(cluster(fault, world)?, *does).await?,
+        Action::Setting { name, value } => server::set(cluster(fault, world)?, name, value).await?,
+        Action::Command { argv } => {
+            let (archive, repository) = (world.archive, world.repository);
+            command::run(cluster(fault, world)?, argv, archive, repository).await?
+        }
+        Action::Service { does, after, times } => {
+            service::misbehave(fault.target, *does, *after, *times, &mut world.services).await?
+        }
+        Action::FillDisk => {
+            cluster(fault, world)?;
+            disk::fill(world.disk.ok_or(FaultError::NoSuchTarget {
+                target: fault.target,
+                at: fault.at,
+            })?)?
+        }
         _ => on_files(fault, world).await?,
     };
     tracing::info!(at = %fault.at, kind = fault.action.kind(), target = %fault.target, "{}", done.summary);
@@ -157,12 +207,20 @@ fn backups(which: Which, backups: &[(String, PathBuf)]) -> Option<Vec<(String, P
 /// Does a fault of files, on a thread that may block.
 async fn on_files(fault: &Fault, world: &mut World<'_>) -> Result<Done, FaultError> {
     let directories = directories(fault, world)?;
-    let action = fault.action.clone();
+    let action = located(fault, world)?;
+    if matches!(action, Action::CorruptPage { .. }) && fault.target.is_cluster() && cluster(fault, world)?.is_running()
+    {
+        return Err(FaultError::ServerRuns { target: fault.target });
+    }
+    let older = match &action {
+        Action::SwapFile { from, .. } => backups(*from, &world.backups).and_then(|chosen| chosen.into_iter().next()),
+        _ => None,
+    };
     let mut random = StdRng::from_rng(world.random);
     tokio::task::spawn_blocking(move || {
         let (mut summaries, mut touched) = (Vec::new(), Vec::new());
         for (name, directory) in directories {
-            let done = act(&action, &Root::open(&directory)?, &mut random)?;
+            let done = act(&action, &Root::open(&directory)?, older.as_ref(), &mut random)?;
             summaries.push(format!("{name}{}", done.summary));
             touched.extend(done.touched.into_iter().map(|line| format!("{name}{line}")));
         }
@@ -175,7 +233,12 @@ async fn on_files(fault: &Fault, world: &mut World<'_>) -> Result<Done, FaultErr
     })?
 }
 
-fn act(action: &Action, root: &Root, random: &mut StdRng) -> Result<Done, FaultError> {
+fn act(
+    action: &Action,
+    root: &Root,
+    older: Option<&(String, PathBuf)>,
+    random: &mut StdRng,
+) -> Result<Done, FaultError> {
     match action {
         Action::RemoveFiles { files } => files::remove(root, files, random),
         Action::TruncateFile { files, keep } => files::truncate(root, files, *keep, random),
@@ -185,9 +248,43 @@ fn act(action: &Action, root: &Root, random: &mut StdRng) -> Result<Done, FaultE
         Action::ZeroBytes { files, offset, bytes } => bytes::zero(root, files, *offset, *bytes, random),
         Action::WriteBytes { files, offset, content } => bytes::write(root, files, *offset, content, random),
         Action::AppendBytes { files, content } => bytes::append(root, files, content, random),
-        Action::Sql { .. } | Action::Signal { .. } => Err(FaultError::NoEffect {
+        Action::SwapFile { files, keep_tail, .. } => {
+            let older = older.ok_or_else(|| FaultError::NoEffect {
+                kind: action.kind(),
+                why: "there is no such backup to take the older copy from".to_owned(),
+            })?;
+            swap::swap(root, files, older, *keep_tail, random)
+        }
+        Action::CorruptPage {
+            files,
+            block,
+            content,
+            checksum,
+        } => page::corrupt(root, files, *block, content.as_ref(), *checksum, random),
+        _ => Err(FaultError::NoEffect {
             kind: action.kind(),
             why: "it does not act on files".to_owned(),
         }),
     }
+}
+
+/// The fault's action, with the path of the relation that it names. A backup keeps a data directory somewhere below.
+fn located(fault: &Fault, world: &World<'_>) -> Result<Action, FaultError> {
+    let mut action = fault.action.clone();
+    if let Some(files) = action.files_mut()
+        && let Some(relation) = files.relation.clone()
+    {
+        let path = world
+            .relations
+            .get(&relation)
+            .ok_or(FaultError::NoRelation { relation })?;
+        let escaped = glob::Pattern::escape(path);
+        let path = if fault.target.is_cluster() {
+            escaped
+        } else {
+            format!("**/{escaped}")
+        };
+        files.path = glob::Pattern::new(&path).unwrap_or_default();
+    }
+    Ok(action)
 }

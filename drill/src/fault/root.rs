@@ -106,10 +106,17 @@ impl Root {
             Pick::Smallest => matches.iter().min_by_key(|entry| entry.bytes),
             Pick::First => matches.first(),
             Pick::Last => matches.last(),
+            Pick::SecondLast => matches.iter().rev().nth(1),
             Pick::Random => matches.choose(random),
             Pick::All => None,
         };
-        let chosen = one.cloned().map_or(matches, |one| vec![one]);
+        let one = one.cloned();
+        let all = if selection.pick == Some(Pick::All) {
+            matches
+        } else {
+            Vec::new()
+        };
+        let chosen = one.map_or(all, |one| vec![one]);
         if chosen.is_empty() {
             return Err(self.no_match(&selection.path));
         }

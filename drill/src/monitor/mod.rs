@@ -45,8 +45,13 @@ impl Alerts {
     }
 
     /// How the receiver answers; scenarios break it here.
-    pub fn receiver(&self) -> &Receiver {
-        &self.receiver
+    pub fn receiver(&mut self) -> &mut Receiver {
+        &mut self.receiver
+    }
+
+    /// Forgets what arrived until now: an alert from before the failure says nothing about it.
+    pub fn forget(&mut self) {
+        while self.receiver.try_next().is_some() {}
     }
 
     /// The next firing `DB_UNAVAILABLE`. Other alerts, and resolved ones, are passed over.

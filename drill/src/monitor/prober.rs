@@ -81,6 +81,14 @@ async fn watch(database: tokio_postgres::Config, webhook: String) {
     }
 }
 
+/// Raises the alert once, as the monitoring would.
+///
+/// # Errors
+/// If the receiver does not take it.
+pub async fn alert(webhook: &str, reason: &str) -> Result<(), reqwest::Error> {
+    post(&reqwest::Client::new(), webhook, reason).await
+}
+
 async fn post(client: &reqwest::Client, webhook: &str, reason: &str) -> Result<(), reqwest::Error> {
     let body = json!({
         "version": "4",

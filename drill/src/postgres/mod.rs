@@ -23,6 +23,7 @@ mod identity;
 mod ids;
 mod installation;
 pub mod installed;
+pub mod page;
 mod process;
 mod readiness;
 mod settings;

@@ -64,12 +64,22 @@ fn sweep(path: &Path, user: &ServerUser) -> Option<Swept> {
     for pid in &postmasters {
         release_shared_memory(*pid);
     }
+    unmount_below(path);
     let removed = files::remove_tree(path).is_ok();
     Some(Swept {
         path: path.to_owned(),
         killed,
         removed,
     })
+}
+
+/// Unmounts the small filesystems that a killed run left below its directory.
+fn unmount_below(path: &Path) {
+    let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+    let places = mounts.lines().filter_map(|line| line.split(' ').nth(1).map(Path::new));
+    for place in places.filter(|place| place.starts_with(path) && *place != path) {
+        let _ = rustix::mount::unmount(place, rustix::mount::UnmountFlags::DETACH); // if not, removing says so
+    }
 }
 
 /// The living postmasters that lock files below `work` name, if they really are at work there.

@@ -3,7 +3,7 @@
 //! [`Drill`] owns everything that it made: dropping it stops every process and removes every directory.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -13,7 +13,7 @@ use fixtures::{ConnectionString, Role as DatabaseRole, SeedPlan, Seeded};
 use rand::rngs::StdRng;
 use reports::{CheckResult, Verdict, What};
 
-use super::Options;
+use super::{Options, disk::SmallDisk};
 use crate::{
     backup::{BackupError, RecoveryTarget, Site, basebackup::directory_bytes, planner::Rejection, stream::Stream},
     cutover::{
@@ -26,8 +26,12 @@ use crate::{
     operator::Operator,
     postgres::{Cluster, ClusterError, ControlError, Lsn, Shutdown, StartError, WorkDirError},
     record::Recorder,
-    scenario::{Scenario, Target},
-    verify::{chain, ledger::SeedFacts},
+    scenario::{FaultTarget, Scenario, Target},
+    verify::{
+        chain,
+        fingerprint::{FingerprintError, record::Reference},
+        ledger::SeedFacts,
+    },
     workload::{
         Workload, WorkloadError,
         ledger::{LedgerError, LedgerHeader},
@@ -57,6 +61,8 @@ pub struct Drill {
     pub seed_plan: SeedPlan,
     /// What was loaded.
     pub seeded: Seeded,
+    /// What the database held right after seeding.
+    pub fingerprint: Reference,
     /// Where the application's connection string is.
     pub store: FileStore,
     /// The service that must come back.
@@ -83,8 +89,16 @@ pub struct Drill {
     pub failed: Option<(Duration, DateTime<Utc>)>,
     /// Where the WAL stood right before the failure.
     pub failure_lsn: Option<Lsn>,
-    /// Where the WAL stood right before the first fault.
+    /// Where the WAL stood right before the first fault that was aimed at the cluster.
     pub fault_lsn: Option<Lsn>,
+    /// Lines of the faults that were injected already.
+    pub injected: BTreeSet<usize>,
+    /// The file of each relation that a fault names, relative to the data directory.
+    pub relations: BTreeMap<String, String>,
+    /// Services that a fault broke and that are mended at the end.
+    pub broken: Vec<FaultTarget>,
+    /// The small filesystem that the source lives on, if it has one. After the source: it goes first.
+    pub disk: Option<SmallDisk>,
     /// Rejections that are recorded already.
     pub rejected: BTreeSet<(String, bool)>,
     /// Backups, WAL and credentials. Last: its directory goes when everything above is gone.
@@ -222,6 +236,7 @@ impl Drill {
     /// The recovery time counts from the first fault of the failure; a scenario without one fails now.
     pub fn failed(&mut self) {
         if self.failed.is_none() {
+            self.alerts.forget();
             self.failed = Some((self.recorder.offset(), Utc::now()));
             self.recorder.record(What::Failed);
         }
@@ -321,6 +336,14 @@ pub enum DrillError {
     /// The drill's private directory cannot be made.
     #[error(transparent)]
     WorkDir(#[from] WorkDirError),
+    /// The small filesystem of the scenario cannot be mounted.
+    #[error("cannot mount a filesystem of {bytes} bytes for the cluster (`given.storage_size`); that takes root")]
+    SmallDisk {
+        /// Its size.
+        bytes: u64,
+        /// Why not.
+        source: std::io::Error,
+    },
     /// A cluster's identifier cannot be read.
     #[error(transparent)]
     Control(#[from] ControlError),
@@ -336,6 +359,9 @@ pub enum DrillError {
     /// The seed data could not be loaded.
     #[error(transparent)]
     Seed(#[from] fixtures::SeedError),
+    /// What was seeded could not be fingerprinted.
+    #[error(transparent)]
+    Fingerprint(#[from] FingerprintError),
     /// The writers did not get on.
     #[error(transparent)]
     Workload(#[from] WorkloadError),

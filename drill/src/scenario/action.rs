@@ -3,7 +3,7 @@
 //! The damage itself is done by [`crate::fault`]. A new kind of fault is one variant of [`Action`] here, one entry of
 //! [`KINDS`](super::KINDS) that reads it, and one function there that does it.
 
-use super::{FaultTarget, Moment, Selection, named::named};
+use super::{Behaviour, FaultTarget, Moment, Selection, Which, named::named};
 
 /// One `[[fault]]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,12 +21,16 @@ pub struct Fault {
 /// How something is broken.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
-    /// Runs statements as superuser, one after the other in one session.
+    /// Runs statements, one after the other in one session.
     Sql {
         /// In which database.
         database: String,
         /// The statements.
         statements: Vec<String>,
+        /// As which role, instead of the superuser.
+        role: Option<fixtures::Role>,
+        /// The server must refuse every one of them for want of permission.
+        refused: bool,
     },
     /// Removes files, directories and links.
     RemoveFiles {
@@ -81,6 +85,26 @@ pub enum Action {
         /// Its new content.
         with: Replacement,
     },
+    /// Gives a file the content that it had when a backup was taken; owner and mode stay.
+    SwapFile {
+        /// Which file.
+        files: Selection,
+        /// Where the older copy comes from.
+        from: Which,
+        /// Whether what the file has gained since then stays behind the older content.
+        keep_tail: bool,
+    },
+    /// Changes bytes of one page of a relation.
+    CorruptPage {
+        /// The relation's file.
+        files: Selection,
+        /// Which page, from 0.
+        block: u32,
+        /// Where in the page, and with what it is overwritten; none to damage the checksum alone.
+        content: Option<(u64, Vec<u8>)>,
+        /// What becomes of the page's checksum.
+        checksum: PageChecksum,
+    },
     /// Sets the permissions of a file or directory.
     Chmod {
         /// Which.
@@ -94,6 +118,34 @@ pub enum Action {
         process: Process,
         /// Which signal.
         signal: SignalName,
+    },
+    /// Stops or starts a server in order, and waits until it has.
+    Server {
+        /// Which.
+        does: ServerDeed,
+    },
+    /// Changes a setting of a server, which is restarted where the setting asks for it.
+    Setting {
+        /// Its name.
+        name: String,
+        /// Its new value.
+        value: String,
+    },
+    /// Fills the filesystem that a cluster lives on, down to the last byte.
+    FillDisk,
+    /// Runs a program of the user's own, as the server's account.
+    Command {
+        /// The program and its arguments.
+        argv: Vec<String>,
+    },
+    /// Makes a service around the database misbehave until the drill ends.
+    Service {
+        /// How.
+        does: Behaviour,
+        /// So many requests, or starts, are served as always before it begins.
+        after: u64,
+        /// It lasts for so many requests, or starts; absent: for good.
+        times: Option<u64>,
     },
 }
 
@@ -109,9 +161,74 @@ impl Action {
             Self::WriteBytes { .. } => "write-bytes",
             Self::AppendBytes { .. } => "append-bytes",
             Self::ReplaceFile { .. } => "replace-file",
+            Self::SwapFile { .. } => "swap-file",
+            Self::CorruptPage { .. } => "corrupt-page",
             Self::Chmod { .. } => "chmod",
             Self::Signal { .. } => "signal",
+            Self::Server { .. } => "server",
+            Self::Setting { .. } => "setting",
+            Self::FillDisk => "fill-disk",
+            Self::Command { .. } => "command",
+            Self::Service { .. } => "service",
         }
+    }
+
+    /// The files that it is about, if it is about files.
+    pub fn files(&self) -> Option<&Selection> {
+        match self {
+            Self::RemoveFiles { files }
+            | Self::TruncateFile { files, .. }
+            | Self::FlipBytes { files, .. }
+            | Self::ZeroBytes { files, .. }
+            | Self::WriteBytes { files, .. }
+            | Self::AppendBytes { files, .. }
+            | Self::ReplaceFile { files, .. }
+            | Self::SwapFile { files, .. }
+            | Self::CorruptPage { files, .. }
+            | Self::Chmod { files, .. } => Some(files),
+            _ => None,
+        }
+    }
+
+    /// As [`Action::files`], to fill in what only the running server knows.
+    pub fn files_mut(&mut self) -> Option<&mut Selection> {
+        match self {
+            Self::RemoveFiles { files }
+            | Self::TruncateFile { files, .. }
+            | Self::FlipBytes { files, .. }
+            | Self::ZeroBytes { files, .. }
+            | Self::WriteBytes { files, .. }
+            | Self::AppendBytes { files, .. }
+            | Self::ReplaceFile { files, .. }
+            | Self::SwapFile { files, .. }
+            | Self::CorruptPage { files, .. }
+            | Self::Chmod { files, .. } => Some(files),
+            _ => None,
+        }
+    }
+}
+
+named! {
+    /// What becomes of a page's checksum when the page is damaged.
+    pub enum PageChecksum {
+        /// It stays: a server with checksums notices.
+        Keep = "keep",
+        /// It is computed anew: checksums accept the damaged page.
+        Mend = "mend",
+        /// It is changed, so that it is wrong for certain.
+        Break = "break",
+    }
+}
+
+named! {
+    /// What is done to a whole server, in order.
+    pub enum ServerDeed {
+        /// `pg_ctl stop -m fast`: with a checkpoint, so that every page is on disk.
+        StopFast = "stop-fast",
+        /// `pg_ctl stop -m immediate`: as a crash.
+        StopImmediate = "stop-immediate",
+        /// Starts it and waits until it serves.
+        Start = "start",
     }
 }
 

@@ -3,7 +3,10 @@
 //! [`KINDS`] is the whole vocabulary: a kind that is not in it is refused with this list.
 
 use super::{
-    Action, FaultTarget, Keep, Pick, Process, Replacement, ScenarioError, Selection, SignalName, item::Item,
+    Action, Behaviour, FaultTarget, PageChecksum, Process, ScenarioError, ServerDeed, SignalName,
+    item::Item,
+    keys::{files, keep, length, mode, offset, older, replacement},
+    named::hint,
     reader::Table,
 };
 
@@ -26,8 +29,12 @@ pub struct Kind {
 pub enum Needs {
     /// A directory of files.
     Files,
-    /// A running server.
+    /// A cluster.
     Server,
+    /// The cluster of the service: the only one that can have a filesystem of its own.
+    OwnFilesystem,
+    /// A service around the database.
+    Service,
 }
 
 impl Needs {
@@ -36,6 +43,8 @@ impl Needs {
         match self {
             Self::Files => target.has_files(),
             Self::Server => target.is_cluster(),
+            Self::OwnFilesystem => target == FaultTarget::Cluster,
+            Self::Service => !Behaviour::of(target).is_empty(),
         }
     }
 
@@ -44,6 +53,8 @@ impl Needs {
         match self {
             Self::Files => "cluster, archive, stream, backup:latest, backup:oldest, backup:N, backup:all or restored",
             Self::Server => "cluster or restored",
+            Self::OwnFilesystem => "cluster",
+            Self::Service => "app, config-store, notifier, monitor or archive",
         }
     }
 }
@@ -59,8 +70,8 @@ impl Kind {
 pub const KINDS: &[Kind] = &[
     Kind {
         name: "sql",
-        about: "Runs statements as superuser, one after the other in one session.",
-        keys: "statements, [database]",
+        about: "Runs statements as superuser, or as a role that must be refused, one after the other in one session.",
+        keys: "statements, [database], [role], [refused = false]",
         needs: Needs::Server,
         read: |table| {
             let statements = table.need("statements", |item| {
@@ -69,20 +80,27 @@ pub const KINDS: &[Kind] = &[
             let database = table
                 .maybe("database", Item::text)?
                 .unwrap_or_else(|| fixtures::schema::DATABASE.to_owned());
-            Ok(Action::Sql { database, statements })
+            let role = table.maybe("role", |item| item.one_of(&fixtures::Role::ALL, fixtures::Role::name))?;
+            let refused = table.maybe("refused", Item::boolean)?.unwrap_or(false);
+            Ok(Action::Sql {
+                database,
+                statements,
+                role,
+                refused,
+            })
         },
     },
     Kind {
         name: "remove-files",
         about: "Removes files, links and directories with everything below them.",
-        keys: "path, [pick = \"all\"]",
+        keys: "path or relation, [pick = \"all\"]",
         needs: Needs::Files,
         read: |table| Ok(Action::RemoveFiles { files: files(table)? }),
     },
     Kind {
         name: "truncate-file",
         about: "Cuts a file short.",
-        keys: "path, keep_bytes or keep_percent, [pick]",
+        keys: "path or relation, keep_bytes or keep_percent, [pick]",
         needs: Needs::Files,
         read: |table| {
             Ok(Action::TruncateFile {
@@ -94,7 +112,7 @@ pub const KINDS: &[Kind] = &[
     Kind {
         name: "flip-bytes",
         about: "Changes bytes at random places of a file, or from an offset on.",
-        keys: "path, bytes, [offset], [pick]",
+        keys: "path or relation, bytes, [offset], [pick]",
         needs: Needs::Files,
         read: |table| {
             Ok(Action::FlipBytes {
@@ -107,7 +125,7 @@ pub const KINDS: &[Kind] = &[
     Kind {
         name: "zero-bytes",
         about: "Overwrites a part of a file with zeros.",
-        keys: "path, offset, bytes, [pick]",
+        keys: "path or relation, offset, bytes, [pick]",
         needs: Needs::Files,
         read: |table| {
             Ok(Action::ZeroBytes {
@@ -120,7 +138,7 @@ pub const KINDS: &[Kind] = &[
     Kind {
         name: "write-bytes",
         about: "Overwrites a part of a file with given bytes.",
-        keys: "path, offset, hex, [pick]",
+        keys: "path or relation, offset, hex, [pick]",
         needs: Needs::Files,
         read: |table| {
             let (files, offset) = (files(table)?, table.need("offset", offset)?);
@@ -134,7 +152,7 @@ pub const KINDS: &[Kind] = &[
     Kind {
         name: "append-bytes",
         about: "Lengthens a file by given bytes.",
-        keys: "path, hex, [pick]",
+        keys: "path or relation, hex, [pick]",
         needs: Needs::Files,
         read: |table| {
             Ok(Action::AppendBytes {
@@ -146,7 +164,7 @@ pub const KINDS: &[Kind] = &[
     Kind {
         name: "replace-file",
         about: "Gives a file another content: a text, or that of another file of the same target.",
-        keys: "path, with = { path = \"…\" } or { text = \"…\" }, [pick]",
+        keys: "path or relation, with = { path = \"…\" } or { text = \"…\" }, [pick]",
         needs: Needs::Files,
         read: |table| {
             Ok(Action::ReplaceFile {
@@ -156,9 +174,29 @@ pub const KINDS: &[Kind] = &[
         },
     },
     Kind {
+        name: "swap-file",
+        about: "Gives a file the content that it had when a backup was taken.",
+        keys: "path or relation, from, [keep_tail = false], [pick]",
+        needs: Needs::Files,
+        read: |table| {
+            Ok(Action::SwapFile {
+                files: files(table)?,
+                from: table.need("from", older)?,
+                keep_tail: table.maybe("keep_tail", Item::boolean)?.unwrap_or(false),
+            })
+        },
+    },
+    Kind {
+        name: "corrupt-page",
+        about: "Overwrites bytes of one page of a relation, or its checksum; the server must be stopped.",
+        keys: "relation or path, block, offset and hex (not with checksum = \"break\"), [checksum = \"keep\"]",
+        needs: Needs::Files,
+        read: corrupt_page,
+    },
+    Kind {
         name: "chmod",
         about: "Sets the permissions of a file or directory.",
-        keys: "path, mode, [pick]",
+        keys: "path or relation, mode, [pick]",
         needs: Needs::Files,
         read: |table| {
             Ok(Action::Chmod {
@@ -180,64 +218,97 @@ pub const KINDS: &[Kind] = &[
             })
         },
     },
+    Kind {
+        name: "server",
+        about: "Stops or starts a server in order, and waits until it has.",
+        keys: "does",
+        needs: Needs::Server,
+        read: |table| {
+            Ok(Action::Server {
+                does: table.need("does", Item::choice::<ServerDeed>)?,
+            })
+        },
+    },
+    Kind {
+        name: "setting",
+        about: "Changes a setting of a server, with a restart where the setting asks for one.",
+        keys: "name, value",
+        needs: Needs::Server,
+        read: |table| {
+            Ok(Action::Setting {
+                name: table.need("name", Item::text)?,
+                value: table.need("value", |item| Ok(item.string()?.to_owned()))?,
+            })
+        },
+    },
+    Kind {
+        name: "fill-disk",
+        about: "Fills the small filesystem that the cluster was given (`given.storage_size`), down to the last byte.",
+        keys: "",
+        needs: Needs::OwnFilesystem,
+        read: |_| Ok(Action::FillDisk),
+    },
+    Kind {
+        name: "command",
+        about: "Runs a program of yours as the server's account; an exit code other than 0 is an error.",
+        keys: "argv",
+        needs: Needs::Server,
+        read: |table| {
+            Ok(Action::Command {
+                argv: table.need("argv", |item| item.one_or_more()?.into_iter().map(Item::text).collect())?,
+            })
+        },
+    },
+    Kind {
+        name: "service",
+        about: "Makes a service around the database misbehave until the drill ends.",
+        keys: "does, delay (with \"slow\"), status (with \"status\"), [after = 0], [times]",
+        needs: Needs::Service,
+        read: service,
+    },
 ];
 
-fn files(table: &mut Table<'_>) -> Result<Selection, ScenarioError> {
-    Ok(Selection {
-        path: table.need("path", pattern)?,
-        pick: table.maybe("pick", Item::choice::<Pick>)?,
+fn corrupt_page(table: &mut Table<'_>) -> Result<Action, ScenarioError> {
+    let files = files(table)?;
+    let block = table.need("block", |item| item.count(0))?;
+    let checksum = table
+        .maybe("checksum", Item::choice::<PageChecksum>)?
+        .unwrap_or(PageChecksum::Keep);
+    let content = match table.take("offset") {
+        None if checksum == PageChecksum::Break => None,
+        None => return Err(table.missing("offset")),
+        Some(item) => Some((item.integer(0, 8191)?, table.need("hex", Item::hex)?)),
+    };
+    Ok(Action::CorruptPage {
+        files,
+        block,
+        content,
+        checksum,
     })
 }
 
-fn pattern(item: Item<'_>) -> Result<glob::Pattern, ScenarioError> {
-    let text = item.text()?;
-    if text.starts_with('/') || text.split('/').any(|part| part == "..") {
-        return Err(item.bad("a fault stays inside of its target; write a path relative to the target's directory"));
-    }
-    if text.split('/').any(|part| part.is_empty() || part == ".") {
-        return Err(item.bad("it has an empty part; write names or patterns with one `/` between them"));
-    }
-    glob::Pattern::new(&text)
-        .map_err(|error| item.bad(format!("{}; `*` stays within a name, `**` is any depth", error.msg)))
-}
-
-fn offset(item: Item<'_>) -> Result<u64, ScenarioError> {
-    item.integer(0, u64::MAX)
-}
-
-fn length(table: &mut Table<'_>) -> Result<u64, ScenarioError> {
-    table.need("bytes", |item| item.integer(1, u64::MAX))
-}
-
-fn keep(table: &mut Table<'_>) -> Result<Keep, ScenarioError> {
-    let bytes = table.maybe("keep_bytes", |item| item.integer(0, u64::MAX))?;
-    let percent = table.take("keep_percent");
-    match (bytes, percent) {
-        (Some(bytes), None) => Ok(Keep::Bytes(bytes)),
-        (None, Some(percent)) => Ok(Keep::Percent(percent.integer(0, 99)?)),
-        (Some(_), Some(percent)) => Err(percent.bad("`keep_bytes` says already how much stays; remove one of them")),
-        (None, None) => Err(table.missing("keep_bytes")),
-    }
-}
-
-fn replacement(item: Item<'_>) -> Result<Replacement, ScenarioError> {
-    let mut table = item.table("`with`")?;
-    let path = table.maybe("path", pattern)?;
-    let text = table.maybe("text", |text| Ok(text.string()?.to_owned()))?;
-    let with = match (path, text) {
-        (Some(path), None) => Replacement::File(path),
-        (None, Some(text)) => Replacement::Text(text),
-        (Some(_), Some(_)) => return Err(item.bad("it has both a `path` and a `text`; remove one of them")),
-        (None, None) => return Err(table.missing("path")),
+fn service(table: &mut Table<'_>) -> Result<Action, ScenarioError> {
+    let does = table.need("does", |item| {
+        let name = item.string()?;
+        let known = Behaviour::NAMES.iter().any(|known| *known == name);
+        if known {
+            Ok(name)
+        } else {
+            Err(item.bad(hint(name, Behaviour::NAMES.iter().copied())))
+        }
+    })?;
+    let does = match does {
+        "down" => Behaviour::Down,
+        "refuse" => Behaviour::Refuse,
+        "hang" => Behaviour::Hang,
+        "slow" => Behaviour::Slow(table.need("delay", Item::duration)?),
+        "status" => Behaviour::Status(table.need("status", |item| {
+            let status = item.integer(400, 599)?;
+            u16::try_from(status).map_err(|_| item.bad("it is no status"))
+        })?),
+        _ => Behaviour::Alert,
     };
-    table.finish()?;
-    Ok(with)
-}
-
-fn mode(item: Item<'_>) -> Result<u32, ScenarioError> {
-    let text = item.string()?;
-    u32::from_str_radix(text, 8)
-        .ok()
-        .filter(|mode| *mode <= 0o7777)
-        .ok_or_else(|| item.bad("write permissions as an octal number in quotes: \"0600\""))
+    let after = table.maybe("after", |item| item.integer(1, 1_000_000))?.unwrap_or(0);
+    let times = table.maybe("times", |item| item.integer(1, 1_000_000))?;
+    Ok(Action::Service { does, after, times })
 }

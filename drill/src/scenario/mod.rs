@@ -4,8 +4,8 @@
 //! reads and describes them; [`crate::fault`] does the damage and [`crate::run`] the drill.
 //!
 //! - `parse.rs` reads a file, with `reader.rs` and `item.rs` (tables and values that remember their lines) and
-//!   `kinds.rs` (one entry a fault kind)
-//! - `action.rs`, `target.rs` and `selection.rs`: how, where and on which files a fault acts
+//!   `kinds.rs` and `keys.rs` (one entry a fault kind, and the keys that several share)
+//! - `action.rs`, `target.rs`, `selection.rs` and `behaviour.rs`: how, where, on which files and services a fault acts
 //! - `rules.rs` refuses what contradicts itself
 //! - `catalogue.rs` is the catalogue inside the binary, and what people select from it
 //! - `show.rs` says a scenario in plain words
@@ -13,12 +13,14 @@
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use chrono::{DateTime, Utc};
-use reports::{CheckId, Outcome};
+use reports::{CheckId, Outcome, Role};
 
 mod action;
+mod behaviour;
 mod catalogue;
 mod error;
 mod item;
+mod keys;
 mod kinds;
 mod named;
 mod parse;
@@ -26,12 +28,14 @@ mod reader;
 mod rules;
 mod selection;
 mod show;
+mod show_faults;
 mod target;
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests;
 
-pub use action::{Action, Fault, Keep, Process, Replacement, SignalName};
+pub use action::{Action, Fault, Keep, PageChecksum, Process, Replacement, ServerDeed, SignalName};
+pub use behaviour::Behaviour;
 pub use catalogue::{all, find, resolve};
 pub use error::{Place, ScenarioError};
 pub use kinds::{KINDS, Kind, Needs};
@@ -62,6 +66,8 @@ pub struct Scenario {
     pub objectives: ObjectivesOverride,
     /// What breaks, in the order of the file.
     pub faults: Vec<Fault>,
+    /// The roles that the operator holds. `None`: all that a recovery needs.
+    pub roles: Option<Vec<Role>>,
     /// What the operator aims for.
     pub recovery: RecoveryWish,
     /// How it must end.
@@ -89,6 +95,8 @@ pub struct Given {
     pub writers: Option<u32>,
     /// Where the clusters live.
     pub storage: Option<StorageWish>,
+    /// The source cluster gets a filesystem of its own, in memory, of so many bytes: one that can be filled.
+    pub storage_bytes: Option<u64>,
     /// PostgreSQL settings of the source cluster, as they stand in `postgresql.conf`.
     pub settings: BTreeMap<String, String>,
 }
@@ -103,6 +111,7 @@ impl Default for Given {
             commits: None,
             writers: None,
             storage: None,
+            storage_bytes: None,
             settings: BTreeMap::new(),
         }
     }
@@ -169,6 +178,8 @@ pub struct Expect {
     pub outcome: Outcome,
     /// The checks that must notice the damage. `None`: the scenario does not say; an empty list: none may.
     pub detected_by: Option<Vec<CheckId>>,
+    /// Whether the checks in `detected_by` are all that may notice anything.
+    pub only: bool,
     /// How many backups must be rejected as unusable, if it says.
     pub rejected: Option<u32>,
 }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use chrono::{DateTime, Utc};
-use reports::{CheckId, Outcome};
+use reports::{CheckId, Outcome, Role};
 use toml::de::{DeTable, DeValue};
 
 use super::{
@@ -18,6 +18,9 @@ use super::{
     reader::{Source, Table},
     rules,
 };
+
+/// Below this a cluster and some seed data find no room.
+const MINIMUM_STORAGE: u64 = 96 << 20;
 
 /// Reads a user's file.
 pub fn load(path: &Path) -> Result<Scenario, ScenarioError> {
@@ -43,6 +46,7 @@ pub fn parse(text: &str, path: &Path, group: &str) -> Result<Scenario, ScenarioE
     let why = top.need("why", Item::text)?;
     let origin = top.need("source", Item::text)?;
     let given = top.take("given");
+    let roles = top.maybe("operator", operator)?.flatten();
     let recovery = top.take("recovery");
     let objectives = top.maybe("objectives", objectives)?;
     let faults = top.maybe("fault", faults)?.unwrap_or_default();
@@ -56,6 +60,7 @@ pub fn parse(text: &str, path: &Path, group: &str) -> Result<Scenario, ScenarioE
         given: given.map(read_given).transpose()?.unwrap_or_default(),
         objectives: objectives.unwrap_or_default(),
         faults: faults.iter().map(|(fault, _)| fault.clone()).collect(),
+        roles,
         recovery: recovery.map(read_recovery).transpose()?.unwrap_or_default(),
         expect: read_expect(expect)?,
         path: PathBuf::from(path),
@@ -99,10 +104,40 @@ fn read_given(item: Item<'_>) -> Result<Given, ScenarioError> {
         commits: table.maybe("commits", |item| item.integer(0, u64::MAX))?,
         writers: table.maybe("writers", |item| item.count(1))?,
         storage: table.maybe("storage", Item::choice::<StorageWish>)?,
+        storage_bytes: table.maybe("storage_size", size)?,
         settings: table.maybe("settings", settings)?.unwrap_or_default(),
     };
     table.finish()?;
     Ok(given)
+}
+
+/// A size such as `64MiB`.
+fn size(item: Item<'_>) -> Result<u64, ScenarioError> {
+    let bytes = item.string()?.parse::<bytesize::ByteSize>();
+    let bytes = bytes.map_err(|_| item.bad("write a size such as \"128MiB\""))?.as_u64();
+    match bytes {
+        0..MINIMUM_STORAGE => Err(item.bad("a cluster needs more; write at least \"96MiB\"")),
+        _ => Ok(bytes),
+    }
+}
+
+/// The roles of `[operator]`.
+fn operator(item: Item<'_>) -> Result<Option<Vec<Role>>, ScenarioError> {
+    const ROLES: [(Role, &str); 3] = [
+        (Role::RecoveryOperator, "RecoveryOperator"),
+        (Role::AppAdmin, "AppAdmin"),
+        (Role::Validator, "Validator"),
+    ];
+    let mut table = item.table("[operator]")?;
+    let roles = table.maybe("roles", |item| {
+        let roles = item
+            .list()?
+            .into_iter()
+            .map(|item| item.one_of(&ROLES, |(_, name)| name));
+        roles.map(|role| role.map(|(role, _)| role)).collect()
+    })?;
+    table.finish()?;
+    Ok(roles)
 }
 
 fn settings(item: Item<'_>) -> Result<BTreeMap<String, String>, ScenarioError> {
@@ -245,6 +280,7 @@ fn read_expect(item: Item<'_>) -> Result<Expect, ScenarioError> {
                 .map(|item| item.one_of(CheckId::ALL, CheckId::id))
                 .collect()
         })?,
+        only: table.maybe("only", Item::boolean)?.unwrap_or(false),
         rejected: table.maybe("rejected", |item| item.count(0))?,
     };
     table.finish()?;

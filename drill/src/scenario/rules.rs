@@ -4,7 +4,9 @@
 
 use reports::Outcome;
 
-use super::{FaultTarget, Moment, Scenario, ScenarioError, Streaming, Target, Which, reader::Source};
+use super::{
+    Action, Behaviour, Fault, FaultTarget, Moment, Scenario, ScenarioError, Streaming, Target, Which, reader::Source,
+};
 
 /// Where the parts of a file begin.
 pub(super) struct Places {
@@ -17,7 +19,8 @@ pub(super) struct Places {
 pub(super) fn check(scenario: &Scenario, source: Source<'_>, places: &Places) -> Result<(), ScenarioError> {
     target(scenario).map_err(|problem| source.contradiction(places.recovery, problem))?;
     for (fault, start) in scenario.faults.iter().zip(&places.faults) {
-        fault_target(scenario, fault.target, fault.at).map_err(|problem| source.contradiction(*start, problem))?;
+        let problem = fault_target(scenario, fault.target, fault.at).and_then(|()| fault_action(scenario, fault));
+        problem.map_err(|problem| source.contradiction(*start, problem))?;
     }
     expectation(scenario).map_err(|problem| source.contradiction(places.expect, problem))
 }
@@ -77,7 +80,53 @@ fn fault_target(scenario: &Scenario, target: FaultTarget, at: Moment) -> Result<
     }
 }
 
+/// What a kind asks for beyond its target.
+fn fault_action(scenario: &Scenario, fault: &Fault) -> Result<(), String> {
+    let relation = fault.action.files().and_then(|files| files.relation.as_ref());
+    match &fault.action {
+        _ if relation.is_some() && matches!(fault.target, FaultTarget::Archive | FaultTarget::Stream) => {
+            Err("the archive and the stream hold WAL and no relations; write a `path`".to_owned())
+        }
+        Action::SwapFile { .. } if !fault.target.is_cluster() => {
+            Err("`swap-file` puts an older copy into a cluster; aim at cluster or restored".to_owned())
+        }
+        Action::Sql {
+            role: None,
+            refused: true,
+            ..
+        } => Err("nothing is refused to the superuser; name the `role` that must be refused".to_owned()),
+        Action::FillDisk if scenario.given.storage_bytes.is_none() => {
+            Err("`fill-disk` fills only a small filesystem of the cluster's own; set `given.storage_size`".to_owned())
+        }
+        Action::Service { does, after, times } => service(*does, fault, *after > 0 || times.is_some()),
+        _ => Ok(()),
+    }
+}
+
+fn service(does: Behaviour, fault: &Fault, counted: bool) -> Result<(), String> {
+    let can = Behaviour::of(fault.target);
+    if !can.contains(&does.name()) {
+        return Err(format!(
+            "{} can be {}, not {}",
+            fault.target,
+            can.join(", "),
+            does.name()
+        ));
+    }
+    if counted && !does.is_counted(fault.target) {
+        return Err(format!(
+            "{} of {} cannot be counted; remove `after` and `times`",
+            does.name(),
+            fault.target
+        ));
+    }
+    Ok(())
+}
+
 fn expectation(scenario: &Scenario) -> Result<(), String> {
+    if scenario.expect.only && scenario.expect.detected_by.is_none() {
+        return Err("`only` is about the checks in `detected_by`; list them".to_owned());
+    }
     let Some(rejected) = scenario.expect.rejected.filter(|rejected| *rejected > 0) else {
         return Ok(());
     };

@@ -11,6 +11,9 @@ pub struct Selection {
     pub path: glob::Pattern,
     /// Which of the matches; absent: as the kind has it.
     pub pick: Option<Pick>,
+    /// The first file of a relation of the application's database, instead of a path: `path` is then empty until the
+    /// relation is looked up, right before the fault.
+    pub relation: Option<String>,
 }
 
 named! {
@@ -24,6 +27,8 @@ named! {
         First = "first",
         /// The last by path.
         Last = "last",
+        /// The one before the last by path: what is left has a gap, and not just an earlier end.
+        SecondLast = "second-last",
         /// Each of them.
         All = "all",
         /// One of them, by the drill's seed.
@@ -45,6 +50,9 @@ impl Selection {
 
 impl fmt::Display for Selection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(relation) = &self.relation {
+            return write!(f, "the file of {relation}");
+        }
         match self.pick {
             Some(pick) => write!(f, "{} ({})", self.path, pick.name()),
             None => write!(f, "{}", self.path),

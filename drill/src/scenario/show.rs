@@ -4,10 +4,7 @@ use std::fmt::Write as _;
 
 use reports::Outcome;
 
-use super::{
-    Action, Fault, FaultTarget, Given, Keep, Moment, Named, Pick, Process, Replacement, Scenario, Selection, Streaming,
-    Target, Which,
-};
+use super::{Given, Scenario, Streaming, Target, show_faults::fault_in_words};
 
 /// What it breaks, why, what must notice, and how it must end.
 pub fn show(scenario: &Scenario) -> String {
@@ -30,6 +27,13 @@ pub fn show(scenario: &Scenario) -> String {
 
     lines.extend([String::new(), "What the operator aims for".to_owned()]);
     lines.push(indented(&target(&scenario.recovery.target)));
+    if let Some(roles) = &scenario.roles {
+        let names: Vec<String> = roles.iter().map(ToString::to_string).collect();
+        lines.push(indented(&match names.as_slice() {
+            [] => "the operator holds no role".to_owned(),
+            _ => format!("the operator holds only the role {}", names.join(", ")),
+        }));
+    }
     let objectives = scenario.objectives;
     for (name, objective) in [("RPO", objectives.rpo), ("RTO", objectives.rto)] {
         if let Some(objective) = objective {
@@ -65,7 +69,7 @@ fn indented(line: &str) -> String {
     format!("  {line}")
 }
 
-fn plural(count: u64, noun: &str) -> String {
+pub(super) fn plural(count: u64, noun: &str) -> String {
     match count {
         0 => format!("no {noun}"),
         1 => format!("1 {noun}"),
@@ -99,6 +103,10 @@ fn given(given: &Given) -> Vec<String> {
         (None, None) => {}
     }
     lines.extend(given.storage.map(|storage| format!("clusters live in {storage}")));
+    lines.extend(given.storage_bytes.map(|bytes| {
+        let size = bytesize::ByteSize(bytes);
+        format!("the cluster has a filesystem of its own, of {size} in memory")
+    }));
     lines.extend(
         given
             .settings
@@ -106,112 +114,6 @@ fn given(given: &Given) -> Vec<String> {
             .map(|(name, value)| format!("setting {name} = {value}")),
     );
     lines
-}
-
-fn fault_in_words(fault: &Fault) -> String {
-    let when = match fault.at {
-        Moment::BeforeBackups => "before the backups",
-        Moment::BetweenBackups => "between two backups",
-        Moment::AfterBackups => "after the backups",
-        Moment::Failure => "the failure",
-        Moment::Restore => "during the restore",
-        Moment::Restored => "after the restore, before validation",
-        Moment::Cutover => "during the cutover",
-        Moment::AfterCutover => "after the cutover",
-    };
-    let whose = match fault.target {
-        FaultTarget::Cluster => "the service's cluster".to_owned(),
-        FaultTarget::Archive => "the WAL archive".to_owned(),
-        FaultTarget::Stream => "the streamed WAL".to_owned(),
-        FaultTarget::Backup(Which::Latest) => "the newest backup".to_owned(),
-        FaultTarget::Backup(Which::Oldest) => "the oldest backup".to_owned(),
-        FaultTarget::Backup(Which::Number(number)) => format!("backup {number}, counted from the oldest"),
-        FaultTarget::Backup(Which::All) => "every backup".to_owned(),
-        FaultTarget::Restored => "the restored cluster".to_owned(),
-        FaultTarget::App => "the application".to_owned(),
-        FaultTarget::ConfigStore => "the configuration store".to_owned(),
-        FaultTarget::Notifier => "the receiver of notifications".to_owned(),
-        FaultTarget::Monitor => "monitoring".to_owned(),
-    };
-    format!("{when}: {} (line {})", action(&fault.action, &whose), fault.line)
-}
-
-fn action(action: &Action, whose: &str) -> String {
-    match action {
-        Action::Sql { database, statements } => {
-            format!(
-                "in database {database} of {whose}, as superuser: {}",
-                statements.join("; ")
-            )
-        }
-        Action::RemoveFiles { files } => format!("removes {} of {whose}", matches(files, Pick::All)),
-        Action::TruncateFile { files, keep } => {
-            let keep = match keep {
-                Keep::Bytes(bytes) => plural(*bytes, "byte"),
-                Keep::Percent(percent) => format!("{percent} %"),
-            };
-            format!("cuts {} of {whose} down to {keep}", one(files))
-        }
-        Action::FlipBytes { files, bytes, offset } => {
-            let place = offset.map_or("at random places".to_owned(), |offset| {
-                format!("from offset {offset} on")
-            });
-            format!(
-                "changes {} {place} in {} of {whose}",
-                plural(*bytes, "byte"),
-                one(files)
-            )
-        }
-        Action::ZeroBytes { files, offset, bytes } => {
-            format!(
-                "overwrites {} from offset {offset} on with zeros in {} of {whose}",
-                plural(*bytes, "byte"),
-                one(files)
-            )
-        }
-        Action::WriteBytes { files, offset, content } => {
-            let content = plural(content.len() as u64, "byte");
-            format!(
-                "overwrites {content} from offset {offset} on in {} of {whose}",
-                one(files)
-            )
-        }
-        Action::AppendBytes { files, content } => {
-            format!(
-                "appends {} to {} of {whose}",
-                plural(content.len() as u64, "byte"),
-                one(files)
-            )
-        }
-        Action::ReplaceFile { files, with } => {
-            let with = match with {
-                Replacement::File(path) => format!("that of {path}"),
-                Replacement::Text(text) => plural(text.len() as u64, "byte") + " of text",
-            };
-            format!("replaces the content of {} of {whose} by {with}", one(files))
-        }
-        Action::Chmod { files, mode } => format!("sets the permissions of {} of {whose} to {mode:04o}", one(files)),
-        Action::Signal {
-            process: Process::All,
-            signal,
-        } => format!("sends {signal} to every process of {whose}"),
-        Action::Signal { process, signal } => format!("sends {signal} to the {} of {whose}", process.name()),
-    }
-}
-
-fn one(files: &Selection) -> String {
-    matches(files, Pick::Largest)
-}
-
-fn matches(files: &Selection, otherwise: Pick) -> String {
-    let path = files.path.as_str();
-    match files.pick.unwrap_or(otherwise) {
-        _ if !path.contains(['*', '?', '[']) => path.to_owned(),
-        Pick::All if path == "**" => "every file".to_owned(),
-        Pick::All => format!("every file that matches {path}"),
-        Pick::Random => format!("a random file that matches {path}"),
-        pick => format!("the {pick} file that matches {path}"),
-    }
 }
 
 fn target(target: &Target) -> String {
@@ -228,10 +130,11 @@ fn detection(scenario: &Scenario) -> Vec<String> {
     match scenario.expect.detected_by.as_deref() {
         None => vec!["the scenario does not say".to_owned()],
         Some([]) => vec!["no check may notice anything".to_owned()],
-        Some(checks) => checks
-            .iter()
-            .map(|check| format!("{}: {}", check.id(), check.about()))
-            .collect(),
+        Some(checks) => {
+            let rest = scenario.expect.only.then(|| "and no other check".to_owned());
+            let named = checks.iter().map(|check| format!("{}: {}", check.id(), check.about()));
+            named.chain(rest).collect()
+        }
     }
 }
 

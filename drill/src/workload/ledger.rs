@@ -360,6 +360,19 @@ impl History {
         }
     }
 
+    /// What was known at a moment: an operation that was answered later may have happened by then or not.
+    #[must_use]
+    pub fn as_of(mut self, t_ns: u64) -> Self {
+        for operation in self
+            .operations
+            .iter_mut()
+            .filter(|operation| operation.answered_ns > t_ns)
+        {
+            operation.answered = Answered::Indeterminate;
+        }
+        self
+    }
+
     /// Wall time of a moment on the drill's clock.
     pub fn utc(&self, t_ns: u64) -> Option<DateTime<Utc>> {
         let (utc, at_ns) = self.epoch?;

@@ -22,6 +22,9 @@ const BACK_OFF: Duration = Duration::from_millis(20);
 /// Average size of what writers write, in bytes: small commits, many of them.
 const CONTENT_BYTES: u32 = 1_000;
 
+/// So many of the seeded scripts a writer works on: a bounded share is enough, however large the seed is.
+pub const SHARE: usize = 1_000;
+
 /// What one writer needs to know.
 pub(crate) struct WriterPlan {
     pub(crate) number: u32,
@@ -71,10 +74,9 @@ impl Writer {
     pub(crate) fn new(plan: WriterPlan, shared: Arc<Shared>) -> Self {
         let random =
             StdRng::seed_from_u64(plan.seed ^ (u64::from(plan.number) + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15));
-        // A bounded share of the seed is enough to work on, however large the seed is.
         let scripts = (1..=plan.seeded.scripts)
             .filter(|id| id % u64::from(plan.writers) == u64::from(plan.number))
-            .take(1_000)
+            .take(SHARE)
             .map(|id| Script {
                 id: id as i64,
                 version: plan.seeded.versions_of(id) as i32,

@@ -70,6 +70,17 @@ fn mismatches(evidence: &DrillEvidence) -> Vec<String> {
         for row in evidence.detection.iter().filter(|row| row.detected) {
             found.push(format!("nothing is damaged, but {} failed", row.check));
         }
+    } else if expected.only {
+        for row in evidence
+            .detection
+            .iter()
+            .filter(|row| row.detected && !row.should_detect)
+        {
+            found.push(format!(
+                "{} failed, and nothing that it looks at was damaged",
+                row.check
+            ));
+        }
     }
     if let Some(rejected) = expected
         .rejected

@@ -48,6 +48,7 @@ pub(crate) fn header(scenario: &str, outcome: Outcome, detected_by: Option<&[Che
         expected: Expected {
             outcome,
             detected_by: detected_by.map(<[_]>::to_vec),
+            only: false,
             rejected: None,
         },
         environment: Environment {

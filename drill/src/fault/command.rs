@@ -1,0 +1,32 @@
+//! Programs of the user's own: for what no other kind can break.
+
+use std::path::Path;
+
+use super::{Done, FaultError, SUPERUSER};
+use crate::postgres::{Cluster, Tool};
+
+/// Runs `argv` as the server's account and takes what it prints for what it touched.
+pub(super) async fn run(
+    cluster: &Cluster,
+    argv: &[String],
+    archive: Option<&Path>,
+    repository: &Path,
+) -> Result<Done, FaultError> {
+    let Some((program, arguments)) = argv.split_first() else {
+        return Err(FaultError::NoEffect {
+            kind: "command",
+            why: "argv is empty".to_owned(),
+        });
+    };
+    let output = Tool::external(program)
+        .args(arguments)
+        .envs(cluster.client_environment(SUPERUSER, fixtures::DATABASE, None))
+        .env("PGDATA", cluster.data_directory())
+        .env("DRILL_ARCHIVE", archive.unwrap_or(Path::new("")))
+        .env("DRILL_BACKUPS", repository)
+        .run()
+        .await
+        .map_err(FaultError::Command)?;
+    let said = output.stdout.lines().map(str::to_owned);
+    Ok(Done::new(format!("{} ended with exit code 0", output.command), said))
+}

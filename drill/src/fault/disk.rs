@@ -1,0 +1,36 @@
+//! A full filesystem: only ever the small one that this run made for the cluster.
+
+use std::{
+    fs::File,
+    io::{ErrorKind, Write as _},
+    path::Path,
+};
+
+use super::{Done, FaultError};
+
+/// The file that takes the room.
+const BALLAST: &str = "ballast";
+
+/// Writes until not one byte more fits.
+pub(super) fn fill(disk: &Path) -> Result<Done, FaultError> {
+    let path = disk.join(BALLAST);
+    let mut file = File::create(&path).map_err(FaultError::io("create", &path))?;
+    let zeros = vec![0_u8; 1 << 20];
+    let (mut written, mut chunk) = (0_u64, zeros.len());
+    while chunk > 0 {
+        match file.write(&zeros[..chunk]) {
+            Ok(0) => break,
+            Ok(bytes) => written += bytes as u64,
+            Err(error) if error.kind() == ErrorKind::StorageFull => chunk /= 2,
+            Err(error) => return Err(FaultError::io("fill", &path)(error)),
+        }
+    }
+    let stat = rustix::fs::statvfs(disk).map_err(|errno| FaultError::io("examine", disk)(errno.into()))?;
+    if stat.f_bavail > 0 || written == 0 {
+        let what = format!("{} blocks are free, {written} bytes were written", stat.f_bavail);
+        return Err(FaultError::NotVerified { what });
+    }
+    let total = stat.f_blocks * stat.f_frsize;
+    let line = format!("{written} bytes written to a filesystem of {total} bytes: 0 are left");
+    Ok(Done::new(line.clone(), [line]))
+}

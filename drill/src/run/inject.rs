@@ -1,0 +1,135 @@
+//! The moments of a drill at which things break, and the end, when services are mended again.
+//!
+//! [`inject`] is called once for each moment, from [`crate::run`] before and at the failure and from
+//! [`crate::recovery`] after it. Each fault of a scenario happens once, however often its moment comes round: what is
+//! tried a second time, as a restore of the next backup, is not broken again.
+
+use chrono::Utc;
+use reports::{Verdict, What};
+
+use super::{Drill, DrillError};
+use crate::{
+    backup, fault,
+    postgres::Cluster,
+    scenario::{Action, Fault, FaultTarget, Moment},
+    verify::chain,
+};
+
+/// Injects the scenario's faults of one moment. `restored` is the cluster that recovery is at work on, if there is one.
+///
+/// # Errors
+/// If a fault cannot be injected or changes nothing: a drill without its damage proves nothing.
+pub async fn inject(drill: &mut Drill, moment: Moment, mut restored: Option<&mut Cluster>) -> Result<(), DrillError> {
+    // What is restored exists only while a restore waits for it or is done; at `restore` everything else comes first.
+    let has_restored = restored.is_some();
+    let due = |fault: &Fault| {
+        fault.at == moment && (moment != Moment::Restore || (fault.target == FaultTarget::Restored) == has_restored)
+    };
+    let faults: Vec<Fault> = drill
+        .scenario
+        .faults
+        .iter()
+        .filter(|fault| due(fault))
+        .cloned()
+        .collect();
+    if faults.iter().any(|fault| !drill.injected.contains(&fault.line)) {
+        locate_relations(drill, restored.as_deref()).await;
+    }
+    for fault in faults {
+        if drill.injected.insert(fault.line) {
+            one(drill, &fault, restored.as_deref_mut()).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn one(drill: &mut Drill, fault: &Fault, restored: Option<&mut Cluster>) -> Result<(), DrillError> {
+    if drill.fault_lsn.is_none() && fault.target == FaultTarget::Cluster {
+        drill.fault_lsn = drill.source_lsn().await;
+    }
+    if fault.at == Moment::Failure && drill.failed.is_none() {
+        // The recovery time counts from the moment at which things begin to break.
+        drill.alerts.forget();
+        drill.failed = Some((drill.recorder.offset(), Utc::now()));
+        drill.recorder.record(What::Failed);
+    }
+    let backups = backup::catalogue::list(&drill.site.repository)?.backups;
+    let archive_service = drill.site.archive_service();
+    let mut world = fault::World {
+        cluster: &mut drill.source,
+        restored,
+        archive: drill.site.wal.archive.as_deref(),
+        stream: drill.site.wal.stream.as_deref(),
+        backups: backups
+            .into_iter()
+            .map(|backup| (backup.info.id, backup.directory))
+            .collect(),
+        random: &mut drill.random,
+        relations: &drill.relations,
+        credentials: &drill.site.credentials,
+        repository: &drill.site.repository,
+        disk: drill.disk.as_ref().map(super::disk::SmallDisk::path),
+        services: fault::Services {
+            application: &mut drill.application,
+            store: &drill.store,
+            inbox: &mut drill.inbox,
+            alerts: &mut drill.alerts,
+            prober: &mut drill.prober,
+            archive_service: &archive_service,
+        },
+    };
+    let report = drill
+        .recorder
+        .external("inject the fault", fault::inject(fault, &mut world))
+        .await?;
+    drill.recorder.record(What::FaultInjected(report));
+    if matches!(fault.action, Action::Service { .. }) && !drill.broken.contains(&fault.target) {
+        drill.broken.push(fault.target);
+    }
+    Ok(())
+}
+
+/// Mends every service that a fault broke, and records that.
+pub(super) async fn mend(drill: &mut Drill) {
+    for target in std::mem::take(&mut drill.broken) {
+        let archive_service = drill.site.archive_service();
+        let mut services = fault::Services {
+            application: &mut drill.application,
+            store: &drill.store,
+            inbox: &mut drill.inbox,
+            alerts: &mut drill.alerts,
+            prober: &mut drill.prober,
+            archive_service: &archive_service,
+        };
+        let (verdict, detail) = match fault::mend(target, &mut services).await {
+            Ok(detail) => (Verdict::Pass, detail.to_owned()),
+            Err(error) => (Verdict::Fail, chain(&error)),
+        };
+        drill.recorder.record(What::Undone {
+            what: format!("fault of service {target}"),
+            verdict,
+            detail,
+        });
+    }
+}
+
+/// Asks the servers that run where the relations are that faults name; what cannot be asked now was asked before.
+async fn locate_relations(drill: &mut Drill, restored: Option<&Cluster>) {
+    const SQL: &str = "SELECT pg_relation_filepath(c.oid) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
+                       WHERE c.relname = $1 ORDER BY n.nspname = 'public' DESC LIMIT 1";
+    let files = drill.scenario.faults.iter().filter_map(|fault| fault.action.files());
+    let names: Vec<String> = files.filter_map(|files| files.relation.clone()).collect();
+    for cluster in [Some(&drill.source), restored].into_iter().flatten() {
+        let Ok(client) = cluster.connect("postgres", fixtures::DATABASE).await else {
+            continue;
+        };
+        for name in &names {
+            let Ok(Some(row)) = client.query_opt(SQL, &[name]).await else {
+                continue;
+            };
+            drill
+                .relations
+                .extend(row.get::<_, Option<String>>(0).map(|path| (name.clone(), path)));
+        }
+    }
+}

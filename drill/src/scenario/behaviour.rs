@@ -1,0 +1,62 @@
+//! How a service around the database misbehaves, and which service can misbehave how.
+
+use std::time::Duration;
+
+use super::FaultTarget;
+
+/// How a service misbehaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Behaviour {
+    /// It is not there: a process is killed as soon as it is started, a port is closed, a file is gone.
+    Down,
+    /// It is there and refuses to be changed.
+    Refuse,
+    /// It accepts a request and never answers.
+    Hang,
+    /// It answers late.
+    Slow(Duration),
+    /// It answers with this HTTP status.
+    Status(u16),
+    /// It raises the alert of a failed database, whatever the database does.
+    Alert,
+}
+
+impl Behaviour {
+    /// The name of each, for files and people.
+    pub const NAMES: &[&str] = &["down", "refuse", "hang", "slow", "status", "alert"];
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Down => "down",
+            Self::Refuse => "refuse",
+            Self::Hang => "hang",
+            Self::Slow(_) => "slow",
+            Self::Status(_) => "status",
+            Self::Alert => "alert",
+        }
+    }
+
+    /// What a target can do wrong.
+    pub fn of(target: FaultTarget) -> &'static [&'static str] {
+        match target {
+            FaultTarget::App => &["down", "hang"],
+            FaultTarget::ConfigStore => &["down", "refuse"],
+            FaultTarget::Notifier => &["down", "hang", "slow", "status"],
+            FaultTarget::Monitor => &["down", "hang", "slow", "status", "alert"],
+            FaultTarget::Archive => &["down", "slow"],
+            _ => &[],
+        }
+    }
+
+    /// Whether what it does to `target` comes request by request (or start by start), so that it can be counted.
+    pub fn is_counted(self, target: FaultTarget) -> bool {
+        match target {
+            FaultTarget::App | FaultTarget::Archive => true,
+            FaultTarget::Notifier | FaultTarget::Monitor => {
+                matches!(self, Self::Hang | Self::Slow(_) | Self::Status(_))
+            }
+            _ => false,
+        }
+    }
+}
