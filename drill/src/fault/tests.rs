@@ -22,6 +22,7 @@ fn files(path: &str) -> Selection {
     Selection {
         path: glob::Pattern::new(path).unwrap(),
         pick: None,
+        relation: None,
     }
 }
 
@@ -50,7 +51,7 @@ fn world() -> (TempDir, TempDir) {
 }
 
 fn does(root: &Path, action: &Action) -> Result<Done, FaultError> {
-    act(action, &Root::open(root).unwrap(), &mut random())
+    act(action, &Root::open(root).unwrap(), None, &mut random())
 }
 
 #[test]

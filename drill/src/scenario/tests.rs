@@ -345,7 +345,7 @@ proptest! {
     ) {
         // `**` is a name by itself; beside other characters it is refused.
         prop_assume!(pattern.iter().all(|name| *name == "**" || !name.contains("**")));
-        let selection = Selection { path: glob::Pattern::new(&pattern.join("/")).unwrap(), pick: None };
+        let selection = Selection { path: glob::Pattern::new(&pattern.join("/")).unwrap(), pick: None, relation: None };
         let names = |names: &[String]| names.iter().map(String::as_str).collect::<Vec<_>>().join("/");
         let (pattern_names, path_names): (Vec<_>, Vec<_>) =
             (pattern.iter().map(String::as_str).collect(), path.iter().map(String::as_str).collect());
