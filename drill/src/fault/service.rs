@@ -86,7 +86,7 @@ pub(super) async fn misbehave(
         (FaultTarget::Monitor, Behaviour::Alert) => {
             let posted = prober::alert(&services.alerts.url(), "raised by the scenario, not by a failed probe").await;
             posted.map_err(|error| failed(format!("the alert was not taken: {}", error.without_url())))?;
-            summary = "the alert DB_UNAVAILABLE was posted and taken, without a failed probe".to_owned();
+            summary = String::from("the alert DB_UNAVAILABLE was posted and taken, without a failed probe");
         }
         (FaultTarget::Monitor, _) => receiver(services.alerts.receiver(), does, after, times).await,
         (FaultTarget::Archive, Behaviour::Down | Behaviour::Slow(_)) => {

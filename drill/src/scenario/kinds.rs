@@ -290,7 +290,7 @@ fn corrupt_page(table: &mut Table<'_>) -> Result<Action, ScenarioError> {
 fn service(table: &mut Table<'_>) -> Result<Action, ScenarioError> {
     let does = table.need("does", |item| {
         let name = item.string()?;
-        let known = Behaviour::NAMES.iter().any(|known| *known == name);
+        let known = Behaviour::NAMES.contains(&name);
         if known {
             Ok(name)
         } else {
