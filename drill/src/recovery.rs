@@ -27,9 +27,9 @@ use crate::{
     record::milliseconds,
     run::{Drill, DrillError},
     verify::{
-        Found, catalog_inventory, chain, ledger, ledger_prefix, replay, row_counts, server_start,
+        Found, Subject, catalog_inventory, chain, ledger, ledger_prefix, replay, row_counts, server_start,
         server_start::Diagnosis,
-        smoke, timed, wal_continuity,
+        smoke, suite, timed, wal_continuity,
     },
     workload::ledger::History,
 };
@@ -556,7 +556,15 @@ async fn data_validated(
     if choice.backup.start_lsn().is_some() {
         checks.push(replay::check(&superuser, &choice.target, choice.reach, &name).await);
     }
-    checks.push(catalog_inventory::check(&cluster, choice.backup.inventory.as_ref(), Phase::Restored, &name).await);
+    let subject = Subject {
+        cluster: &cluster,
+        name: &name,
+        phase: Phase::Restored,
+        credentials: &drill.site.credentials,
+        inventory: choice.backup.inventory.as_ref(),
+    };
+    let known = suite::Known { production_archive: drill.site.wal.archive.as_deref(), largest_acknowledged: None };
+    checks.extend(suite::restored(&subject, known).await);
     let mut slowest = Duration::ZERO;
     let mut served = None;
     let mut data_loss_window_s = None;

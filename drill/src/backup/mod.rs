@@ -10,7 +10,9 @@ pub mod copy;
 pub mod dump;
 pub mod job;
 pub mod planner;
+pub mod segment;
 pub mod stream;
+pub mod timeline;
 pub mod wal;
 
 use std::{

@@ -12,8 +12,8 @@ use std::{
 
 use chrono::{DateTime, NaiveDateTime, Utc};
 
-use super::{BackupError, Site};
-use crate::postgres::{Lsn, TimelineId};
+use super::{BackupError, Site, segment};
+use crate::postgres::{Lsn, SystemIdentifier, TimelineId};
 
 /// Where WAL is kept.
 #[derive(Debug, Clone)]
@@ -40,6 +40,8 @@ pub struct SegmentNumber {
 pub struct Reach {
     /// End of the last record that can be read.
     pub end: Option<Lsn>,
+    /// The timeline that it ends on.
+    pub timeline: Option<TimelineId>,
     /// The last commit in it: where its record begins, and its time.
     pub last_commit: Option<(Lsn, DateTime<Utc>)>,
     /// Segments read.
@@ -90,41 +92,68 @@ impl WalSource {
         Some(SegmentNumber { timeline: part(0..8)? as u32, number: part(8..16)? * per_xlog_id + part(16..24)? })
     }
 
-    /// How far the WAL goes from `from` on `timeline`: contiguous segments of the right size, then every record read.
+    /// How far the WAL goes from `from` on, beginning on `timeline` and following the newest timeline that descends from
+    /// it, as the server does by default: contiguous segments of the right size and cluster, then every record read.
     ///
     /// # Errors
     /// If the segments cannot be listed or pg_waldump cannot be run at all.
-    pub async fn reach(&self, site: &Site, from: Lsn, timeline: TimelineId) -> Result<Reach, BackupError> {
-        let mut reach = Reach::default();
+    pub async fn reach(
+        &self,
+        site: &Site,
+        from: Lsn,
+        timeline: TimelineId,
+        system: Option<SystemIdentifier>,
+    ) -> Result<Reach, BackupError> {
         let segments = self.segments()?;
-        let first = SegmentNumber { timeline: timeline.0, number: from.0 / self.segment_bytes };
-        let mut usable = Vec::new();
-        let mut next = first;
-        while let Some(path) = segments.get(&next) {
-            let bytes = fs::metadata(path).map_or(0, |metadata| metadata.len());
-            if bytes != self.segment_bytes {
-                let name = self.name(next);
-                reach.problems.push(format!("segment {name} has {bytes} bytes instead of {}", self.segment_bytes));
+        let mut reach = Reach::default();
+        let course = self.course(&segments, from, timeline, &mut reach.problems)?;
+        reach.timeline = Some(course.timeline);
+        let first = from.0 / self.segment_bytes;
+        let magic = segment::magic(site.installation.major);
+        let mut usable: Vec<(SegmentNumber, &PathBuf)> = Vec::new();
+        let mut broken = false;
+        for number in first.. {
+            let Some((segment, path)) = course.file(&segments, number) else { break };
+            if let Err(problem) = segment::check(path, segment, self.segment_bytes, system, magic) {
+                let unused = problem == segment::Problem::Empty && path.extension().is_some();
+                if !unused {
+                    reach.problems.push(format!("segment {} {problem}", self.name(segment)));
+                }
+                broken = true;
                 break;
             }
-            usable.push((next, path));
-            next.number += 1;
+            usable.push((segment, path));
         }
-        let later = segments.range(next..).find(|(segment, _)| segment.timeline == timeline.0 && **segment != next);
-        if let (Some((later, _)), true) = (later, reach.problems.is_empty()) {
-            reach.problems.push(format!("segment {} is missing, {} is there", self.name(next), self.name(*later)));
+        let next = first + usable.len() as u64;
+        let missing = SegmentNumber { timeline: course.timeline.0, number: next };
+        let later = segments.keys().find(|later| later.number > next && course.includes(**later));
+        if let (Some(later), false) = (later, broken) {
+            reach.problems.push(format!("segment {} is missing, {} is there", self.name(missing), self.name(*later)));
         }
-        if usable.is_empty() {
-            reach.problems.push(format!("segment {}, where the backup begins, is missing", self.name(first)));
+        let Some((last, last_path)) = usable.last().copied() else {
+            if !broken {
+                reach.problems.push(format!("segment {}, where the backup begins, is missing", self.name(missing)));
+            }
             return Ok(reach);
-        }
+        };
         reach.segments = usable.len() as u64;
-        let text = dump(site, self, &usable, from, timeline).await?;
+        let text = dump(site, self, &usable, from, course.timeline, &["--rmgr=Transaction"]).await?;
         read_dump(&text, &mut reach);
-        let last_begins = Lsn(usable[usable.len() - 1].0.number * self.segment_bytes);
-        if let Some(end) = reach.end.filter(|end| *end < last_begins) {
-            let problem = text.lines().rev().find(|line| line.contains("error")).unwrap_or("it ends early");
-            reach.problems.push(format!("the WAL can be read to {end} only: {}", problem.trim()));
+        let last_begins = Lsn(last.number * self.segment_bytes);
+        if reach.end.is_none() {
+            // It ended between records, or in one whose position is not told: read the last record's length.
+            let at = stopped_after(&text).unwrap_or(last_begins).max(from);
+            let text = dump(site, self, &usable, at, course.timeline, &[]).await?;
+            reach.end = last_record_end(&text, self.segment_bytes).or(reach.last_commit.map(|(lsn, _)| lsn));
+        }
+        let stopped = text.lines().rev().find(|line| line.contains("error")).unwrap_or("it ends early").trim();
+        let whole = last_path.extension().is_none();
+        let at_the_end = stopped.contains("could not find file");
+        // A whole segment can be read to its end; the tail of an unfinished one is zeros, or a record not yet complete.
+        let early = whole || reach.end.is_some_and(|end| end < last_begins);
+        if early && !at_the_end {
+            let end = reach.end.map_or_else(|| "nothing".to_owned(), |end| end.to_string());
+            reach.problems.push(format!("the WAL can be read to {end} only: {stopped}"));
         }
         Ok(reach)
     }
@@ -137,13 +166,16 @@ async fn dump(
     segments: &[(SegmentNumber, &PathBuf)],
     from: Lsn,
     timeline: TimelineId,
+    arguments: &[&str],
 ) -> Result<String, BackupError> {
     let staging = tempfile::Builder::new().prefix("wal-").tempdir_in(site.work.path()).map_err(|source| {
         BackupError::Io { action: "create a directory in", path: site.work.path().to_owned(), source }
     })?;
     let failed = |source| BackupError::Io { action: "prepare", path: staging.path().to_owned(), source };
     for (segment, path) in segments {
-        std::os::unix::fs::symlink(path, staging.path().join(wal.name(*segment))).map_err(failed)?;
+        // pg_waldump reads one timeline by its names; what came before a branch stands in under the same timeline.
+        let name = wal.name(SegmentNumber { timeline: timeline.0, ..*segment });
+        std::os::unix::fs::symlink(path, staging.path().join(name)).map_err(failed)?;
     }
     site.work.user().chown(staging.path())?;
     let output = site
@@ -152,28 +184,43 @@ async fn dump(
         .arg(staging.path())
         .arg(format!("--timeline={}", timeline.0))
         .arg(format!("--start={from}"))
-        .arg("--rmgr=Transaction")
+        .args(arguments)
         .output() // it always ends with an error: the end of the WAL
         .await?;
     Ok(format!("{}\n{}", output.stdout, output.stderr))
 }
 
-/// Takes the last commit and the end of the readable WAL from pg_waldump's output.
+/// Takes the last commit, and the end of the readable WAL where its last words name it, from pg_waldump's output.
 fn read_dump(text: &str, reach: &mut Reach) {
+    // Of a record that cannot be read, only these say where it begins, which is where the one before it ends.
+    const NAMING: [&str; 3] = ["invalid record length at ", "record with incorrect prev-link", "resource manager"];
     for line in text.lines() {
         if let (Some(lsn), Some(at)) = (field(line, "lsn: "), commit_time(line)) {
             reach.last_commit = lsn.parse().ok().map(|lsn| (lsn, at));
-        } else if let Some((_, position)) = line.split_once("error in WAL record at ") {
-            reach.end = position.split([':', ' ']).next().and_then(|lsn| lsn.parse().ok());
-            // "invalid record length at X" says where reading stopped; the record before it is whole.
-            if let Some((_, stopped)) = position.split_once(" at ") {
-                reach.end = stopped.split([':', ' ']).next().and_then(|lsn| lsn.parse().ok()).or(reach.end);
-            }
-        } else if line.contains("could not find") && reach.end.is_none() {
-            reach.end = reach.last_commit.map(|(lsn, _)| lsn);
+        } else if let Some((_, said)) = line.split_once("error in WAL record at ") {
+            let names = NAMING.iter().any(|words| said.contains(words));
+            let positions = said.split(" at ").skip(1).filter_map(|rest| rest.split([':', ' ']).next()?.parse::<Lsn>().ok());
+            let stopped = positions.last().filter(|_| names);
+            reach.end = stopped.map(segment::before_page_header).or(reach.end);
         }
     }
-    reach.end = reach.end.or(reach.last_commit.map(|(lsn, _)| lsn));
+}
+
+/// Where the last record began that pg_waldump read, by its last words.
+fn stopped_after(text: &str) -> Option<Lsn> {
+    let (_, said) = text.rsplit_once("error in WAL record at ")?;
+    said.split([':', ' ']).next()?.parse().ok()
+}
+
+/// Where the last record ends that pg_waldump printed.
+fn last_record_end(text: &str, segment_bytes: u64) -> Option<Lsn> {
+    let line = text.lines().rev().find(|line| line.starts_with("rmgr: "))?;
+    let begins: Lsn = field(line, "lsn: ")?.parse().ok()?;
+    if line.contains("desc: SWITCH") {
+        return Some(Lsn((begins.0 / segment_bytes + 1) * segment_bytes));
+    }
+    let (_, total) = line.split_once("len (rec/tot):")?.1.split_once('/')?;
+    Some(segment::record_end(begins, total.split(',').next()?.trim().parse().ok()?, segment_bytes))
 }
 
 fn field<'a>(line: &'a str, name: &str) -> Option<&'a str> {
