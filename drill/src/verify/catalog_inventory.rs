@@ -135,6 +135,17 @@ fn differences(recorded: &BTreeSet<&str>, found: &BTreeSet<&str>) -> Vec<String>
     differences
 }
 
+/// What is different in a database from what was recorded; each text names its object.
+///
+/// # Errors
+/// If the database cannot be read.
+pub async fn compare(client: &Client, recorded: &Inventory) -> Result<Vec<String>, tokio_postgres::Error> {
+    let found = read_with(client).await?;
+    let mut differences = differences(&recorded.objects(), &found.objects());
+    differences.extend(large_objects(client).await?);
+    Ok(differences)
+}
+
 /// Large objects without a row, and rows without their large object, of tables that have such a column.
 async fn large_objects(client: &Client) -> Result<Vec<String>, tokio_postgres::Error> {
     let column = r#"SELECT to_regclass('"ScriptAttachments"') IS NOT NULL"#;
@@ -158,14 +169,11 @@ pub async fn check(cluster: &Cluster, recorded: Option<&Inventory>, phase: Phase
                 "no inventory was recorded with this backup",
             ));
         };
-        let client = connect(cluster).await?;
-        let found = read_with(&client).await?;
-        let (recorded, found) = (recorded.objects(), found.objects());
-        let expected = format!("{} objects as recorded with the backup, every large object with its row", recorded.len());
-        let mut differences = differences(&recorded, &found);
-        differences.extend(large_objects(&client).await?);
+        let differences = compare(&connect(cluster).await?, recorded).await?;
+        let objects = recorded.objects().len();
+        let expected = format!("{objects} objects as recorded with the backup, every large object with its row");
         let actual = if differences.is_empty() {
-            format!("{} objects", found.len())
+            format!("{objects} objects")
         } else {
             format!("{} differences", differences.len())
         };

@@ -59,16 +59,7 @@ struct Tally {
 /// The check.
 pub async fn check(subject: &Subject<'_>) -> CheckResult {
     timed(CheckId::IndexIntegrity, subject.phase, subject.name, async {
-        let mut first = subject.superuser().await?;
-        let mut second = subject.superuser().await?;
-        let mut tally = Tally::default();
-        let (by_amcheck, by_probe) = tokio::try_join!(amcheck(&mut first), probes(&mut second))?;
-        let indexes = by_probe.1;
-        for part in [by_amcheck, by_probe.0] {
-            tally.problems.extend(part.problems);
-            tally.unverified.extend(part.unverified);
-            tally.remarks.extend(part.remarks);
-        }
+        let (tally, indexes) = look(subject).await?;
         let found = if tally.problems.is_empty() && !tally.unverified.is_empty() {
             Found::unknown(EXPECTED, format!("not verified: {}", first_few(&tally.unverified)))
         } else {
@@ -79,6 +70,24 @@ pub async fn check(subject: &Subject<'_>) -> CheckResult {
         Ok::<_, tokio_postgres::Error>(found)
     })
     .await
+}
+
+/// Every problem, for who wants more than the first few.
+///
+/// # Errors
+/// If the server cannot be asked.
+pub async fn problems(subject: &Subject<'_>) -> Result<Vec<String>, tokio_postgres::Error> {
+    Ok(look(subject).await?.0.problems)
+}
+
+/// Both ways side by side; hands out how many indexes were compared.
+async fn look(subject: &Subject<'_>) -> Result<(Tally, usize), tokio_postgres::Error> {
+    let (mut first, mut second) = (subject.superuser().await?, subject.superuser().await?);
+    let (mut tally, (compared, indexes)) = tokio::try_join!(amcheck(&mut first), probes(&mut second))?;
+    tally.problems.extend(compared.problems);
+    tally.unverified.extend(compared.unverified);
+    tally.remarks.extend(compared.remarks);
+    Ok((tally, indexes))
 }
 
 /// What amcheck says, if the server has it.

@@ -135,7 +135,7 @@ async fn named(pages: &[Page], client: Option<&Client>, tables_only: bool) -> Ve
     const LOOK_UPS: usize = 200;
     let sql = "SELECT c.oid::regclass::text, c.relkind IN ('r', 't', 'm') FROM pg_class c, pg_database d
                 WHERE d.datname = current_database() AND c.oid = pg_filenode_relation($1, $2)
-                  AND ($3 = 0 OR d.oid = $3)";
+                  AND $3::oid IN (0, d.oid)";
     let mut texts = Vec::new();
     for page in pages.iter().take(LOOK_UPS) {
         let row = match (client, relation_of(&page.file)) {
