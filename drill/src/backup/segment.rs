@@ -81,7 +81,10 @@ pub fn check(
     let file = File::open(path).map_err(unreadable)?;
     let bytes = file.metadata().map_err(unreadable)?.len();
     if bytes != segment_bytes {
-        return Err(Problem::Size { bytes, expected: segment_bytes });
+        return Err(Problem::Size {
+            bytes,
+            expected: segment_bytes,
+        });
     }
     let mut header = [0; LONG_HEADER as usize];
     file.read_exact_at(&mut header, 0).map_err(unreadable)?;
@@ -125,14 +128,22 @@ pub fn record_end(begins: Lsn, length: u64, segment_bytes: u64) -> Lsn {
         }
         rest -= room;
         position += room;
-        position += if position.is_multiple_of(segment_bytes) { LONG_HEADER } else { SHORT_HEADER };
+        position += if position.is_multiple_of(segment_bytes) {
+            LONG_HEADER
+        } else {
+            SHORT_HEADER
+        };
     }
 }
 
 /// A record that begins a page begins after its header; the one before it ended at the page's first byte.
 pub fn before_page_header(lsn: Lsn) -> Lsn {
     let within = lsn.0 % PAGE;
-    if within == SHORT_HEADER || within == LONG_HEADER && (lsn.0 - within).is_multiple_of(1 << 20) { Lsn(lsn.0 - within) } else { lsn }
+    if within == SHORT_HEADER || within == LONG_HEADER && (lsn.0 - within).is_multiple_of(1 << 20) {
+        Lsn(lsn.0 - within)
+    } else {
+        lsn
+    }
 }
 
 #[cfg(test)]
@@ -146,7 +157,10 @@ mod tests {
         assert_eq!(record_end(Lsn(PAGE - 8), 16, MIB), Lsn(PAGE + SHORT_HEADER + 8));
         assert_eq!(record_end(Lsn(MIB - 8), 16, MIB), Lsn(MIB + LONG_HEADER + 8));
         assert_eq!(record_end(Lsn(PAGE - 8), 8, MIB), Lsn(PAGE), "it fills its page");
-        assert_eq!(record_end(Lsn(PAGE - 8), 8 + PAGE - SHORT_HEADER + 4, MIB), Lsn(2 * PAGE + SHORT_HEADER + 8));
+        assert_eq!(
+            record_end(Lsn(PAGE - 8), 8 + PAGE - SHORT_HEADER + 4, MIB),
+            Lsn(2 * PAGE + SHORT_HEADER + 8)
+        );
     }
 
     #[test]

@@ -25,7 +25,11 @@ pub type History = Vec<(TimelineId, Lsn)>;
 /// What is the matter with it, for people.
 pub fn parse(text: &str, timeline: TimelineId) -> Result<History, String> {
     let mut history: History = Vec::new();
-    for line in text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')) {
+    for line in text
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty() && !line.starts_with('#'))
+    {
         let mut words = line.split_ascii_whitespace();
         let parent = words.next().and_then(|word| word.parse().ok()).map(TimelineId);
         let (Some(parent), Some(Ok(switch))) = (parent, words.next().map(str::parse)) else {
@@ -36,7 +40,11 @@ pub fn parse(text: &str, timeline: TimelineId) -> Result<History, String> {
         }
         history.push((parent, switch));
     }
-    if history.is_empty() { Err("is empty: it names no parent".to_owned()) } else { Ok(history) }
+    if history.is_empty() {
+        Err("is empty: it names no parent".to_owned())
+    } else {
+        Ok(history)
+    }
 }
 
 /// The way that a recovery takes through the timelines.
@@ -56,16 +64,24 @@ impl Course {
         number: u64,
     ) -> Option<(SegmentNumber, &'a PathBuf)> {
         let candidates = self.begins.iter().filter(|(_, first)| *first <= number);
-        candidates.map(|(timeline, _)| SegmentNumber { timeline: timeline.0, number }).find_map(|segment| {
-            segments.get(&segment).map(|path| (segment, path))
-        })
+        candidates
+            .map(|(timeline, _)| SegmentNumber {
+                timeline: timeline.0,
+                number,
+            })
+            .find_map(|segment| segments.get(&segment).map(|path| (segment, path)))
     }
 
     /// Whether a segment lies on it.
     pub fn includes(&self, segment: SegmentNumber) -> bool {
-        let newer = self.begins.iter().take_while(|(timeline, _)| timeline.0 != segment.timeline);
+        let newer = self
+            .begins
+            .iter()
+            .take_while(|(timeline, _)| timeline.0 != segment.timeline);
         let over = newer.map(|(_, first)| *first).min();
-        self.begins.iter().any(|(timeline, first)| timeline.0 == segment.timeline && segment.number >= *first)
+        self.begins
+            .iter()
+            .any(|(timeline, first)| timeline.0 == segment.timeline && segment.number >= *first)
             && over.is_none_or(|first| segment.number <= first)
     }
 }
@@ -82,7 +98,10 @@ impl WalSource {
         timeline: TimelineId,
         problems: &mut Vec<String>,
     ) -> Result<Course, BackupError> {
-        let mut course = Course { timeline, begins: vec![(timeline, 0)] };
+        let mut course = Course {
+            timeline,
+            begins: vec![(timeline, 0)],
+        };
         let mut files = BTreeMap::new();
         for directory in [&self.archive, &self.stream].into_iter().flatten() {
             histories(directory, &mut files).map_err(|source| BackupError::Io {
@@ -101,9 +120,13 @@ impl WalSource {
                     continue;
                 }
             };
-            let Some((_, branch)) = history.iter().find(|(parent, _)| *parent == timeline) else { continue };
+            let Some((_, branch)) = history.iter().find(|(parent, _)| *parent == timeline) else {
+                continue;
+            };
             if *branch < from {
-                problems.push(format!("timeline {newer} branched off at {branch}, before this backup: name the timeline to recover"));
+                problems.push(format!(
+                    "timeline {newer} branched off at {branch}, before this backup: name the timeline to recover"
+                ));
                 continue;
             }
             // Bytes on the parent beyond the branch: two servers went on, and each believed to be the one.
@@ -123,7 +146,9 @@ impl WalSource {
                 course.begins.push((*parent, 0));
             }
         }
-        let unnamed = segments.keys().find(|segment| segment.timeline > timeline.0 && !files.contains_key(&TimelineId(segment.timeline)));
+        let unnamed = segments
+            .keys()
+            .find(|segment| segment.timeline > timeline.0 && !files.contains_key(&TimelineId(segment.timeline)));
         if let Some(segment) = unnamed {
             problems.push(format!(
                 "segment {} is there, {} is not: the server does not see that timeline",
@@ -138,7 +163,10 @@ impl WalSource {
 fn histories(directory: &Path, files: &mut BTreeMap<TimelineId, PathBuf>) -> io::Result<()> {
     for entry in fs::read_dir(directory)? {
         let path = entry?.path();
-        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let name = path
+            .file_name()
+            .map(|name| name.to_string_lossy().into_owned())
+            .unwrap_or_default();
         let stem = name.strip_suffix(".history").filter(|stem| stem.len() == 8);
         if let Some(timeline) = stem.and_then(|stem| u32::from_str_radix(stem, 16).ok()) {
             files.entry(TimelineId(timeline)).or_insert(path);
@@ -160,10 +188,17 @@ mod tests {
     fn a_history_file_is_read_and_a_damaged_one_is_named() {
         let text = "1\t0/3000000\tno recovery target specified\n\n2\t0/5000100\tbefore 2026\n";
         let history = parse(text, TimelineId(3)).unwrap();
-        assert_eq!(history, [(TimelineId(1), Lsn(0x300_0000)), (TimelineId(2), Lsn(0x500_0100))]);
+        assert_eq!(
+            history,
+            [(TimelineId(1), Lsn(0x300_0000)), (TimelineId(2), Lsn(0x500_0100))]
+        );
         assert!(parse("", TimelineId(2)).unwrap_err().contains("is empty"));
         assert!(parse("1\t0/3", TimelineId(1)).unwrap_err().contains("out of order"));
-        assert!(parse("1\tnowhere", TimelineId(2)).unwrap_err().contains("cannot be read"));
+        assert!(
+            parse("1\tnowhere", TimelineId(2))
+                .unwrap_err()
+                .contains("cannot be read")
+        );
     }
 
     proptest! {
@@ -174,11 +209,26 @@ mod tests {
     }
 
     fn wal(directory: &Path) -> WalSource {
-        WalSource { archive: Some(directory.to_owned()), stream: None, segment_bytes: MIB }
+        WalSource {
+            archive: Some(directory.to_owned()),
+            stream: None,
+            segment_bytes: MIB,
+        }
     }
 
     fn segments(numbers: &[(u32, u64)]) -> BTreeMap<SegmentNumber, PathBuf> {
-        numbers.iter().map(|(timeline, number)| (SegmentNumber { timeline: *timeline, number: *number }, PathBuf::new())).collect()
+        numbers
+            .iter()
+            .map(|(timeline, number)| {
+                (
+                    SegmentNumber {
+                        timeline: *timeline,
+                        number: *number,
+                    },
+                    PathBuf::new(),
+                )
+            })
+            .collect()
     }
 
     #[test]
@@ -187,14 +237,23 @@ mod tests {
         fs::write(directory.path().join("00000002.history"), "1\t0/380000\tx\n").unwrap();
         let mut problems = Vec::new();
         let there = segments(&[(1, 1), (1, 2), (1, 3), (2, 3), (2, 4)]);
-        let course = wal(directory.path()).course(&there, Lsn(MIB), TimelineId(1), &mut problems).unwrap();
+        let course = wal(directory.path())
+            .course(&there, Lsn(MIB), TimelineId(1), &mut problems)
+            .unwrap();
         assert_eq!((course.timeline, &problems), (TimelineId(2), &Vec::new()));
-        let taken: Vec<_> = (1..=5).filter_map(|number| course.file(&there, number).map(|(segment, _)| segment.timeline)).collect();
+        let taken: Vec<_> = (1..=5)
+            .filter_map(|number| course.file(&there, number).map(|(segment, _)| segment.timeline))
+            .collect();
         assert_eq!(taken, [1, 1, 2, 2]);
 
         let forked = segments(&[(1, 3), (1, 4), (2, 3)]);
-        wal(directory.path()).course(&forked, Lsn(MIB), TimelineId(1), &mut problems).unwrap();
-        assert!(problems[0].contains("timeline 1 goes on to segment 000000010000000000000004"), "{problems:?}");
+        wal(directory.path())
+            .course(&forked, Lsn(MIB), TimelineId(1), &mut problems)
+            .unwrap();
+        assert!(
+            problems[0].contains("timeline 1 goes on to segment 000000010000000000000004"),
+            "{problems:?}"
+        );
     }
 
     #[test]
@@ -202,11 +261,18 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let mut problems = Vec::new();
         let there = segments(&[(1, 1), (2, 1)]);
-        wal(directory.path()).course(&there, Lsn(MIB), TimelineId(1), &mut problems).unwrap();
+        wal(directory.path())
+            .course(&there, Lsn(MIB), TimelineId(1), &mut problems)
+            .unwrap();
         assert!(problems[0].contains("00000002.history is not"), "{problems:?}");
         fs::write(directory.path().join("00000002.history"), "").unwrap();
         problems.clear();
-        let course = wal(directory.path()).course(&there, Lsn(MIB), TimelineId(1), &mut problems).unwrap();
-        assert!(course.timeline == TimelineId(1) && problems[0].contains("is empty"), "{problems:?}");
+        let course = wal(directory.path())
+            .course(&there, Lsn(MIB), TimelineId(1), &mut problems)
+            .unwrap();
+        assert!(
+            course.timeline == TimelineId(1) && problems[0].contains("is empty"),
+            "{problems:?}"
+        );
     }
 }

@@ -60,10 +60,17 @@ impl WalSource {
         let partial_last = [(&self.stream, true), (&self.stream, false), (&self.archive, false)];
         for (directory, partial) in partial_last {
             let Some(directory) = directory else { continue };
-            let failed = |source| BackupError::Io { action: "list", path: directory.clone(), source };
+            let failed = |source| BackupError::Io {
+                action: "list",
+                path: directory.clone(),
+                source,
+            };
             for entry in fs::read_dir(directory).map_err(failed)? {
                 let path = entry.map_err(failed)?.path();
-                let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+                let name = path
+                    .file_name()
+                    .map(|name| name.to_string_lossy().into_owned())
+                    .unwrap_or_default();
                 let segment = match name.strip_suffix(".partial") {
                     Some(stem) if partial => stem,
                     None if !partial => &name,
@@ -80,7 +87,12 @@ impl WalSource {
     /// A segment's file name.
     pub fn name(&self, segment: SegmentNumber) -> String {
         let per_xlog_id = 0x1_0000_0000 / self.segment_bytes.max(1);
-        format!("{:08X}{:08X}{:08X}", segment.timeline, segment.number / per_xlog_id, segment.number % per_xlog_id)
+        format!(
+            "{:08X}{:08X}{:08X}",
+            segment.timeline,
+            segment.number / per_xlog_id,
+            segment.number % per_xlog_id
+        )
     }
 
     fn parse(&self, name: &str) -> Option<SegmentNumber> {
@@ -89,7 +101,10 @@ impl WalSource {
         }
         let part = |range| u64::from_str_radix(name.get(range)?, 16).ok();
         let per_xlog_id = 0x1_0000_0000 / self.segment_bytes.max(1);
-        Some(SegmentNumber { timeline: part(0..8)? as u32, number: part(8..16)? * per_xlog_id + part(16..24)? })
+        Some(SegmentNumber {
+            timeline: part(0..8)? as u32,
+            number: part(8..16)? * per_xlog_id + part(16..24)?,
+        })
     }
 
     /// How far the WAL goes from `from` on, beginning on `timeline` and following the newest timeline that descends from
@@ -113,7 +128,9 @@ impl WalSource {
         let mut usable: Vec<(SegmentNumber, &PathBuf)> = Vec::new();
         let mut broken = false;
         for number in first.. {
-            let Some((segment, path)) = course.file(&segments, number) else { break };
+            let Some((segment, path)) = course.file(&segments, number) else {
+                break;
+            };
             if let Err(problem) = segment::check(path, segment, self.segment_bytes, system, magic) {
                 let unused = problem == segment::Problem::Empty && path.extension().is_some();
                 if !unused {
@@ -125,14 +142,26 @@ impl WalSource {
             usable.push((segment, path));
         }
         let next = first + usable.len() as u64;
-        let missing = SegmentNumber { timeline: course.timeline.0, number: next };
-        let later = segments.keys().find(|later| later.number > next && course.includes(**later));
+        let missing = SegmentNumber {
+            timeline: course.timeline.0,
+            number: next,
+        };
+        let later = segments
+            .keys()
+            .find(|later| later.number > next && course.includes(**later));
         if let (Some(later), false) = (later, broken) {
-            reach.problems.push(format!("segment {} is missing, {} is there", self.name(missing), self.name(*later)));
+            reach.problems.push(format!(
+                "segment {} is missing, {} is there",
+                self.name(missing),
+                self.name(*later)
+            ));
         }
         let Some((last, last_path)) = usable.last().copied() else {
             if !broken {
-                reach.problems.push(format!("segment {}, where the backup begins, is missing", self.name(missing)));
+                reach.problems.push(format!(
+                    "segment {}, where the backup begins, is missing",
+                    self.name(missing)
+                ));
             }
             return Ok(reach);
         };
@@ -146,14 +175,14 @@ impl WalSource {
             let text = dump(site, self, &usable, at, course.timeline, &[]).await?;
             reach.end = last_record_end(&text, self.segment_bytes).or(reach.last_commit.map(|(lsn, _)| lsn));
         }
-        let stopped = text.lines().rev().find(|line| line.contains("error")).unwrap_or("it ends early").trim();
-        let whole = last_path.extension().is_none();
-        let at_the_end = stopped.contains("could not find file");
+        let stopped = text.lines().rev().find(|line| line.contains("error: "));
         // A whole segment can be read to its end; the tail of an unfinished one is zeros, or a record not yet complete.
-        let early = whole || reach.end.is_some_and(|end| end < last_begins);
-        if early && !at_the_end {
+        let early = last_path.extension().is_none() || reach.end.is_some_and(|end| end < last_begins);
+        if let (Some(stopped), true) = (stopped, early) {
             let end = reach.end.map_or_else(|| "nothing".to_owned(), |end| end.to_string());
-            reach.problems.push(format!("the WAL can be read to {end} only: {stopped}"));
+            reach
+                .problems
+                .push(format!("the WAL can be read to {end} only: {}", stopped.trim()));
         }
         Ok(reach)
     }
@@ -168,24 +197,41 @@ async fn dump(
     timeline: TimelineId,
     arguments: &[&str],
 ) -> Result<String, BackupError> {
-    let staging = tempfile::Builder::new().prefix("wal-").tempdir_in(site.work.path()).map_err(|source| {
-        BackupError::Io { action: "create a directory in", path: site.work.path().to_owned(), source }
-    })?;
-    let failed = |source| BackupError::Io { action: "prepare", path: staging.path().to_owned(), source };
+    let staging = tempfile::Builder::new()
+        .prefix("wal-")
+        .tempdir_in(site.work.path())
+        .map_err(|source| BackupError::Io {
+            action: "create a directory in",
+            path: site.work.path().to_owned(),
+            source,
+        })?;
+    let failed = |source| BackupError::Io {
+        action: "prepare",
+        path: staging.path().to_owned(),
+        source,
+    };
     for (segment, path) in segments {
         // pg_waldump reads one timeline by its names; what came before a branch stands in under the same timeline.
-        let name = wal.name(SegmentNumber { timeline: timeline.0, ..*segment });
+        let name = wal.name(SegmentNumber {
+            timeline: timeline.0,
+            ..*segment
+        });
         std::os::unix::fs::symlink(path, staging.path().join(name)).map_err(failed)?;
     }
     site.work.user().chown(staging.path())?;
+    let end = segments
+        .last()
+        .map_or(from, |(last, _)| Lsn((last.number + 1) * wal.segment_bytes));
     let output = site
         .tool("pg_waldump")
         .arg("--path")
         .arg(staging.path())
         .arg(format!("--timeline={}", timeline.0))
         .arg(format!("--start={from}"))
+        // For the segment after the last it would wait five seconds.
+        .arg(format!("--end={end}"))
         .args(arguments)
-        .output() // it always ends with an error: the end of the WAL
+        .output() // it fails where it meets the end of the WAL within a segment
         .await?;
     Ok(format!("{}\n{}", output.stdout, output.stderr))
 }
@@ -193,13 +239,20 @@ async fn dump(
 /// Takes the last commit, and the end of the readable WAL where its last words name it, from pg_waldump's output.
 fn read_dump(text: &str, reach: &mut Reach) {
     // Of a record that cannot be read, only these say where it begins, which is where the one before it ends.
-    const NAMING: [&str; 3] = ["invalid record length at ", "record with incorrect prev-link", "resource manager"];
+    const NAMING: [&str; 3] = [
+        "invalid record length at ",
+        "record with incorrect prev-link",
+        "resource manager",
+    ];
     for line in text.lines() {
         if let (Some(lsn), Some(at)) = (field(line, "lsn: "), commit_time(line)) {
             reach.last_commit = lsn.parse().ok().map(|lsn| (lsn, at));
         } else if let Some((_, said)) = line.split_once("error in WAL record at ") {
             let names = NAMING.iter().any(|words| said.contains(words));
-            let positions = said.split(" at ").skip(1).filter_map(|rest| rest.split([':', ' ']).next()?.parse::<Lsn>().ok());
+            let positions = said
+                .split(" at ")
+                .skip(1)
+                .filter_map(|rest| rest.split([':', ' ']).next()?.parse::<Lsn>().ok());
             let stopped = positions.last().filter(|_| names);
             reach.end = stopped.map(segment::before_page_header).or(reach.end);
         }
@@ -220,7 +273,11 @@ fn last_record_end(text: &str, segment_bytes: u64) -> Option<Lsn> {
         return Some(Lsn((begins.0 / segment_bytes + 1) * segment_bytes));
     }
     let (_, total) = line.split_once("len (rec/tot):")?.1.split_once('/')?;
-    Some(segment::record_end(begins, total.split(',').next()?.trim().parse().ok()?, segment_bytes))
+    Some(segment::record_end(
+        begins,
+        total.split(',').next()?.trim().parse().ok()?,
+        segment_bytes,
+    ))
 }
 
 fn field<'a>(line: &'a str, name: &str) -> Option<&'a str> {
@@ -230,7 +287,9 @@ fn field<'a>(line: &'a str, name: &str) -> Option<&'a str> {
 fn commit_time(line: &str) -> Option<DateTime<Utc>> {
     let rest = line.split_once("desc: COMMIT ")?.1;
     let time = rest.split(" UTC").next()?;
-    NaiveDateTime::parse_from_str(time, "%Y-%m-%d %H:%M:%S%.f").ok().map(|time| time.and_utc())
+    NaiveDateTime::parse_from_str(time, "%Y-%m-%d %H:%M:%S%.f")
+        .ok()
+        .map(|time| time.and_utc())
 }
 
 /// The script that `restore_command` runs: `SCRIPT %f %p`. It takes a file from the archive, else from the stream,
@@ -239,7 +298,9 @@ pub fn restore_script(wal: &WalSource) -> String {
     let mut script = String::from("#!/bin/sh\n# restore_command: $1 = file asked for, $2 = where to put it\n");
     let mut offer = |directory: &Path, suffix: &str| {
         let file = format!("'{}'/\"$1\"{suffix}", directory.display());
-        script.push_str(&format!("if [ -f {file} ]; then exec cp {file} \"$2\"; fi\n"));
+        for part in ["if [ -f ", &file, " ]; then exec cp ", &file, " \"$2\"; fi\n"] {
+            script.push_str(part);
+        }
     };
     if let Some(archive) = &wal.archive {
         offer(archive, "");
@@ -256,7 +317,11 @@ pub fn restore_script(wal: &WalSource) -> String {
 /// segment, and refuses to overwrite (PostgreSQL manual, 26.3.1).
 pub fn archive_command(archive: &Path, durable: bool) -> String {
     let archive = archive.display();
-    let sync = if durable { format!(" && sync '{archive}/.%f.tmp'") } else { String::new() };
+    let sync = if durable {
+        format!(" && sync '{archive}/.%f.tmp'")
+    } else {
+        String::new()
+    };
     format!("test ! -f '{archive}/%f' && cp '%p' '{archive}/.%f.tmp'{sync} && mv '{archive}/.%f.tmp' '{archive}/%f'")
 }
 
@@ -269,13 +334,20 @@ mod tests {
     const MIB: u64 = 1 << 20;
 
     fn source() -> WalSource {
-        WalSource { archive: Some("/a".into()), stream: Some("/s".into()), segment_bytes: MIB }
+        WalSource {
+            archive: Some("/a".into()),
+            stream: Some("/s".into()),
+            segment_bytes: MIB,
+        }
     }
 
     #[test]
     fn segment_names_are_those_of_the_server() {
         let wal = source();
-        let segment = SegmentNumber { timeline: 2, number: 0x1_0000_0000 / MIB + 5 };
+        let segment = SegmentNumber {
+            timeline: 2,
+            number: 0x1_0000_0000 / MIB + 5,
+        };
         assert_eq!(wal.name(segment), "000000020000000100000005");
         assert_eq!(wal.parse("000000020000000100000005"), Some(segment));
         assert_eq!(wal.parse("00000002.history"), None);
@@ -304,6 +376,9 @@ mod tests {
     #[test]
     fn archiving_never_overwrites_and_ends_with_a_rename() {
         let command = archive_command("/a".as_ref(), true);
-        assert!(command.starts_with("test ! -f '/a/%f'") && command.ends_with("mv '/a/.%f.tmp' '/a/%f'"), "{command}");
+        assert!(
+            command.starts_with("test ! -f '/a/%f'") && command.ends_with("mv '/a/.%f.tmp' '/a/%f'"),
+            "{command}"
+        );
     }
 }

@@ -91,7 +91,10 @@ pub async fn read(cluster: &Cluster) -> Result<Inventory, tokio_postgres::Error>
 }
 
 async fn connect(cluster: &Cluster) -> Result<Client, tokio_postgres::Error> {
-    let (client, connection) = cluster.config("postgres", fixtures::DATABASE).connect(tokio_postgres::NoTls).await?;
+    let (client, connection) = cluster
+        .config("postgres", fixtures::DATABASE)
+        .connect(tokio_postgres::NoTls)
+        .await?;
     tokio::spawn(connection);
     Ok(client)
 }
@@ -99,7 +102,13 @@ async fn connect(cluster: &Cluster) -> Result<Client, tokio_postgres::Error> {
 async fn read_with(client: &Client) -> Result<Inventory, tokio_postgres::Error> {
     let mut lines = BTreeSet::new();
     for query in QUERIES {
-        lines.extend(client.query(*query, &[]).await?.iter().map(|row| row.get::<_, String>(0)));
+        lines.extend(
+            client
+                .query(*query, &[])
+                .await?
+                .iter()
+                .map(|row| row.get::<_, String>(0)),
+        );
     }
     lines.extend(privileges::read(client).await?);
     Ok(Inventory(lines))
@@ -108,7 +117,11 @@ async fn read_with(client: &Client) -> Result<Inventory, tokio_postgres::Error> 
 impl Inventory {
     /// The lines that this check judges.
     fn objects(&self) -> BTreeSet<&str> {
-        self.0.iter().map(String::as_str).filter(|line| !line.starts_with(privileges::PREFIX)).collect()
+        self.0
+            .iter()
+            .map(String::as_str)
+            .filter(|line| !line.starts_with(privileges::PREFIX))
+            .collect()
     }
 }
 

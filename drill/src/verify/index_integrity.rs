@@ -64,7 +64,10 @@ pub async fn check(subject: &Subject<'_>) -> CheckResult {
             Found::unknown(EXPECTED, format!("not verified: {}", first_few(&tally.unverified)))
         } else {
             let actual = format!("{indexes} indexes, {} problems", tally.problems.len());
-            let details: Vec<_> = [first_few(&tally.problems), tally.remarks.join("; ")].into_iter().filter(|text| !text.is_empty()).collect();
+            let details: Vec<_> = [first_few(&tally.problems), tally.remarks.join("; ")]
+                .into_iter()
+                .filter(|text| !text.is_empty())
+                .collect();
             Found::judge(tally.problems.is_empty(), EXPECTED, actual).detail(details.join("; "))
         };
         Ok::<_, tokio_postgres::Error>(found)
@@ -95,17 +98,19 @@ async fn amcheck(client: &mut tokio_postgres::Client) -> Result<Tally, tokio_pos
     let mut tally = Tally::default();
     let available = "SELECT 1 FROM pg_available_extensions WHERE name = 'amcheck'";
     if client.query_opt(available, &[]).await?.is_none() {
-        tally.remarks.push("amcheck is not there: B-trees were compared with sequential scans, keys by sample".into());
+        tally
+            .remarks
+            .push("amcheck is not there: B-trees were compared with sequential scans, keys by sample".into());
         return Ok(tally);
     }
     let mut transaction = client.transaction().await?;
     let installed = "SELECT n.nspname::text FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace WHERE extname = 'amcheck'";
-    let schema = match transaction.query_opt(installed, &[]).await? {
-        Some(row) => row.get::<_, String>(0),
-        None => {
-            transaction.batch_execute("CREATE SCHEMA drill_amcheck; CREATE EXTENSION amcheck SCHEMA drill_amcheck").await?;
-            "drill_amcheck".to_owned()
-        }
+    let schema = if let Some(row) = transaction.query_opt(installed, &[]).await? {
+        row.get::<_, String>(0)
+    } else {
+        let create = "CREATE SCHEMA drill_amcheck; CREATE EXTENSION amcheck SCHEMA drill_amcheck";
+        transaction.batch_execute(create).await?;
+        "drill_amcheck".to_owned()
     };
     let schema = format!("\"{}\"", schema.replace('"', "\"\""));
     let listed = "SELECT i.indexrelid, i.indexrelid::regclass::text FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
@@ -119,15 +124,24 @@ async fn amcheck(client: &mut tokio_postgres::Client) -> Result<Tally, tokio_pos
     }
     let listed = "SELECT c.oid, c.oid::regclass::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
                    WHERE c.relkind IN ('r', 'm') AND c.relpersistence <> 't' AND n.nspname NOT IN ('pg_catalog', 'information_schema')";
-    let sql = format!("SELECT format('block %s, item %s: %s', blkno, offnum, msg) FROM {schema}.verify_heapam(relation => $1::oid::regclass) LIMIT 3");
+    let sql = format!(
+        "SELECT format('block %s, item %s: %s', blkno, offnum, msg) FROM {schema}.verify_heapam(relation => $1::oid::regclass) LIMIT 3"
+    );
     for table in &transaction.query(listed, &[]).await? {
         let complaints = in_savepoint(&mut transaction, &sql, table.get(0)).await?;
         let complaints = complaints.map(|rows| rows.iter().map(|row| row.get::<_, String>(0)).collect());
         let complaints: Vec<String> = complaints.unwrap_or_else(|error| vec![error]);
-        tally.problems.extend(complaints.into_iter().map(|text| format!("table {}: {text}", table.get::<_, &str>(1))));
+        tally.problems.extend(
+            complaints
+                .into_iter()
+                .map(|text| format!("table {}: {text}", table.get::<_, &str>(1))),
+        );
     }
     transaction.rollback().await?;
-    tally.remarks.push(format!("amcheck looked at {} B-trees, those of the catalog included", trees.len()));
+    tally.remarks.push(format!(
+        "amcheck looked at {} B-trees, those of the catalog included",
+        trees.len()
+    ));
     Ok(tally)
 }
 
@@ -151,7 +165,11 @@ async fn in_savepoint(
 async fn probes(client: &mut tokio_postgres::Client) -> Result<(Tally, usize), tokio_postgres::Error> {
     let mut tally = Tally::default();
     let indexes = client.query(INDEXES, &[]).await?;
-    let mut transaction = client.build_transaction().isolation_level(IsolationLevel::RepeatableRead).start().await?;
+    let mut transaction = client
+        .build_transaction()
+        .isolation_level(IsolationLevel::RepeatableRead)
+        .start()
+        .await?;
     let mut sampled = 0;
     for row in &indexes {
         let index = Index::of(row);
@@ -164,7 +182,9 @@ async fn probes(client: &mut tokio_postgres::Client) -> Result<(Tally, usize), t
             match probe::run(&savepoint, &index, &probe).await {
                 Ok(probe::Answer::Agrees { partly }) => sampled += usize::from(partly),
                 Ok(probe::Answer::Differs(how)) => tally.problems.push(format!("{}: {how}", index.name)),
-                Ok(probe::Answer::NotUsed) => tally.unverified.push(format!("{}: the planner does not use it", index.name)),
+                Ok(probe::Answer::NotUsed) => tally
+                    .unverified
+                    .push(format!("{}: the planner does not use it", index.name)),
                 Err(error) => match (damage(&error), error.as_db_error()) {
                     (Some(reason), _) => tally.problems.push(format!("{}: {reason}", index.name)),
                     (None, Some(reason)) => tally.unverified.push(format!("{}: {}", index.name, reason.message())),
@@ -176,7 +196,10 @@ async fn probes(client: &mut tokio_postgres::Client) -> Result<(Tally, usize), t
     }
     transaction.rollback().await?;
     if sampled > 0 {
-        tally.remarks.push(format!("of {sampled} indexes only a sample of {} keys was looked up", probe::SAMPLE));
+        tally.remarks.push(format!(
+            "of {sampled} indexes only a sample of {} keys was looked up",
+            probe::SAMPLE
+        ));
     }
     Ok((tally, indexes.len()))
 }

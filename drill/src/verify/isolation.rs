@@ -18,7 +18,11 @@ pub async fn check(subject: &Subject<'_>, production_archive: Option<&Path>) -> 
     timed(CheckId::Isolation, subject.phase, subject.name, async {
         let client = subject.superuser().await?;
         let (problems, remarks) = look(&client, production_archive).await?;
-        let actual = if problems.is_empty() { "isolated".to_owned() } else { problems.join("; ") };
+        let actual = if problems.is_empty() {
+            "isolated".to_owned()
+        } else {
+            problems.join("; ")
+        };
         Ok::<_, tokio_postgres::Error>(Found::judge(problems.is_empty(), EXPECTED, actual).detail(remarks.join("; ")))
     })
     .await
@@ -43,9 +47,17 @@ async fn look(
     let production = production_archive.map(|path| path.display().to_string());
     let production = |command: &str| production.as_ref().is_some_and(|path| command.contains(path));
     if archives && production(text(1)) {
-        problems.push(format!("archive_mode is {} and archive_command writes into production's archive: {}", text(0), text(1)));
+        problems.push(format!(
+            "archive_mode is {} and archive_command writes into production's archive: {}",
+            text(0),
+            text(1)
+        ));
     } else if archives && !text(2).is_empty() {
-        problems.push(format!("archive_mode is {} and archive_library is {}: it cannot be told where that archives to", text(0), text(2)));
+        problems.push(format!(
+            "archive_mode is {} and archive_library is {}: it cannot be told where that archives to",
+            text(0),
+            text(2)
+        ));
     } else if archives && !matches!(text(1), "" | "(disabled)") {
         remarks.push(format!("it archives elsewhere: {}", text(1)));
     }
@@ -61,14 +73,33 @@ async fn look(
     if !text(6).is_empty() {
         problems.push(format!("commits wait for the standbys {}", text(6)));
     }
-    if !text(7).split(',').all(|address| matches!(address.trim(), "" | "localhost" | "127.0.0.1" | "::1")) {
+    if !text(7)
+        .split(',')
+        .all(|address| matches!(address.trim(), "" | "localhost" | "127.0.0.1" | "::1"))
+    {
         remarks.push(format!("it listens on {}", text(7)));
     }
     let lists = [
-        (true, "subscription", "SELECT subname::text FROM pg_subscription WHERE subenabled ORDER BY 1"),
-        (true, "active replication slot", "SELECT slot_name::text FROM pg_replication_slots WHERE active ORDER BY 1"),
-        (false, "replication slot that keeps WAL", "SELECT slot_name::text FROM pg_replication_slots WHERE NOT active ORDER BY 1"),
-        (false, "foreign server", "SELECT srvname::text FROM pg_foreign_server ORDER BY 1"),
+        (
+            true,
+            "subscription",
+            "SELECT subname::text FROM pg_subscription WHERE subenabled ORDER BY 1",
+        ),
+        (
+            true,
+            "active replication slot",
+            "SELECT slot_name::text FROM pg_replication_slots WHERE active ORDER BY 1",
+        ),
+        (
+            false,
+            "replication slot that keeps WAL",
+            "SELECT slot_name::text FROM pg_replication_slots WHERE NOT active ORDER BY 1",
+        ),
+        (
+            false,
+            "foreign server",
+            "SELECT srvname::text FROM pg_foreign_server ORDER BY 1",
+        ),
     ];
     for (is_problem, what, sql) in lists {
         for row in client.query(sql, &[]).await? {
@@ -76,8 +107,15 @@ async fn look(
             list.push(format!("{what} {}", row.get::<_, &str>(0)));
         }
     }
-    if client.query_one("SELECT to_regclass('cron.job') IS NOT NULL", &[]).await?.get(0) {
-        for row in client.query("SELECT jobid::text FROM cron.job WHERE active ORDER BY 1", &[]).await? {
+    if client
+        .query_one("SELECT to_regclass('cron.job') IS NOT NULL", &[])
+        .await?
+        .get(0)
+    {
+        for row in client
+            .query("SELECT jobid::text FROM cron.job WHERE active ORDER BY 1", &[])
+            .await?
+        {
             problems.push(format!("active pg_cron job {}", row.get::<_, &str>(0)));
         }
     }

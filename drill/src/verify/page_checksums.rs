@@ -5,6 +5,8 @@
 //! zero page, an older copy of a page, damage that was written with a checksum), and pages that so far are only in the
 //! server's memory.
 
+mod page;
+
 use std::{
     fs::{self, File},
     io,
@@ -20,8 +22,12 @@ use std::{
 use reports::{CheckId, CheckResult, Phase};
 use tokio_postgres::Client;
 
+use page::{State, state};
+
 use super::{Found, Subject, first_few, timed};
 use crate::postgres::{ControlData, ControlError, Installation};
+
+pub use page::checksum;
 
 /// Size of a page; what every build in practice uses.
 const PAGE: usize = 8192;
@@ -124,7 +130,10 @@ async fn judged(scan: Scan, client: Option<&Client>) -> Found {
     }
     let zeroed = named(&scan.zeroed, client, true).await;
     if !zeroed.is_empty() {
-        details.push(format!("zero pages amid others, which checksums accept: {}", first_few(&zeroed)));
+        details.push(format!(
+            "zero pages amid others, which checksums accept: {}",
+            first_few(&zeroed)
+        ));
     }
     Found::judge(scan.bad.is_empty(), EXPECTED, actual).detail(details.join("; "))
 }
@@ -139,9 +148,11 @@ async fn named(pages: &[Page], client: Option<&Client>, tables_only: bool) -> Ve
     let mut texts = Vec::new();
     for page in pages.iter().take(LOOK_UPS) {
         let row = match (client, relation_of(&page.file)) {
-            (Some(client), Some((tablespace, database, node))) => {
-                client.query_opt(sql, &[&tablespace, &node, &database]).await.ok().flatten()
-            }
+            (Some(client), Some((tablespace, database, node))) => client
+                .query_opt(sql, &[&tablespace, &node, &database])
+                .await
+                .ok()
+                .flatten(),
             _ => None,
         };
         match row {
@@ -173,7 +184,11 @@ async fn missing_files(client: &Client, data: &Path) -> Result<Vec<Page>, tokio_
     let rows = client.query(sql, &[]).await?;
     let missing = rows.iter().filter(|row| !data.join(row.get::<_, &str>(1)).exists());
     Ok(missing
-        .map(|row| Page { file: row.get(1), block: 0, problem: format!("the file of {} is missing", row.get::<_, &str>(0)) })
+        .map(|row| Page {
+            file: row.get(1),
+            block: 0,
+            problem: format!("the file of {} is missing", row.get::<_, &str>(0)),
+        })
         .collect())
 }
 
@@ -185,7 +200,15 @@ async fn missing_files(client: &Client, data: &Path) -> Result<Vec<Page>, tokio_
 pub async fn scan(data: &Path, live: bool) -> Result<Scan, ScanError> {
     let files: Arc<Vec<RelationFile>> = Arc::new(relation_files(data)?);
     let chunks: Arc<Vec<(usize, u32)>> = Arc::new(
-        files.iter().enumerate().flat_map(|(index, file)| (0..file.pages).step_by(CHUNK_PAGES as usize).map(move |page| (index, page))).collect(),
+        files
+            .iter()
+            .enumerate()
+            .flat_map(|(index, file)| {
+                (0..file.pages)
+                    .step_by(CHUNK_PAGES as usize)
+                    .map(move |page| (index, page))
+            })
+            .collect(),
     );
     let next = Arc::new(AtomicUsize::new(0));
     let threads: Vec<_> = (0..THREADS)
@@ -200,7 +223,10 @@ pub async fn scan(data: &Path, live: bool) -> Result<Scan, ScanError> {
             })
         })
         .collect();
-    let mut scan = Scan { files: files.len(), ..Scan::default() };
+    let mut scan = Scan {
+        files: files.len(),
+        ..Scan::default()
+    };
     let (mut zeros, mut last) = (Vec::new(), vec![None; files.len()]);
     for thread in threads {
         let part = thread.await??;
@@ -211,13 +237,20 @@ pub async fn scan(data: &Path, live: bool) -> Result<Scan, ScanError> {
             last[file] = last[file].max(Some(page));
         }
     }
-    scan.bad.extend(files.iter().filter(|file| file.torn && !live).map(|file| {
-        file.page(file.pages, "the file ends within this page".into())
-    }));
+    scan.bad.extend(
+        files
+            .iter()
+            .filter(|file| file.torn && !live)
+            .map(|file| file.page(file.pages, "the file ends within this page".into())),
+    );
     scan.bad.sort();
     zeros.sort_unstable();
-    let amid = zeros.into_iter().filter(|(file, page)| files[*file].main && last[*file] > Some(*page));
-    scan.zeroed = amid.map(|(file, page)| files[file].page(page, "zeroed".into())).collect();
+    let amid = zeros
+        .into_iter()
+        .filter(|(file, page)| files[*file].main && last[*file] > Some(*page));
+    scan.zeroed = amid
+        .map(|(file, page)| files[file].page(page, "zeroed".into()))
+        .collect();
     Ok(scan)
 }
 
@@ -232,15 +265,22 @@ struct RelationFile {
 
 impl RelationFile {
     fn page(&self, page: u32, problem: String) -> Page {
-        Page { file: self.name.clone(), block: self.segment * SEGMENT_PAGES + page, problem }
+        Page {
+            file: self.name.clone(),
+            block: self.segment * SEGMENT_PAGES + page,
+            problem,
+        }
     }
 }
 
 /// `16384`, `16384_vm`, `16384.1`: whether it is a main fork, and its segment.
 fn relation_name(name: &str) -> Option<(bool, u32)> {
-    let (stem, segment) = name.split_once('.').map_or((name, Some(0)), |(stem, segment)| (stem, segment.parse().ok()));
+    let (stem, segment) = name
+        .split_once('.')
+        .map_or((name, Some(0)), |(stem, segment)| (stem, segment.parse().ok()));
     let (node, fork) = stem.split_once('_').unwrap_or((stem, ""));
-    let known = !node.is_empty() && node.bytes().all(|byte| byte.is_ascii_digit()) && ["", "fsm", "vm", "init"].contains(&fork);
+    let known =
+        !node.is_empty() && node.bytes().all(|byte| byte.is_ascii_digit()) && ["", "fsm", "vm", "init"].contains(&fork);
     known.then_some((fork.is_empty(), segment?))
 }
 
@@ -254,7 +294,10 @@ fn relation_files(data: &Path) -> Result<Vec<RelationFile>, ScanError> {
 }
 
 fn collect(data: &Path, below: &Path, files: &mut Vec<RelationFile>) -> Result<(), ScanError> {
-    let failed = |path: &Path| { let path = path.to_owned(); move |source| ScanError::Io { path, source } };
+    let failed = |path: &Path| {
+        let path = path.to_owned();
+        move |source| ScanError::Io { path, source }
+    };
     let directory = data.join(below);
     let entries = match fs::read_dir(&directory) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -270,8 +313,18 @@ fn collect(data: &Path, below: &Path, files: &mut Vec<RelationFile>) -> Result<(
         if meta.is_dir() {
             collect(data, &below.join(name), files)?;
         } else if let Some((main, segment)) = relation_name(&name) {
-            let (name, pages) = (below.join(name).to_string_lossy().into_owned(), (meta.len() / PAGE as u64) as u32);
-            files.push(RelationFile { path, name, main, segment, pages, torn: meta.len() % PAGE as u64 != 0 });
+            let (name, pages) = (
+                below.join(name).to_string_lossy().into_owned(),
+                (meta.len() / PAGE as u64) as u32,
+            );
+            files.push(RelationFile {
+                path,
+                name,
+                main,
+                segment,
+                pages,
+                torn: meta.len() % PAGE as u64 != 0,
+            });
         }
     }
     Ok(())
@@ -288,7 +341,10 @@ struct Part {
 
 impl Part {
     fn read(&mut self, index: usize, file: &RelationFile, first: u32, live: bool) -> Result<(), ScanError> {
-        let failed = |source| ScanError::Io { path: file.path.clone(), source };
+        let failed = |source| ScanError::Io {
+            path: file.path.clone(),
+            source,
+        };
         let open = match File::open(&file.path) {
             Err(error) if live && error.kind() == io::ErrorKind::NotFound => return Ok(()),
             open => open.map_err(failed)?,
@@ -309,7 +365,11 @@ impl Part {
                 State::Bad(problem) => self.bad.push(file.page(number, problem)),
             }
         }
-        let newest = self.last_used.iter().rposition(|(file, _)| *file == index).map(|at| self.last_used.swap_remove(at));
+        let newest = self
+            .last_used
+            .iter()
+            .rposition(|(file, _)| *file == index)
+            .map(|at| self.last_used.swap_remove(at));
         self.last_used.retain(|(file, _)| *file != index);
         self.last_used.extend(newest);
         Ok(())
@@ -324,50 +384,4 @@ fn settles(file: &File, number: u32, block: u32) -> bool {
         let read = file.read_exact_at(&mut page, u64::from(number) * PAGE as u64);
         read.is_err() || !matches!(state(&page, block), State::Bad(_))
     })
-}
-
-enum State {
-    Valid,
-    Zero,
-    Bad(String),
-}
-
-/// Judges a page as the server does when it reads one.
-fn state(page: &[u8], block: u32) -> State {
-    let field = |at: usize| u16::from_ne_bytes([page[at], page[at + 1]]);
-    let (stored, upper) = (field(8), field(14));
-    if upper == 0 {
-        let zero = page.iter().all(|byte| *byte == 0);
-        return if zero { State::Zero } else { State::Bad("its header says that it is new, and it is not empty".into()) };
-    }
-    let computed = checksum(page, block);
-    if computed == stored {
-        return State::Valid;
-    }
-    State::Bad(format!("checksum {computed:04X} computed, {stored:04X} stored"))
-}
-
-/// The checksum of a page: 32 interleaved FNV-1a sums with an extra shift, two rounds of zeros, folded, with the block
-/// number mixed in (`storage/checksum_impl.h`). The stored checksum counts as zero.
-pub fn checksum(page: &[u8], block: u32) -> u16 {
-    const SUMS: usize = 32;
-    const START: [u32; SUMS] = [
-        0x5B1F_36E9, 0xB852_5960, 0x02AB_50AA, 0x1DE6_6D2A, 0x79FF_467A, 0x9BB9_F8A3, 0x217E_7CD2, 0x83E1_3D2C,
-        0xF8D4_474F, 0xE39E_B970, 0x42C6_AE16, 0x9932_16FA, 0x7B09_3B5D, 0x98DA_FF3C, 0xF718_902A, 0x0B1C_9CDB,
-        0xE58F_764B, 0x1876_36BC, 0x5D7B_3BB1, 0xE73D_E7DE, 0x92BE_C979, 0xCCA6_C0B2, 0x304A_0979, 0x85AA_43D4,
-        0x7831_25BB, 0x6CA8_EAA2, 0xE407_EAC6, 0x4B5C_FC3E, 0x9FBF_8C76, 0x15CA_20BE, 0xF2CA_9FD3, 0x959B_D756,
-    ];
-    let mix = |sum: u32, value: u32| {
-        let mixed = sum ^ value;
-        mixed.wrapping_mul(16_777_619) ^ (mixed >> 17)
-    };
-    let mut sums = START;
-    for (row, words) in page.chunks_exact(4 * SUMS).enumerate() {
-        for (column, (sum, word)) in sums.iter_mut().zip(words.as_chunks::<4>().0).enumerate() {
-            let word = if (row, column) == (0, 2) { [0, 0, word[2], word[3]] } else { *word };
-            *sum = mix(*sum, u32::from_ne_bytes(word));
-        }
-    }
-    let folded = sums.into_iter().fold(0, |folded, sum| folded ^ mix(mix(sum, 0), 0));
-    ((folded ^ block) % 65_535 + 1) as u16
 }

@@ -62,7 +62,13 @@ const QUERIES: &[&str] = &[
 pub async fn read(client: &Client) -> Result<BTreeSet<String>, tokio_postgres::Error> {
     let mut lines = BTreeSet::new();
     for query in QUERIES {
-        lines.extend(client.query(*query, &[]).await?.iter().map(|row| format!("{PREFIX}{}", row.get::<_, &str>(0))));
+        lines.extend(
+            client
+                .query(*query, &[])
+                .await?
+                .iter()
+                .map(|row| format!("{PREFIX}{}", row.get::<_, &str>(0))),
+        );
     }
     Ok(lines)
 }
@@ -70,7 +76,8 @@ pub async fn read(client: &Client) -> Result<BTreeSet<String>, tokio_postgres::E
 /// The check.
 pub async fn check(subject: &Subject<'_>) -> CheckResult {
     timed(CheckId::Privileges, subject.phase, subject.name, async {
-        let expected = "roles and grants as recorded, every role gets in with its password, drill_validator cannot write";
+        let expected =
+            "roles and grants as recorded, every role gets in with its password, drill_validator cannot write";
         let superuser = subject.superuser().await?;
         let (mut problems, mut unverified) = logins(subject).await;
         let found = read(&superuser).await?;
@@ -78,8 +85,16 @@ pub async fn check(subject: &Subject<'_>) -> CheckResult {
         match recorded_lines(subject.inventory) {
             Some(lines) => {
                 recorded = lines.len();
-                problems.extend(lines.difference(&found).map(|line| format!("missing: {}", &line[PREFIX.len()..])));
-                problems.extend(found.difference(&lines).map(|line| format!("not recorded: {}", &line[PREFIX.len()..])));
+                problems.extend(
+                    lines
+                        .difference(&found)
+                        .map(|line| format!("missing: {}", &line[PREFIX.len()..])),
+                );
+                problems.extend(
+                    found
+                        .difference(&lines)
+                        .map(|line| format!("not recorded: {}", &line[PREFIX.len()..])),
+                );
             }
             None => unverified.push("no privileges were recorded with this backup".to_owned()),
         }
@@ -100,7 +115,12 @@ pub async fn check(subject: &Subject<'_>) -> CheckResult {
 
 /// The recorded lines; none if the inventory is from before they were recorded.
 fn recorded_lines(inventory: Option<&Inventory>) -> Option<BTreeSet<String>> {
-    let lines: BTreeSet<_> = inventory?.0.iter().filter(|line| line.starts_with(PREFIX)).cloned().collect();
+    let lines: BTreeSet<_> = inventory?
+        .0
+        .iter()
+        .filter(|line| line.starts_with(PREFIX))
+        .cloned()
+        .collect();
     (!lines.is_empty()).then_some(lines)
 }
 
@@ -109,7 +129,11 @@ async fn logins(subject: &Subject<'_>) -> (Vec<String>, Vec<String>) {
     let (mut problems, mut unverified) = (Vec::new(), Vec::new());
     for role in Role::ALL {
         if let Err(error) = subject.login(role).await {
-            let list = if error.as_db_error().is_some() { &mut problems } else { &mut unverified };
+            let list = if error.as_db_error().is_some() {
+                &mut problems
+            } else {
+                &mut unverified
+            };
             list.push(format!("{role} cannot log in: {}", chain(&error)));
         }
         let mut wrong = subject.cluster.config(role.name(), fixtures::DATABASE);
@@ -144,7 +168,13 @@ async fn attempts(superuser: &Client) -> Result<Vec<String>, tokio_postgres::Err
         }
     }
     let sequences = "SELECT seqrelid::regclass::text FROM pg_sequence ORDER BY 1 LIMIT 1";
-    attempts.extend(superuser.query(sequences, &[]).await?.iter().map(|row| format!("SELECT nextval('{}')", row.get::<_, &str>(0))));
+    attempts.extend(
+        superuser
+            .query(sequences, &[])
+            .await?
+            .iter()
+            .map(|row| format!("SELECT nextval('{}')", row.get::<_, &str>(0))),
+    );
     Ok(attempts)
 }
 
@@ -156,7 +186,9 @@ async fn writes(
     problems: &mut Vec<String>,
     unverified: &mut Vec<String>,
 ) -> Result<(), tokio_postgres::Error> {
-    validator.batch_execute(&format!("SET default_transaction_read_only = {read_only}")).await?;
+    validator
+        .batch_execute(&format!("SET default_transaction_read_only = {read_only}"))
+        .await?;
     for attempt in attempts {
         validator.batch_execute("BEGIN").await?;
         let outcome = validator.batch_execute(attempt).await;

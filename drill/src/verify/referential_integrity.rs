@@ -76,7 +76,13 @@ pub async fn check(subject: &Subject<'_>) -> CheckResult {
 fn orphans(key: &Row) -> String {
     let (columns, matches): (Vec<String>, Vec<String>) = (key.get("columns"), key.get("matches"));
     let (child, parent): (&str, &str) = (key.get("child"), key.get("parent"));
-    let all = |suffix: &str, by: &str| columns.iter().map(|column| format!("{column} {suffix}")).collect::<Vec<_>>().join(by);
+    let all = |suffix: &str, by: &str| {
+        columns
+            .iter()
+            .map(|column| format!("{column} {suffix}"))
+            .collect::<Vec<_>>()
+            .join(by)
+    };
     let mut condition = format!(
         "{} AND NOT EXISTS (SELECT 1 FROM {parent} p WHERE {})",
         all("IS NOT NULL", " AND "),

@@ -15,7 +15,9 @@ const PAGE_HEADER: u64 = 40;
 /// The check. `reach` is the end of the WAL that was read before the restore, if there was any.
 pub async fn check(superuser: &Client, target: &RecoveryTarget, reach: Option<Lsn>, subject: &str) -> CheckResult {
     timed(CheckId::ReplayReachedEnd, Phase::Restored, subject, async {
-        let row = superuser.query_one("SELECT pg_last_wal_replay_lsn()::text", &[]).await?;
+        let row = superuser
+            .query_one("SELECT pg_last_wal_replay_lsn()::text", &[])
+            .await?;
         let replayed: Option<Lsn> = row.get::<_, Option<String>>(0).and_then(|lsn| lsn.parse().ok());
         let goal = match target {
             RecoveryTarget::Lsn(lsn) => Some(reach.map_or(*lsn, |reach| reach.min(*lsn))),
@@ -28,9 +30,17 @@ pub async fn check(superuser: &Client, target: &RecoveryTarget, reach: Option<Ls
         };
         // An exclusive LSN target stops before the first record that begins at the target or after it. The record before
         // that one ends there, but for the header of a page between the two.
-        let slack = if matches!(target, RecoveryTarget::Lsn(_)) { PAGE_HEADER } else { 0 };
+        let slack = if matches!(target, RecoveryTarget::Lsn(_)) {
+            PAGE_HEADER
+        } else {
+            0
+        };
         let reached = replayed.0 + slack >= goal.0;
-        Ok(Found::judge(reached, format!("replay to {goal}"), format!("replayed to {replayed}")))
+        Ok(Found::judge(
+            reached,
+            format!("replay to {goal}"),
+            format!("replayed to {replayed}"),
+        ))
     })
     .await
 }

@@ -26,16 +26,21 @@ pub async fn check(subject: &Subject<'_>, largest_acknowledged: Option<i64>) -> 
     timed(CheckId::Sequences, subject.phase, subject.name, async {
         let client = subject.superuser().await?;
         // An index on the column may be what is damaged.
-        client.batch_execute("SET enable_indexscan = off; SET enable_indexonlyscan = off; SET enable_bitmapscan = off").await?;
+        client
+            .batch_execute("SET enable_indexscan = off; SET enable_indexonlyscan = off; SET enable_bitmapscan = off")
+            .await?;
         let owned = client.query(OWNED, &[]).await?;
         let mut problems = Vec::new();
         for row in &owned {
             let (sequence, table, column): (&str, &str, &str) = (row.get(0), row.get(1), row.get(2));
-            let (increment, most, least, cycles): (i64, i64, i64, bool) = (row.get(3), row.get(4), row.get(5), row.get(6));
+            let (increment, most, least, cycles): (i64, i64, i64, bool) =
+                (row.get(3), row.get(4), row.get(5), row.get(6));
             let up = increment > 0;
             let next = next_number(&client, sequence, increment).await?;
             let extreme = if up { "max" } else { "min" };
-            let used = client.query_one(&format!("SELECT {extreme}({column})::bigint FROM {table}"), &[]).await?;
+            let used = client
+                .query_one(&format!("SELECT {extreme}({column})::bigint FROM {table}"), &[])
+                .await?;
             let used: Option<i64> = used.get(0);
             let acknowledged = largest_acknowledged.filter(|_| table == LEDGER_TABLE);
             for (number, what) in [(used, "is in use"), (acknowledged, "was acknowledged")] {
@@ -43,15 +48,22 @@ pub async fn check(subject: &Subject<'_>, largest_acknowledged: Option<i64>) -> 
                 let passed = next.is_some_and(|next| if up { next > number } else { next < number });
                 if !passed {
                     let next = next.map_or_else(|| "nothing".to_owned(), |next| next.to_string());
-                    problems.push(format!("{sequence} gives {next} next, but {number} {what} in {table}.{column}"));
+                    problems.push(format!(
+                        "{sequence} gives {next} next, but {number} {what} in {table}.{column}"
+                    ));
                 }
             }
             let exhausted = next.is_none_or(|next| next > most || next < least);
             if exhausted {
-                problems.push(format!("{sequence} is exhausted{}", if cycles { " and starts over" } else { "" }));
+                problems.push(format!(
+                    "{sequence} is exhausted{}",
+                    if cycles { " and starts over" } else { "" }
+                ));
             }
         }
-        let acknowledged = largest_acknowledged.map_or_else(String::new, |id| format!(", and past script {id}, the largest acknowledged"));
+        let acknowledged = largest_acknowledged.map_or_else(String::new, |id| {
+            format!(", and past script {id}, the largest acknowledged")
+        });
         let expected = format!("each sequence past every number in its column{acknowledged}");
         let actual = format!("{} sequences, {} problems", owned.len(), problems.len());
         Ok::<_, tokio_postgres::Error>(Found::judge(problems.is_empty(), expected, actual).detail(first_few(&problems)))
@@ -61,9 +73,15 @@ pub async fn check(subject: &Subject<'_>, largest_acknowledged: Option<i64>) -> 
 
 /// What `nextval` would give, without taking it. None beyond 64 bits.
 async fn next_number(client: &Client, sequence: &str, increment: i64) -> Result<Option<i64>, tokio_postgres::Error> {
-    let row = client.query_one(&format!("SELECT last_value, is_called FROM {sequence}"), &[]).await?;
+    let row = client
+        .query_one(&format!("SELECT last_value, is_called FROM {sequence}"), &[])
+        .await?;
     let (last, called): (i64, bool) = (row.get(0), row.get(1));
-    Ok(if called { last.checked_add(increment) } else { Some(last) })
+    Ok(if called {
+        last.checked_add(increment)
+    } else {
+        Some(last)
+    })
 }
 
 /// The repair: moves a script sequence that is behind past the largest id that anybody was told of.

@@ -5,6 +5,7 @@
 
 use std::path::Path;
 
+use futures_util::future::{BoxFuture, join_all};
 use reports::CheckResult;
 
 use super::{
@@ -23,16 +24,15 @@ pub struct Known<'a> {
 
 /// Runs them.
 pub async fn restored(subject: &Subject<'_>, known: Known<'_>) -> Vec<CheckResult> {
-    let checks = tokio::join!(
-        catalog_inventory::check(subject.cluster, subject.inventory, subject.phase, subject.name),
-        page_checksums::check(subject),
-        index_integrity::check(subject),
-        referential_integrity::check(subject),
-        sequences::check(subject, known.largest_acknowledged),
-        privileges::check(subject),
-        collations::check(subject),
-        isolation::check(subject, known.production_archive),
-    );
-    let (inventory, pages, indexes, references, sequences, privileges, collations, isolation) = checks;
-    vec![inventory, pages, indexes, references, sequences, privileges, collations, isolation]
+    let checks: Vec<BoxFuture<'_, CheckResult>> = vec![
+        Box::pin(catalog_inventory::check(subject.cluster, subject.inventory, subject.phase, subject.name)),
+        Box::pin(page_checksums::check(subject)),
+        Box::pin(index_integrity::check(subject)),
+        Box::pin(referential_integrity::check(subject)),
+        Box::pin(sequences::check(subject, known.largest_acknowledged)),
+        Box::pin(privileges::check(subject)),
+        Box::pin(collations::check(subject)),
+        Box::pin(isolation::check(subject, known.production_archive)),
+    ];
+    join_all(checks).await
 }

@@ -16,7 +16,10 @@ pub async fn check(site: &Site, backup: &Backup) -> Option<(CheckResult, Reach)>
     let mut reach = Reach::default();
     let result = timed(CheckId::WalContinuity, Phase::Backup, &backup.info.id, async {
         let system = backup.info.system_identifier.parse().ok();
-        reach = site.recorder.external("pg_waldump", site.wal.reach(site, start, timeline, system)).await?;
+        reach = site
+            .recorder
+            .external("pg_waldump", site.wal.reach(site, start, timeline, system))
+            .await?;
         let expected = format!("segments of this cluster from {start} on without a gap, every record readable");
         let end = reach.end.map_or_else(|| "nothing".to_owned(), |end| end.to_string());
         let onto = reach.timeline.filter(|newest| *newest != timeline);

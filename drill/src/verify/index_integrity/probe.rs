@@ -10,6 +10,10 @@ use tokio_postgres::{SimpleQueryMessage, Transaction};
 
 use super::Index;
 
+/// A group's key, for people.
+const KEYS: &str =
+    "left((SELECT string_agg(value, ', ') FROM jsonb_each_text(to_jsonb(p) - 'drill_c' - 'drill_s')), 80)";
+
 /// Groups that are looked up at most.
 pub(super) const SAMPLE: i64 = 5000;
 
@@ -44,7 +48,10 @@ pub(super) fn probes(index: &Index) -> Vec<Probe> {
         ("gin" | "gist", "tsvector") => vec![lexemes(index)],
         ("gin", _) if index.is_array || index.key_type == "jsonb" => {
             let key = &index.keys[0];
-            vec![Probe::Groups { fill: grouped(index, 1), find: format!("{key} @> p.drill_k0 AND {key} = p.drill_k0") }]
+            vec![Probe::Groups {
+                fill: grouped(index, 1),
+                find: format!("{key} @> p.drill_k0 AND {key} = p.drill_k0"),
+            }]
         }
         _ => vec![equality(index)],
     }
@@ -52,14 +59,26 @@ pub(super) fn probes(index: &Index) -> Vec<Probe> {
 
 /// Rows with the same key, all columns of it.
 fn equality(index: &Index) -> Probe {
-    let find: Vec<_> = index.keys.iter().enumerate().map(|(n, key)| format!("{key} = p.drill_k{n}")).collect();
-    Probe::Groups { fill: grouped(index, index.keys.len()), find: find.join(" AND ") }
+    let find: Vec<_> = index
+        .keys
+        .iter()
+        .enumerate()
+        .map(|(n, key)| format!("{key} = p.drill_k{n}"))
+        .collect();
+    Probe::Groups {
+        fill: grouped(index, index.keys.len()),
+        find: find.join(" AND "),
+    }
 }
 
 /// Groups by the first `columns` columns of the key. NULLs equal nothing; the B-tree's walk in order sees them.
 fn grouped(index: &Index, columns: usize) -> String {
     let names: Vec<_> = (0..columns).map(|n| format!("drill_k{n}")).collect();
-    let selected: Vec<_> = names.iter().zip(&index.keys).map(|(name, key)| format!("{key} AS {name}")).collect();
+    let selected: Vec<_> = names
+        .iter()
+        .zip(&index.keys)
+        .map(|(name, key)| format!("{key} AS {name}"))
+        .collect();
     let present: Vec<_> = names.iter().map(|name| format!("{name} IS NOT NULL")).collect();
     format!(
         "SELECT {names}, count(*) AS drill_c, sum(hashtid(drill_t)) AS drill_s
@@ -102,9 +121,11 @@ fn ranges(index: &Index) -> Probe {
     }
 }
 
-const SEQUENTIAL: &str = "SET LOCAL enable_seqscan = on; SET LOCAL enable_indexscan = off; SET LOCAL enable_indexonlyscan = off;
+const SEQUENTIAL: &str =
+    "SET LOCAL enable_seqscan = on; SET LOCAL enable_indexscan = off; SET LOCAL enable_indexonlyscan = off;
     SET LOCAL enable_bitmapscan = off; SET LOCAL work_mem = '64MB'; SET LOCAL row_security = off";
-const BY_INDEX: &str = "SET LOCAL enable_seqscan = off; SET LOCAL enable_indexscan = on; SET LOCAL enable_tidscan = off;
+const BY_INDEX: &str =
+    "SET LOCAL enable_seqscan = off; SET LOCAL enable_indexscan = on; SET LOCAL enable_tidscan = off;
     SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off; SET LOCAL enable_material = off;
     SET LOCAL enable_memoize = off; SET LOCAL enable_sort = off; SET LOCAL enable_incremental_sort = off;
     SET LOCAL max_parallel_workers_per_gather = 0";
@@ -119,33 +140,63 @@ pub(super) async fn run(
     transaction.batch_execute(SEQUENTIAL).await?;
     let (ask, groups) = match probe {
         Probe::InOrder => {
-            let fill = format!("SELECT count(*) AS drill_c, coalesce(sum(hashtid(ctid)), 0) AS drill_s FROM {table} WHERE {condition}");
-            transaction.batch_execute(&format!("CREATE TEMP TABLE drill_group ON COMMIT DROP AS {fill}")).await?;
+            let fill = format!(
+                "SELECT count(*) AS drill_c, coalesce(sum(hashtid(ctid)), 0) AS drill_s FROM {table} WHERE {condition}"
+            );
+            transaction
+                .batch_execute(&format!("CREATE TEMP TABLE drill_group ON COMMIT DROP AS {fill}"))
+                .await?;
             let by_index = format!(
                 "SELECT count(*) AS c, coalesce(sum(hashtid(t)), 0) AS s
                    FROM (SELECT ctid AS t FROM {table} WHERE {condition} ORDER BY {} OFFSET 0) x",
                 index.order
             );
-            (format!("'all rows' AS name, p.drill_c, i.c FROM drill_group p, ({by_index}) i WHERE (i.c, i.s) <> (p.drill_c, p.drill_s)"), 0)
+            (
+                format!(
+                    "'all rows' AS name, p.drill_c, i.c FROM drill_group p, ({by_index}) i WHERE (i.c, i.s) <> (p.drill_c, p.drill_s)"
+                ),
+                0,
+            )
         }
         Probe::Groups { fill, find } => {
-            let fill = format!("CREATE TEMP TABLE drill_group ON COMMIT DROP AS {fill} LIMIT {}", SAMPLE + 1);
+            let fill = format!(
+                "CREATE TEMP TABLE drill_group ON COMMIT DROP AS {fill} LIMIT {}",
+                SAMPLE + 1
+            );
             transaction.batch_execute(&fill).await?;
-            let groups: i64 = transaction.query_one("SELECT count(*) FROM drill_group", &[]).await?.get(0);
+            let groups: i64 = transaction
+                .query_one("SELECT count(*) FROM drill_group", &[])
+                .await?
+                .get(0);
             let by_index = format!(
                 "SELECT count(*) AS c, coalesce(sum(hashtid(ctid)), 0) AS s FROM {table} WHERE ({condition}) AND {find}"
             );
-            (format!("left(p::text, 80) AS name, p.drill_c, i.c FROM drill_group p, LATERAL ({by_index}) i WHERE (i.c, i.s) <> (p.drill_c, p.drill_s)"), groups)
+            (
+                format!(
+                    "{KEYS} AS name, p.drill_c, i.c FROM drill_group p, LATERAL ({by_index}) i WHERE (i.c, i.s) <> (p.drill_c, p.drill_s)"
+                ),
+                groups,
+            )
         }
     };
     transaction.batch_execute(BY_INDEX).await?;
     let bitmap = matches!(probe, Probe::Groups { .. }) && index.method != "btree" && index.method != "hash";
-    transaction.batch_execute(if bitmap { "SET LOCAL enable_bitmapscan = on" } else { "SET LOCAL enable_bitmapscan = off" }).await?;
+    transaction
+        .batch_execute(if bitmap {
+            "SET LOCAL enable_bitmapscan = on"
+        } else {
+            "SET LOCAL enable_bitmapscan = off"
+        })
+        .await?;
     // Only this transaction sees it, and it is rolled back.
     let hide = "UPDATE pg_index SET indisvalid = (indexrelid = $1) WHERE indrelid = $2";
     transaction.execute(hide, &[&index.oid, &index.table_oid]).await?;
-    let sql = format!("SELECT count(*), (array_agg(name || ': ' || drill_c || ' rows by sequential scan, ' || c || ' by index'))[1:2] FROM (SELECT {ask}) d");
-    let explained = transaction.simple_query(&format!("EXPLAIN (FORMAT JSON) {sql}")).await?;
+    let sql = format!(
+        "SELECT count(*), (array_agg(name || ': ' || drill_c || ' rows by sequential scan, ' || c || ' by index'))[1:2] FROM (SELECT {ask}) d"
+    );
+    let explained = transaction
+        .simple_query(&format!("EXPLAIN (FORMAT JSON) {sql}"))
+        .await?;
     let plan = explained.iter().find_map(|message| match message {
         SimpleQueryMessage::Row(row) => serde_json::from_str::<Value>(row.get(0)?).ok(),
         _ => None,
@@ -156,17 +207,23 @@ pub(super) async fn run(
     let row = transaction.query_one(&sql, &[]).await?;
     let differing: i64 = row.get(0);
     if differing == 0 {
-        return Ok(Answer::Agrees { partly: groups > SAMPLE });
+        return Ok(Answer::Agrees {
+            partly: groups > SAMPLE,
+        });
     }
     let examples: Option<Vec<String>> = row.get(1);
-    Ok(Answer::Differs(format!("{differing} differ: {}", examples.unwrap_or_default().join(", "))))
+    Ok(Answer::Differs(format!(
+        "{differing} differ: {}",
+        examples.unwrap_or_default().join(", ")
+    )))
 }
 
 /// Whether a plan scans this index.
 fn uses(plan: &Value, index: &str) -> bool {
     match plan {
         Value::Object(fields) => {
-            fields.get("Index Name").is_some_and(|name| name == index) || fields.values().any(|value| uses(value, index))
+            fields.get("Index Name").is_some_and(|name| name == index)
+                || fields.values().any(|value| uses(value, index))
         }
         Value::Array(items) => items.iter().any(|item| uses(item, index)),
         _ => false,

@@ -20,7 +20,11 @@ use crate::{
 impl World {
     async fn file(&self, relation: &str) -> PathBuf {
         self.sql("CHECKPOINT").await;
-        let row = self.admin.query_one("SELECT pg_relation_filepath(to_regclass($1))", &[&relation]).await.unwrap();
+        let row = self
+            .admin
+            .query_one("SELECT pg_relation_filepath(to_regclass($1))", &[&relation])
+            .await
+            .unwrap();
         self.cluster.data_directory().join(row.get::<_, &str>(0))
     }
 }
@@ -30,7 +34,13 @@ async fn a_healthy_cluster_passes_and_stays_as_it_was() {
     let world = World::new("healthy", &[]).await;
     let inventory = catalog_inventory::read(&world.cluster).await.unwrap();
     for result in suite::restored(&world.subject(Some(&inventory)), suite::Known::default()).await {
-        println!("{:24} {:8.1} ms  {} {}", result.check.id(), result.duration_ms, result.actual, result.detail);
+        println!(
+            "{:24} {:8.1} ms  {} {}",
+            result.check.id(),
+            result.duration_ms,
+            result.actual,
+            result.detail
+        );
         passes(&result);
         assert!(!result.expected.is_empty() && !result.actual.is_empty());
     }
@@ -41,7 +51,12 @@ async fn a_healthy_cluster_passes_and_stays_as_it_was() {
     // Without anything recorded, nothing can be said.
     let subject = world.subject(None);
     assert_eq!(privileges::check(&subject).await.verdict, Verdict::Unknown);
-    assert_eq!(catalog_inventory::check(&world.cluster, None, Phase::Restored, "x").await.verdict, Verdict::Unknown);
+    assert_eq!(
+        catalog_inventory::check(&world.cluster, None, Phase::Restored, "x")
+            .await
+            .verdict,
+        Verdict::Unknown
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -68,9 +83,15 @@ async fn a_flipped_byte_is_found_on_a_stopped_and_on_a_running_server() {
     open.write_all_at(&[0; 8192], 8192).unwrap();
     let result = page_checksums::check(&world.subject(None)).await;
     passes(&result);
-    assert!(result.detail.contains("block 1: zeroed (\"AuditEvents\")"), "{result:#?}");
+    assert!(
+        result.detail.contains("block 1: zeroed (\"AuditEvents\")"),
+        "{result:#?}"
+    );
     fs::remove_file(world.file(r#""IX_AuditEvents_ScriptId""#).await).unwrap();
-    fails(&page_checksums::check(&world.subject(None)).await, &["the file of \"IX_AuditEvents_ScriptId\" is missing"]);
+    fails(
+        &page_checksums::check(&world.subject(None)).await,
+        &["the file of \"IX_AuditEvents_ScriptId\" is missing"],
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -85,7 +106,9 @@ async fn an_index_that_lacks_rows_is_found_whatever_its_kind() {
     let mut world = World::new("index", &[]).await;
     // Fast updates of GIN sit in a pending list; the copies should hold them in the tree.
     world.sql("VACUUM").await;
-    world.sql("SELECT brin_summarize_new_values('\"IX_TransformationScriptVersions_CreatedAt\"')").await;
+    world
+        .sql("SELECT brin_summarize_new_values('\"IX_TransformationScriptVersions_CreatedAt\"')")
+        .await;
     let mut files = Vec::new();
     for index in INDEXES {
         files.push(world.file(index).await);
@@ -111,15 +134,22 @@ async fn an_index_that_lacks_rows_is_found_whatever_its_kind() {
     assert_eq!(result.verdict, Verdict::Fail, "{result:#?}");
     let named = index_integrity::problems(&world.subject(None)).await.unwrap();
     for index in INDEXES {
-        assert!(named.iter().any(|problem| problem.starts_with(index)), "{index}: {named:#?}");
+        assert!(
+            named.iter().any(|problem| problem.starts_with(index)),
+            "{index}: {named:#?}"
+        );
     }
-    println!("{named:#?}");
     for index in INDEXES {
         world.sql(&format!("REINDEX INDEX {index}")).await;
     }
     passes(&index_integrity::check(&world.subject(None)).await);
-    world.sql(r#"UPDATE pg_index SET indisvalid = false WHERE indexrelid = '"IX_AuditEvents_ScriptId"'::regclass"#).await;
-    fails(&index_integrity::check(&world.subject(None)).await, &["\"IX_AuditEvents_ScriptId\" is invalid"]);
+    world
+        .sql(r#"UPDATE pg_index SET indisvalid = false WHERE indexrelid = '"IX_AuditEvents_ScriptId"'::regclass"#)
+        .await;
+    fails(
+        &index_integrity::check(&world.subject(None)).await,
+        &["\"IX_AuditEvents_ScriptId\" is invalid"],
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -137,7 +167,12 @@ async fn orphans_and_constraints_out_of_force_are_named() {
     let result = referential_integrity::check(&world.subject(None)).await;
     fails(
         &result,
-        &["orphans by \"FK_TransformationScriptVersions_TransformationScripts_ScriptId\"", ": 7", "1 orphans by child_a_b_fkey on child: 3, 4", "a trigger of child_a_b_fkey on child is disabled"],
+        &[
+            "orphans by \"FK_TransformationScriptVersions_TransformationScripts_ScriptId\"",
+            ": 7",
+            "1 orphans by child_a_b_fkey on child: 3, 4",
+            "a trigger of child_a_b_fkey on child is disabled",
+        ],
     );
     world
         .sql(
@@ -148,7 +183,13 @@ async fn orphans_and_constraints_out_of_force_are_named() {
         )
         .await;
     let result = referential_integrity::check(&world.subject(None)).await;
-    fails(&result, &["again on \"ScriptAttachments\" is NOT VALID", "TR_TransformationScripts_TouchUpdatedAt on \"TransformationScripts\" is disabled"]);
+    fails(
+        &result,
+        &[
+            "again on \"ScriptAttachments\" is NOT VALID",
+            "TR_TransformationScripts_TouchUpdatedAt on \"TransformationScripts\" is disabled",
+        ],
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -159,10 +200,18 @@ async fn a_sequence_that_is_behind_is_named() {
     passes(&sequences::check(&world.subject(None), Some(largest)).await);
     let result = sequences::check(&world.subject(None), Some(largest + 1)).await;
     fails(&result, &["TransformationScripts_Id_seq", "was acknowledged"]);
-    assert_eq!(sequences::move_past(&world.admin, largest + 1).await.unwrap(), largest + 1);
+    assert_eq!(
+        sequences::move_past(&world.admin, largest + 1).await.unwrap(),
+        largest + 1
+    );
     passes(&sequences::check(&world.subject(None), Some(largest + 1)).await);
-    world.sql(r#"SELECT setval(pg_get_serial_sequence('"AuditEvents"', 'Id'), max("Id") - 1) FROM "AuditEvents""#).await;
-    fails(&sequences::check(&world.subject(None), None).await, &["AuditEvents_Id_seq", "is in use"]);
+    world
+        .sql(r#"SELECT setval(pg_get_serial_sequence('"AuditEvents"', 'Id'), max("Id") - 1) FROM "AuditEvents""#)
+        .await;
+    fails(
+        &sequences::check(&world.subject(None), None).await,
+        &["AuditEvents_Id_seq", "is in use"],
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -180,12 +229,24 @@ async fn lost_and_added_rights_are_named() {
     fails(&result, &["transformation_app cannot log in"]);
     let lines = catalog_inventory::read(&world.cluster).await.unwrap();
     let result = privileges::check(&world.subject(Some(&lines))).await;
-    fails(&result, &["transformation_app cannot log in", "drill_validator may: UPDATE \"AuditEvents\""]);
-    fixtures::schema::set_passwords(&world.admin, &world.credentials).await.unwrap();
+    fails(
+        &result,
+        &[
+            "transformation_app cannot log in",
+            "drill_validator may: UPDATE \"AuditEvents\"",
+        ],
+    );
+    fixtures::schema::set_passwords(&world.admin, &world.credentials)
+        .await
+        .unwrap();
     let result = privileges::check(&world.subject(Some(&inventory))).await;
     fails(
         &result,
-        &["missing: grant on relation \"ScriptAttachments\" to transformation_app: DELETE", "not recorded: grant on relation \"AuditEvents\" to drill_validator: UPDATE", "role recovery_operator"],
+        &[
+            "missing: grant on relation \"ScriptAttachments\" to transformation_app: DELETE",
+            "not recorded: grant on relation \"AuditEvents\" to drill_validator: UPDATE",
+            "role recovery_operator",
+        ],
     );
     let catalog = catalog_inventory::check(&world.cluster, Some(&inventory), Phase::Restored, "x").await;
     passes(&catalog);
@@ -195,7 +256,9 @@ async fn lost_and_added_rights_are_named() {
 async fn a_collation_of_another_version_is_named() {
     let world = World::new("collations", &[]).await;
     passes(&collations::check(&world.subject(None)).await);
-    world.sql("UPDATE pg_database SET datcollversion = '0' WHERE datname = current_database()").await;
+    world
+        .sql("UPDATE pg_database SET datcollversion = '0' WHERE datname = current_database()")
+        .await;
     let result = collations::check(&world.subject(None)).await;
     fails(&result, &["database transformations: recorded 0", "REINDEX"]);
     assert_eq!(result.check, CheckId::Collations);
@@ -205,15 +268,25 @@ async fn a_collation_of_another_version_is_named() {
                CREATE INDEX by_mine ON "AuditEvents" ("Actor" COLLATE mine); UPDATE pg_collation SET collversion = '0' WHERE collname = 'mine'"#,
         )
         .await;
-    fails(&collations::check(&world.subject(None)).await, &["collation mine: recorded 0", "REINDEX by_mine"]);
+    fails(
+        &collations::check(&world.subject(None)).await,
+        &["collation mine: recorded 0", "REINDEX by_mine"],
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cluster_that_would_archive_into_production_is_named() {
-    let settings = [("archive_mode", "on"), ("archive_command", "cp %p /production/archive/%f"), ("wal_level", "logical")];
+    let settings = [
+        ("archive_mode", "on"),
+        ("archive_command", "cp %p /production/archive/%f"),
+        ("wal_level", "logical"),
+    ];
     let world = World::new("isolation", &settings).await;
     let archive = PathBuf::from("/production/archive");
-    fails(&isolation::check(&world.subject(None), Some(&archive)).await, &["writes into production's archive: cp %p"]);
+    fails(
+        &isolation::check(&world.subject(None), Some(&archive)).await,
+        &["writes into production's archive: cp %p"],
+    );
     let elsewhere = PathBuf::from("/elsewhere");
     let result = isolation::check(&world.subject(None), Some(&elsewhere)).await;
     passes(&result);
@@ -223,7 +296,10 @@ async fn a_cluster_that_would_archive_into_production_is_named() {
         .await;
     passes(&isolation::check(&world.subject(None), None).await);
     world.sql("UPDATE pg_subscription SET subenabled = true").await;
-    fails(&isolation::check(&world.subject(None), None).await, &["subscription follows"]);
+    fails(
+        &isolation::check(&world.subject(None), None).await,
+        &["subscription follows"],
+    );
     world.sql("UPDATE pg_subscription SET subenabled = false").await;
 }
 
@@ -232,24 +308,57 @@ async fn every_kind_of_object_that_changes_is_named() {
     let world = World::new("inventory", &[]).await;
     let inventory = catalog_inventory::read(&world.cluster).await.unwrap();
     let changes = [
-        (r#"DROP TABLE "ScriptAttachments" CASCADE"#, "missing: table public.\"ScriptAttachments\" column"),
-        (r#"ALTER TABLE "TransformationScripts" DISABLE TRIGGER "TR_TransformationScripts_TouchUpdatedAt""#, "changed: trigger TR_TransformationScripts_TouchUpdatedAt"),
+        (
+            r#"DROP TABLE "ScriptAttachments" CASCADE"#,
+            "missing: table public.\"ScriptAttachments\" column",
+        ),
+        (
+            r#"ALTER TABLE "TransformationScripts" DISABLE TRIGGER "TR_TransformationScripts_TouchUpdatedAt""#,
+            "changed: trigger TR_TransformationScripts_TouchUpdatedAt",
+        ),
         (
             r#"ALTER TABLE "TransformationScripts" DROP CONSTRAINT "CK_TransformationScripts_CurrentVersion",
                ADD CONSTRAINT "CK_TransformationScripts_CurrentVersion" CHECK ("CurrentVersion" >= 1) NOT VALID"#,
             "now CHECK ((\"CurrentVersion\" >= 1)) NOT VALID",
         ),
         (r#"DROP VIEW "ActiveScripts""#, "missing: view \"ActiveScripts\""),
-        (r#"DROP FUNCTION "ContentMatchesHash""#, "missing: function \"ContentMatchesHash\""),
-        (r#"DROP INDEX "IX_AuditEvents_OccurredAt""#, "missing: index IX_AuditEvents_OccurredAt"),
-        (r#"COMMENT ON FUNCTION "TouchUpdatedAt"() IS NULL"#, "missing: comment on function \"TouchUpdatedAt\"()"),
-        (r#"COMMENT ON DATABASE transformations IS NULL"#, "missing: comment on database transformations"),
-        (r#"ALTER TABLE "TransformationScripts" ALTER "IsDeleted" DROP DEFAULT"#, "IsDeleted"),
-        (r#"ALTER ROLE transformation_app RESET statement_timeout"#, "missing: setting of transformation_app"),
-        (r#"ALTER TABLE "AuditEvents" SET UNLOGGED"#, "changed: storage of \"AuditEvents\""),
-        (r#"SELECT lo_create(4711)"#, "large object 4711 belongs to no attachment"),
-        (r#"SELECT lo_unlink("LargeObject") FROM "ScriptAttachments" WHERE "Id" = 3"#, "attachment 3 refers to large object"),
-        (r#"CREATE TABLE extra ()"#, "not recorded: storage of extra"),
+        (
+            r#"DROP FUNCTION "ContentMatchesHash""#,
+            "missing: function \"ContentMatchesHash\"",
+        ),
+        (
+            r#"DROP INDEX "IX_AuditEvents_OccurredAt""#,
+            "missing: index IX_AuditEvents_OccurredAt",
+        ),
+        (
+            r#"COMMENT ON FUNCTION "TouchUpdatedAt"() IS NULL"#,
+            "missing: comment on function \"TouchUpdatedAt\"()",
+        ),
+        (
+            "COMMENT ON DATABASE transformations IS NULL",
+            "missing: comment on database transformations",
+        ),
+        (
+            r#"ALTER TABLE "TransformationScripts" ALTER "IsDeleted" DROP DEFAULT"#,
+            "IsDeleted",
+        ),
+        (
+            "ALTER ROLE transformation_app RESET statement_timeout",
+            "missing: setting of transformation_app",
+        ),
+        (
+            r#"ALTER TABLE "AuditEvents" SET UNLOGGED"#,
+            "changed: storage of \"AuditEvents\"",
+        ),
+        (
+            "SELECT lo_create(4711)",
+            "large object 4711 belongs to no attachment",
+        ),
+        (
+            r#"SELECT lo_unlink("LargeObject") FROM "ScriptAttachments" WHERE "Id" = 3"#,
+            "attachment 3 refers to large object",
+        ),
+        ("CREATE TABLE extra ()", "not recorded: storage of extra"),
     ];
     for (change, named) in changes {
         world.sql(&format!("BEGIN; {change}")).await;

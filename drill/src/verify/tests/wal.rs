@@ -32,7 +32,10 @@ impl Archive {
         let directory = tempfile::Builder::new().prefix("drill-wal-").tempdir().unwrap().keep();
         let archive = directory.join("archive");
         fs::create_dir(&archive).unwrap();
-        crate::postgres::ServerUser::current().unwrap().chown_recursive(&directory).unwrap();
+        crate::postgres::ServerUser::current()
+            .unwrap()
+            .chown_recursive(&directory)
+            .unwrap();
         let command = archive_command(&archive, false);
         let world = World::new(name, &[("archive_mode", "on"), ("archive_command", &command)]).await;
         let start = world.lsn("pg_switch_wal").await;
@@ -40,21 +43,32 @@ impl Archive {
             installation: world.cluster.installation().clone(),
             work: world.work.clone(),
             repository: directory.clone(),
-            wal: WalSource { archive: Some(archive.clone()), stream: None, segment_bytes: SEGMENT },
+            wal: WalSource {
+                archive: Some(archive.clone()),
+                stream: None,
+                segment_bytes: SEGMENT,
+            },
             credentials: std::sync::Arc::new(world.credentials.clone()),
             durable: false,
             recorder: Recorder::create(&directory.join("events.jsonl"), None).unwrap(),
         };
         // The next segment begins behind the switch.
         let start = Lsn((start.0 / SEGMENT + 1) * SEGMENT);
-        Self { world, site, archive, start }
+        Self {
+            world,
+            site,
+            archive,
+            start,
+        }
     }
 
     /// Writes some segments and waits until they are archived; answers where the last switch ended.
     async fn write(&self, segments: u32) -> Lsn {
         let mut end = Lsn(0);
         for _ in 0..segments {
-            self.world.sql("CREATE TABLE t AS SELECT repeat('x', 100) AS x FROM generate_series(1, 100); DROP TABLE t").await;
+            self.world
+                .sql("CREATE TABLE t AS SELECT repeat('x', 100) AS x FROM generate_series(1, 100); DROP TABLE t")
+                .await;
             end = self.world.lsn("pg_switch_wal").await;
         }
         let end = Lsn((end.0 / SEGMENT + 1) * SEGMENT);
@@ -74,17 +88,25 @@ impl Archive {
     }
 
     fn segment(&self, number: u64) -> PathBuf {
-        self.archive.join(Lsn(self.start.0 + number * SEGMENT).segment_name(TimelineId(1), SEGMENT))
+        self.archive
+            .join(Lsn(self.start.0 + number * SEGMENT).segment_name(TimelineId(1), SEGMENT))
     }
 
     async fn reach(&self) -> Reach {
         let system = Some(self.world.cluster.recorded_identifier());
-        self.site.wal.reach(&self.site, self.start, TimelineId(1), system).await.unwrap()
+        self.site
+            .wal
+            .reach(&self.site, self.start, TimelineId(1), system)
+            .await
+            .unwrap()
     }
 
     async fn named(&self, problem: &str) {
         let reach = self.reach().await;
-        assert!(reach.problems.iter().any(|text| text.contains(problem)), "{problem}: {reach:#?}");
+        assert!(
+            reach.problems.iter().any(|text| text.contains(problem)),
+            "{problem}: {reach:#?}"
+        );
     }
 }
 
@@ -96,13 +118,22 @@ impl Drop for Archive {
 
 impl World {
     async fn lsn(&self, function: &str) -> Lsn {
-        let row = self.admin.query_one(&format!("SELECT {function}()::text"), &[]).await.unwrap();
+        let row = self
+            .admin
+            .query_one(&format!("SELECT {function}()::text"), &[])
+            .await
+            .unwrap();
         row.get::<_, &str>(0).parse().unwrap()
     }
 }
 
 fn patch(path: &Path, at: u64, bytes: &[u8]) {
-    fs::OpenOptions::new().write(true).open(path).unwrap().write_all_at(bytes, at).unwrap();
+    fs::OpenOptions::new()
+        .write(true)
+        .open(path)
+        .unwrap()
+        .write_all_at(bytes, at)
+        .unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -110,10 +141,18 @@ async fn every_kind_of_damage_to_an_archive_is_named() {
     let here = Archive::new("archive").await;
     let end = here.write(5).await;
     let reach = here.reach().await;
-    assert_eq!((&reach.problems, reach.segments, reach.timeline), (&Vec::new(), 5, Some(TimelineId(1))), "{reach:#?}");
+    assert_eq!(
+        (&reach.problems, reach.segments, reach.timeline),
+        (&Vec::new(), 5, Some(TimelineId(1))),
+        "{reach:#?}"
+    );
     assert_eq!(reach.end, Some(end), "it ends with a switch, at the segment's end");
     assert!(reach.last_commit.is_some());
-    for ignored in ["00000001000000000000000A.00000028.backup", ".000000010000000000000099.tmp", "README"] {
+    for ignored in [
+        "00000001000000000000000A.00000028.backup",
+        ".000000010000000000000099.tmp",
+        "README",
+    ] {
         fs::write(here.archive.join(ignored), "x").unwrap();
     }
     assert_eq!(here.reach().await, reach);
@@ -156,7 +195,9 @@ async fn damage_in_the_last_whole_segment_is_not_taken_for_the_end() {
 async fn the_end_is_the_end_of_the_last_record() {
     let mut here = Archive::new("tail").await;
     here.write(1).await;
-    here.world.sql("CREATE TABLE tail AS SELECT generate_series(1, 3000) AS n").await;
+    here.world
+        .sql("CREATE TABLE tail AS SELECT generate_series(1, 3000) AS n")
+        .await;
     here.world.sql("SELECT pg_current_wal_flush_lsn()").await;
     let inserted = here.world.lsn("pg_current_wal_insert_lsn").await;
     let name = inserted.segment_name(TimelineId(1), SEGMENT);
@@ -164,7 +205,11 @@ async fn the_end_is_the_end_of_the_last_record() {
     fs::create_dir(&stream).unwrap();
     let current = here.world.cluster.data_directory().join("pg_wal").join(&name);
     // A crash writes no shutdown checkpoint: what is there is what was flushed.
-    here.world.cluster.stop(crate::postgres::Shutdown::Immediate).await.unwrap();
+    here.world
+        .cluster
+        .stop(crate::postgres::Shutdown::Immediate)
+        .await
+        .unwrap();
     let mut bytes = fs::read(&current).unwrap();
     let used = usize::try_from(inserted.0 % SEGMENT).unwrap();
     bytes[used..].fill(0);
@@ -172,17 +217,31 @@ async fn the_end_is_the_end_of_the_last_record() {
     fs::write(&partial, &bytes).unwrap();
     here.site.wal.stream = Some(stream.clone());
     let reach = here.reach().await;
-    assert_eq!((&reach.problems, reach.end), (&Vec::new(), Some(inserted)), "{reach:#?}");
+    assert_eq!(
+        (&reach.problems, reach.end),
+        (&Vec::new(), Some(inserted)),
+        "{reach:#?}"
+    );
     // A torn tail is the end as well: the record that is not complete is not there.
     bytes[used - 8..].fill(0);
     fs::write(&partial, &bytes).unwrap();
     let torn = here.reach().await;
-    assert!(torn.problems.is_empty() && torn.end < Some(inserted) && torn.end > Some(here.start), "{torn:#?}");
+    assert!(
+        torn.problems.is_empty() && torn.end < Some(inserted) && torn.end > Some(here.start),
+        "{torn:#?}"
+    );
     // Segments that end between two records, with nothing behind: no problem, and the exact end.
     fs::remove_file(&partial).unwrap();
     let boundary = here.reach().await;
-    assert!(boundary.problems.is_empty() && boundary.end <= Some(inserted), "{boundary:#?}");
+    assert!(
+        boundary.problems.is_empty() && boundary.end <= Some(inserted),
+        "{boundary:#?}"
+    );
     fs::write(&partial, vec![0; SEGMENT as usize]).unwrap();
     let empty = here.reach().await;
-    assert_eq!((&empty.problems, empty.end), (&Vec::new(), boundary.end), "a tail that nothing was written to");
+    assert_eq!(
+        (&empty.problems, empty.end),
+        (&Vec::new(), boundary.end),
+        "a tail that nothing was written to"
+    );
 }
