@@ -156,6 +156,12 @@ pub async fn compare(client: &Client, recorded: &Inventory) -> Result<Vec<String
     let found = read_with(client).await?;
     let mut differences = differences(&recorded.objects(), &found.objects());
     differences.extend(large_objects(client).await?);
+    // What people look for first: whole tables; comments and storage options go with them.
+    differences.sort_by_key(|text| match text {
+        text if text.contains(": table ") => 0,
+        text if text.contains(": comment on ") || text.contains(": storage of ") => 2,
+        _ => 1,
+    });
     Ok(differences)
 }
 

@@ -25,7 +25,12 @@ pub struct Known<'a> {
 /// Runs them.
 pub async fn restored(subject: &Subject<'_>, known: Known<'_>) -> Vec<CheckResult> {
     let checks: Vec<BoxFuture<'_, CheckResult>> = vec![
-        Box::pin(catalog_inventory::check(subject.cluster, subject.inventory, subject.phase, subject.name)),
+        Box::pin(catalog_inventory::check(
+            subject.cluster,
+            subject.inventory,
+            subject.phase,
+            subject.name,
+        )),
         Box::pin(page_checksums::check(subject)),
         Box::pin(index_integrity::check(subject)),
         Box::pin(referential_integrity::check(subject)),

@@ -350,10 +350,7 @@ async fn every_kind_of_object_that_changes_is_named() {
             r#"ALTER TABLE "AuditEvents" SET UNLOGGED"#,
             "changed: storage of \"AuditEvents\"",
         ),
-        (
-            "SELECT lo_create(4711)",
-            "large object 4711 belongs to no attachment",
-        ),
+        ("SELECT lo_create(4711)", "large object 4711 belongs to no attachment"),
         (
             r#"SELECT lo_unlink("LargeObject") FROM "ScriptAttachments" WHERE "Id" = 3"#,
             "attachment 3 refers to large object",

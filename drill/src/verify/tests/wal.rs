@@ -21,7 +21,7 @@ use crate::{
 struct Archive {
     world: World,
     site: Site,
-    archive: PathBuf,
+    directory: PathBuf,
     start: Lsn,
 }
 
@@ -57,7 +57,7 @@ impl Archive {
         Self {
             world,
             site,
-            archive,
+            directory: archive,
             start,
         }
     }
@@ -77,7 +77,7 @@ impl Archive {
     }
 
     async fn archived(&self, lsn: Lsn) {
-        let file = self.archive.join(lsn.segment_name(TimelineId(1), SEGMENT));
+        let file = self.directory.join(lsn.segment_name(TimelineId(1), SEGMENT));
         for _ in 0..1000 {
             if file.exists() {
                 return;
@@ -88,7 +88,7 @@ impl Archive {
     }
 
     fn segment(&self, number: u64) -> PathBuf {
-        self.archive
+        self.directory
             .join(Lsn(self.start.0 + number * SEGMENT).segment_name(TimelineId(1), SEGMENT))
     }
 
@@ -153,7 +153,7 @@ async fn every_kind_of_damage_to_an_archive_is_named() {
         ".000000010000000000000099.tmp",
         "README",
     ] {
-        fs::write(here.archive.join(ignored), "x").unwrap();
+        fs::write(here.directory.join(ignored), "x").unwrap();
     }
     assert_eq!(here.reach().await, reach);
 
@@ -179,7 +179,7 @@ async fn every_kind_of_damage_to_an_archive_is_named() {
     restore();
     fs::remove_file(here.segment(0)).unwrap();
     here.named("where the backup begins, is missing").await;
-    fs::write(here.archive.join("00000002.history"), "").unwrap();
+    fs::write(here.directory.join("00000002.history"), "").unwrap();
     here.named("00000002.history is empty").await;
 }
 
