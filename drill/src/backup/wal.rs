@@ -10,9 +10,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use chrono::{DateTime, NaiveDateTime, Utc};
+use chrono::{DateTime, Utc};
 
-use super::{BackupError, Site, segment};
+use super::{
+    BackupError, Site, segment,
+    waldump::{dump, last_record_end, read_dump, stopped_after},
+};
 use crate::postgres::{Lsn, SystemIdentifier, TimelineId};
 
 /// Where WAL is kept.
@@ -188,110 +191,6 @@ impl WalSource {
     }
 }
 
-/// pg_waldump's output for `segments`, its last words on stderr included.
-async fn dump(
-    site: &Site,
-    wal: &WalSource,
-    segments: &[(SegmentNumber, &PathBuf)],
-    from: Lsn,
-    timeline: TimelineId,
-    arguments: &[&str],
-) -> Result<String, BackupError> {
-    let staging = tempfile::Builder::new()
-        .prefix("wal-")
-        .tempdir_in(site.work.path())
-        .map_err(|source| BackupError::Io {
-            action: "create a directory in",
-            path: site.work.path().to_owned(),
-            source,
-        })?;
-    let failed = |source| BackupError::Io {
-        action: "prepare",
-        path: staging.path().to_owned(),
-        source,
-    };
-    for (segment, path) in segments {
-        // pg_waldump reads one timeline by its names; what came before a branch stands in under the same timeline.
-        let name = wal.name(SegmentNumber {
-            timeline: timeline.0,
-            ..*segment
-        });
-        std::os::unix::fs::symlink(path, staging.path().join(name)).map_err(failed)?;
-    }
-    site.work.user().chown(staging.path())?;
-    let end = segments
-        .last()
-        .map_or(from, |(last, _)| Lsn((last.number + 1) * wal.segment_bytes));
-    let output = site
-        .tool("pg_waldump")
-        .arg("--path")
-        .arg(staging.path())
-        .arg(format!("--timeline={}", timeline.0))
-        .arg(format!("--start={from}"))
-        // For the segment after the last it would wait five seconds.
-        .arg(format!("--end={end}"))
-        .args(arguments)
-        .output() // it fails where it meets the end of the WAL within a segment
-        .await?;
-    Ok(format!("{}\n{}", output.stdout, output.stderr))
-}
-
-/// Takes the last commit, and the end of the readable WAL where its last words name it, from pg_waldump's output.
-fn read_dump(text: &str, reach: &mut Reach) {
-    // Of a record that cannot be read, only these say where it begins, which is where the one before it ends.
-    const NAMING: [&str; 3] = [
-        "invalid record length at ",
-        "record with incorrect prev-link",
-        "resource manager",
-    ];
-    for line in text.lines() {
-        if let (Some(lsn), Some(at)) = (field(line, "lsn: "), commit_time(line)) {
-            reach.last_commit = lsn.parse().ok().map(|lsn| (lsn, at));
-        } else if let Some((_, said)) = line.split_once("error in WAL record at ") {
-            let names = NAMING.iter().any(|words| said.contains(words));
-            let positions = said
-                .split(" at ")
-                .skip(1)
-                .filter_map(|rest| rest.split([':', ' ']).next()?.parse::<Lsn>().ok());
-            let stopped = positions.last().filter(|_| names);
-            reach.end = stopped.map(segment::before_page_header).or(reach.end);
-        }
-    }
-}
-
-/// Where the last record began that pg_waldump read, by its last words.
-fn stopped_after(text: &str) -> Option<Lsn> {
-    let (_, said) = text.rsplit_once("error in WAL record at ")?;
-    said.split([':', ' ']).next()?.parse().ok()
-}
-
-/// Where the last record ends that pg_waldump printed.
-fn last_record_end(text: &str, segment_bytes: u64) -> Option<Lsn> {
-    let line = text.lines().rev().find(|line| line.starts_with("rmgr: "))?;
-    let begins: Lsn = field(line, "lsn: ")?.parse().ok()?;
-    if line.contains("desc: SWITCH") {
-        return Some(Lsn((begins.0 / segment_bytes + 1) * segment_bytes));
-    }
-    let (_, total) = line.split_once("len (rec/tot):")?.1.split_once('/')?;
-    Some(segment::record_end(
-        begins,
-        total.split(',').next()?.trim().parse().ok()?,
-        segment_bytes,
-    ))
-}
-
-fn field<'a>(line: &'a str, name: &str) -> Option<&'a str> {
-    line.split_once(name)?.1.split([',', ' ']).next()
-}
-
-fn commit_time(line: &str) -> Option<DateTime<Utc>> {
-    let rest = line.split_once("desc: COMMIT ")?.1;
-    let time = rest.split(" UTC").next()?;
-    NaiveDateTime::parse_from_str(time, "%Y-%m-%d %H:%M:%S%.f")
-        .ok()
-        .map(|time| time.and_utc())
-}
-
 /// The script that `restore_command` runs: `SCRIPT %f %p`. It takes a file from the archive, else from the stream,
 /// else the stream's unfinished tail, and fails if there is none: which the server takes for the end of the archive.
 pub fn restore_script(wal: &WalSource) -> String {
@@ -328,8 +227,7 @@ pub fn archive_command(archive: &Path, durable: bool) -> String {
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
-    use super::{Reach, SegmentNumber, WalSource, archive_command, read_dump, restore_script};
-    use crate::postgres::Lsn;
+    use super::{SegmentNumber, WalSource, archive_command, restore_script};
 
     const MIB: u64 = 1 << 20;
 
@@ -351,19 +249,6 @@ mod tests {
         assert_eq!(wal.name(segment), "000000020000000100000005");
         assert_eq!(wal.parse("000000020000000100000005"), Some(segment));
         assert_eq!(wal.parse("00000002.history"), None);
-    }
-
-    #[test]
-    fn the_end_and_the_last_commit_are_read_from_pg_waldump() {
-        let text = "rmgr: Transaction len (rec/tot):     46/    46, tx:        735, lsn: 0/01952E38, prev 0/01952DF8, \
-                    desc: COMMIT 2026-05-01 10:00:00.123456 UTC; inval msgs: catcache 50\n\
-                    pg_waldump: error: error in WAL record at 0/1952E38: invalid record length at 0/1952E70: expected at least 24, got 0";
-        let mut reach = Reach::default();
-        read_dump(text, &mut reach);
-        assert_eq!(reach.end, Some(Lsn(0x195_2E70)));
-        let (lsn, at) = reach.last_commit.unwrap();
-        assert_eq!(lsn, Lsn(0x195_2E38));
-        assert_eq!(at.to_rfc3339(), "2026-05-01T10:00:00.123456+00:00");
     }
 
     #[test]

@@ -5,10 +5,11 @@
 //! zero page, an older copy of a page, damage that was written with a checksum), and pages that so far are only in the
 //! server's memory.
 
+mod files;
 mod page;
 
 use std::{
-    fs::{self, File},
+    fs::File,
     io,
     os::unix::fs::FileExt as _,
     path::{Path, PathBuf},
@@ -22,6 +23,7 @@ use std::{
 use reports::{CheckId, CheckResult, Phase};
 use tokio_postgres::Client;
 
+use files::{RelationFile, relation_files};
 use page::{State, state};
 
 use super::{Found, Subject, first_few, timed};
@@ -252,82 +254,6 @@ pub async fn scan(data: &Path, live: bool) -> Result<Scan, ScanError> {
         .map(|(file, page)| files[file].page(page, "zeroed".into()))
         .collect();
     Ok(scan)
-}
-
-struct RelationFile {
-    path: PathBuf,
-    name: String,
-    main: bool,
-    segment: u32,
-    pages: u32,
-    torn: bool,
-}
-
-impl RelationFile {
-    fn page(&self, page: u32, problem: String) -> Page {
-        Page {
-            file: self.name.clone(),
-            block: self.segment * SEGMENT_PAGES + page,
-            problem,
-        }
-    }
-}
-
-/// `16384`, `16384_vm`, `16384.1`: whether it is a main fork, and its segment.
-fn relation_name(name: &str) -> Option<(bool, u32)> {
-    let (stem, segment) = name
-        .split_once('.')
-        .map_or((name, Some(0)), |(stem, segment)| (stem, segment.parse().ok()));
-    let (node, fork) = stem.split_once('_').unwrap_or((stem, ""));
-    let known =
-        !node.is_empty() && node.bytes().all(|byte| byte.is_ascii_digit()) && ["", "fsm", "vm", "init"].contains(&fork);
-    known.then_some((fork.is_empty(), segment?))
-}
-
-fn relation_files(data: &Path) -> Result<Vec<RelationFile>, ScanError> {
-    let mut files = Vec::new();
-    for top in ["global", "base", "pg_tblspc"] {
-        collect(data, Path::new(top), &mut files)?;
-    }
-    files.sort_by(|a, b| a.name.cmp(&b.name));
-    Ok(files)
-}
-
-fn collect(data: &Path, below: &Path, files: &mut Vec<RelationFile>) -> Result<(), ScanError> {
-    let failed = |path: &Path| {
-        let path = path.to_owned();
-        move |source| ScanError::Io { path, source }
-    };
-    let directory = data.join(below);
-    let entries = match fs::read_dir(&directory) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        entries => entries.map_err(failed(&directory))?,
-    };
-    for entry in entries {
-        let entry = entry.map_err(failed(&directory))?;
-        let (name, path) = (entry.file_name().to_string_lossy().into_owned(), entry.path());
-        let meta = match fs::metadata(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            meta => meta.map_err(failed(&path))?,
-        };
-        if meta.is_dir() {
-            collect(data, &below.join(name), files)?;
-        } else if let Some((main, segment)) = relation_name(&name) {
-            let (name, pages) = (
-                below.join(name).to_string_lossy().into_owned(),
-                (meta.len() / PAGE as u64) as u32,
-            );
-            files.push(RelationFile {
-                path,
-                name,
-                main,
-                segment,
-                pages,
-                torn: meta.len() % PAGE as u64 != 0,
-            });
-        }
-    }
-    Ok(())
 }
 
 /// What one thread found.

@@ -1,6 +1,7 @@
 //! Checks against real clusters: a healthy one passes, a damaged one fails and the damage is named.
 
 mod structure;
+mod surroundings;
 mod wal;
 
 use fixtures::{Credentials, SeedPlan};
