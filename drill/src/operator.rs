@@ -58,18 +58,24 @@ impl Operator {
             return true;
         }
         let question = question.to_owned();
-        tokio::task::spawn_blocking(move || {
-            let mut terminal = std::io::stderr().lock();
-            let asked = write!(terminal, "\n{question} [y/N] ").and_then(|()| terminal.flush());
-            let mut answer = String::new();
-            asked
-                .and_then(|()| std::io::stdin().lock().read_line(&mut answer))
-                .is_ok()
-                && matches!(answer.trim(), "y" | "Y" | "yes")
-        })
-        .await
-        .unwrap_or(false)
+        let (answer, answered) = tokio::sync::oneshot::channel();
+        // Not a task of the runtime: an interrupted drill must not wait for somebody to press return.
+        std::thread::spawn(move || {
+            let _ = answer.send(ask(&question)); // the drill may have been interrupted
+        });
+        answered.await.unwrap_or(false)
     }
+}
+
+fn ask(question: &str) -> bool {
+    let mut terminal = std::io::stderr().lock();
+    let asked = write!(terminal, "\n{question} [y/N] ").and_then(|()| terminal.flush());
+    drop(terminal);
+    let mut answer = String::new();
+    asked
+        .and_then(|()| std::io::stdin().lock().read_line(&mut answer))
+        .is_ok()
+        && matches!(answer.trim(), "y" | "Y" | "yes")
 }
 
 #[cfg(test)]

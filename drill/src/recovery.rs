@@ -28,8 +28,8 @@ use crate::{
     run::{Drill, DrillError, inject},
     scenario::Moment,
     verify::{
-        Found, catalog_inventory, chain, ledger, ledger_prefix, replay, row_counts, server_start,
-        server_start::Diagnosis, smoke, timed, wal_continuity,
+        self, Found, Subject, chain, ledger, ledger_prefix, replay, row_counts, server_start, server_start::Diagnosis,
+        smoke, suite, timed, wal_continuity,
     },
     workload::ledger::History,
 };
@@ -581,21 +581,39 @@ async fn data_validated(
     if choice.backup.start_lsn().is_some() {
         checks.push(replay::check(&superuser, &choice.target, choice.reach, &name).await);
     }
-    checks.push(catalog_inventory::check(&cluster, choice.backup.inventory.as_ref(), Phase::Restored, &name).await);
+    let subject = Subject {
+        cluster: &cluster,
+        name: &name,
+        phase: Phase::Restored,
+        credentials: &drill.site.credentials,
+        inventory: choice.backup.inventory.as_ref(),
+    };
+    let known = suite::Known {
+        production_archive: drill.site.wal.archive.as_deref(),
+        largest_acknowledged: None, // the ledger's own comparison looks at this, target and losses considered
+    };
+    let suite = suite::restored(&subject, known);
     let mut slowest = Duration::ZERO;
     let mut served = None;
     let mut data_loss_window_s = None;
+    let history = History::read(&drill.ledger, &drill.ledger_header)?;
+    let dumped = choice
+        .backup
+        .fingerprint
+        .as_ref()
+        .map(|reference| (reference, choice.backup.info.id.as_str()));
+    let content = Box::pin(verify::content(&subject, &drill.fingerprint, &history, dumped));
     match connect(&drill.login(&cluster, DatabaseRole::DrillValidator)).await {
         Ok(mut validator) => {
-            let history = History::read(&drill.ledger, &drill.ledger_header)?;
             let target = match choice.target {
                 RecoveryTarget::Lsn(lsn) => ledger::Target::Lsn(lsn),
                 _ => ledger::Target::End,
             };
             let failed = (drill.failed_utc(), crate::record::nanoseconds(drill.failed_offset()));
             let facts = drill.seed_facts();
-            let verdict =
-                ledger_prefix::check(&mut validator, &history, &facts, &drill.seeded, target, failed, &name).await;
+            let ledger = ledger_prefix::check(&mut validator, &history, &facts, &drill.seeded, target, failed, &name);
+            let (verdict, content, suite) = tokio::join!(ledger, content, suite);
+            checks.extend(suite);
             let counted = row_counts::count(&validator).await;
             slowest = counted.as_ref().map_or(Duration::ZERO, |(_, slowest)| *slowest);
             if let Some(expected) = verdict.counts {
@@ -607,8 +625,11 @@ async fn data_validated(
             }
             served = verdict.served;
             checks.push(verdict.result);
+            checks.extend(content);
         }
         Err(error) => {
+            checks.extend(suite.await);
+            checks.extend(content.await);
             let reason = format!("cannot connect as drill_validator: {error}");
             checks.push(
                 timed(CheckId::LedgerPrefix, Phase::Restored, &name, async {

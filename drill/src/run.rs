@@ -5,13 +5,14 @@
 
 mod disk;
 mod inject;
+mod last_words;
 mod options;
 mod state;
 
 pub use disk::SmallDisk;
 pub use inject::inject;
 pub use options::{Options, Sizing, StorageChoice};
-pub use state::{Drill, DrillError, Objectives};
+pub use state::{Drill, DrillError, LEFT_RUNNING, Objectives};
 
 use std::{path::Path, sync::Arc, time::Duration};
 
@@ -34,6 +35,7 @@ use crate::{
     record::Recorder,
     recovery,
     scenario::{Moment, Scenario, StorageWish, Streaming},
+    verify::content_fingerprint,
     workload::{Workload, WorkloadError, WorkloadPlan, ledger::LedgerHeader},
 };
 
@@ -67,6 +69,7 @@ pub async fn drill(
     options: &Options,
     watcher: Option<UnboundedSender<Event>>,
 ) -> Result<Vec<Event>, DrillError> {
+    let work = WorkDir::create(assignment.storage, &options.run_id)?;
     let directory = options.out.join(&assignment.name);
     let evidence = |source| DrillError::Evidence {
         path: directory.clone(),
@@ -74,16 +77,21 @@ pub async fn drill(
     };
     std::fs::create_dir_all(directory.join("logs")).map_err(evidence)?;
     let recorder = Recorder::create(&directory.join("events.jsonl"), watcher).map_err(evidence)?;
-    let work = WorkDir::create(assignment.storage, &options.run_id)?;
     recorder.record(What::DrillStarted(Box::new(header(assignment, options, &work))));
+    let held = work.clone(); // so that it is still there when something went wrong
     let (outcome, reason, error) = match Box::pin(carry_out(assignment, options, &recorder, &directory, work)).await {
         Ok(ending) => (ending.outcome, ending.reason, None),
         Err(error) => (
             reports::Outcome::NotRecovered,
             String::new(),
-            Some(crate::verify::chain(&error)),
+            Some(last_words::add(
+                crate::verify::chain(&error),
+                &held,
+                &directory.join("logs"),
+            )),
         ),
     };
+    drop(held);
     recorder.record(What::DrillFinished { outcome, reason, error });
     recorder.finish().map_err(evidence)
 }
@@ -186,6 +194,10 @@ async fn set_up(
     let began = recorder.offset();
     let seeded = fixtures::load(&mut loaders, &seed_plan, &|progress| options.progress(progress)).await?;
     recorder.external_since("COPY the seed", began);
+    let as_superuser = source.config("postgres", fixtures::DATABASE);
+    let fingerprint = recorder
+        .external("fingerprint the seed", content_fingerprint::of_seed(&as_superuser))
+        .await?;
     let size = loaders[0]
         .query_one("SELECT pg_database_size(current_database())", &[])
         .await;
@@ -210,6 +222,7 @@ async fn set_up(
         restored: None,
         seed_plan,
         seeded,
+        fingerprint,
         store: FileStore::new(settings.clone()),
         application: Application::new(settings, directory.join("logs/application.log")),
         admin_token,

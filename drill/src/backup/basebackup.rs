@@ -85,6 +85,7 @@ impl BaseBackup {
             },
             directory,
             inventory: Some(inventory),
+            fingerprint: None,
         };
         catalogue::enter(&backup)?;
         Ok(backup)

@@ -1,7 +1,7 @@
 //! Backups: taking, listing, verifying, choosing and restoring them.
 //!
 //! [`BackupSystem`] is what a backup tool must be able to do, one file a system ([`basebackup`], [`dump`]).
-//! [`catalogue`] lists what there is, [`wal`] tells how far the archive reaches, [`planner`] chooses (pure), and
+//! [`catalogue`] lists what there is, [`wal`] tells how far the archive reaches (with [`segment`] and [`timeline`]), [`planner`] chooses (pure), and
 //! [`job`] carries a restore out with an id and a status that can be polled.
 
 pub mod basebackup;
@@ -11,8 +11,11 @@ pub mod dump;
 pub mod job;
 pub mod pause;
 pub mod planner;
+pub mod segment;
 pub mod stream;
+pub mod timeline;
 pub mod wal;
+mod waldump;
 
 use std::{
     path::PathBuf,
@@ -30,7 +33,10 @@ use serde::{Deserialize, Serialize};
 use crate::{
     postgres::{Cluster, ClusterError, Installation, Lsn, StartError, Tool, WorkDir},
     record::Recorder,
-    verify::catalog_inventory::Inventory,
+    verify::{
+        catalog_inventory::Inventory,
+        fingerprint::{FingerprintError, record::Reference},
+    },
 };
 
 /// Where the service's backups are and with what they are made. One per drill, shared by everything in it.
@@ -103,6 +109,9 @@ pub struct Backup {
     pub directory: PathBuf,
     /// What the database contained when the backup was taken.
     pub inventory: Option<Inventory>,
+    /// What the tables held; only where the backup is of one snapshot, which a base backup is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fingerprint: Option<Reference>,
 }
 
 impl Backup {
@@ -242,6 +251,9 @@ pub enum BackupError {
     /// A place in the drill's directory could not be made.
     #[error(transparent)]
     WorkDir(#[from] crate::postgres::WorkDirError),
+    /// What it holds could not be fingerprinted.
+    #[error(transparent)]
+    Fingerprint(#[from] FingerprintError),
     /// A file could not be given to the server's user.
     #[error(transparent)]
     User(#[from] crate::postgres::UserError),

@@ -140,6 +140,7 @@ mod tests {
                 info,
                 directory: "/nowhere".into(),
                 inventory: None,
+                fingerprint: None,
             },
             standing: if usable {
                 Standing::Unverified

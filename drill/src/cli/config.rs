@@ -36,6 +36,7 @@ fn with_defaults(command: clap::Command, text: &str) -> Result<clap::Command, St
                 "{FILE}: unknown key {key:?}; did you mean {nearest:?}? Keys are the flags of `drill run`"
             ));
         };
+        let is_flag = value.is_bool();
         let value = match value {
             toml::Value::String(text) => text,
             toml::Value::Integer(number) => number.to_string(),
@@ -47,6 +48,17 @@ fn with_defaults(command: clap::Command, text: &str) -> Result<clap::Command, St
                 ));
             }
         };
+        if !is_flag {
+            // Alone, so that what is wrong with it is told with its place.
+            let alone = command
+                .clone()
+                .try_get_matches_from(["drill", "run", &format!("--{key}={value}")]);
+            if let Err(error) = alone.map_err(|error| error.to_string()) {
+                let first = error.lines().next().unwrap_or_default();
+                let problem = first.strip_prefix("error: ").unwrap_or(first);
+                return Err(format!("{FILE}: {problem}"));
+            }
+        }
         defaults.push((id.clone(), value));
     }
     Ok(command.mut_subcommand("run", |run| {

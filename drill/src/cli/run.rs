@@ -10,7 +10,7 @@ use bytesize::ByteSize;
 use clap::{Args, ValueEnum};
 use futures_util::{StreamExt as _, stream};
 use rand::RngExt as _;
-use reports::{DrillEvidence, RunEvidence, Verdict};
+use reports::{DrillEvidence, RunEvidence, Verdict, run::UnreadableLog};
 
 use super::{Failure, Outcome, Output, progress::Show};
 use crate::{
@@ -61,7 +61,7 @@ pub(super) struct RunArgs {
     #[arg(long, value_name = "N", conflicts_with = "target_size", env = "DRILL_CONTENT_BYTES")]
     content_bytes: Option<u32>,
     /// Seed data: size that the database shall have, such as 2GiB
-    #[arg(long, value_name = "SIZE", env = "DRILL_TARGET_SIZE")]
+    #[arg(long, value_name = "SIZE", env = "DRILL_TARGET_SIZE", value_parser = size)]
     target_size: Option<ByteSize>,
     /// Acknowledged commits of the live workload before the failure
     #[arg(long, value_name = "N", default_value_t = 500, env = "DRILL_COMMITS")]
@@ -70,10 +70,10 @@ pub(super) struct RunArgs {
     #[arg(long, value_name = "N", default_value_t = 4, env = "DRILL_WRITERS", value_parser = clap::value_parser!(u32).range(1..=32))]
     writers: u32,
     /// Recovery point objective, unless the scenario sets its own
-    #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = humantime::parse_duration, env = "DRILL_RPO")]
+    #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = duration, env = "DRILL_RPO")]
     rpo: Duration,
     /// Recovery time objective, unless the scenario sets its own
-    #[arg(long, value_name = "DURATION", default_value = "4h", value_parser = humantime::parse_duration, env = "DRILL_RTO")]
+    #[arg(long, value_name = "DURATION", default_value = "4h", value_parser = duration, env = "DRILL_RTO")]
     rto: Duration,
     /// Seed of every random choice [default: random; printed and recorded]
     #[arg(long, value_name = "N", env = "DRILL_SEED")]
@@ -135,6 +135,15 @@ enum OperatorArg {
     Ask,
 }
 
+fn duration(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text).map_err(|error| format!("{error}; write it as 4h, 30min or 90s"))
+}
+
+fn size(text: &str) -> Result<ByteSize, String> {
+    text.parse()
+        .map_err(|_| "it is no size; write it as 512MiB or 2GiB".to_owned())
+}
+
 fn backup_system(name: &str) -> Result<String, String> {
     let names: Vec<&str> = backup::SYSTEMS.iter().map(|(name, _)| *name).collect();
     if names.contains(&name) {
@@ -167,7 +176,7 @@ pub(super) async fn run(args: RunArgs, output: &Output) -> Outcome {
         .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, Into::into))
         .clamp(1, drills.max(1));
     let show = Arc::new(Show::new(output, drills));
-    show.line(&format!("run {run_id}, seed {seed}, evidence in {}", out.display()));
+    refuse_existing(&out)?; // before anything is fetched or started
 
     clean_up_after_the_dead(&show);
     let request = Request {
@@ -179,6 +188,7 @@ pub(super) async fn run(args: RunArgs, output: &Output) -> Outcome {
     let telling = move |message: &str| teller.line(message);
     let installation = postgres::locate(&request, &telling).await.map_err(locate_failure)?;
     create_evidence_directory(&out)?;
+    show.line(&format!("run {run_id}, seed {seed}, evidence in {}", out.display()));
 
     let seeding = Arc::clone(&show);
     let options = Options {
@@ -199,11 +209,19 @@ pub(super) async fn run(args: RunArgs, output: &Output) -> Outcome {
         alert_patience: Duration::from_mins(1),
         seeding: Some(Arc::new(move |progress| seeding.seeding(&progress))),
     };
-    let evidence = carry_out(&planned, &installation, &args, &options, &show, jobs).await?;
+    let carried_out = carry_out(&planned, &installation, &args, &options, &show, jobs).await;
+    let evidence = carried_out.inspect_err(|_| {
+        let _ = std::fs::remove_dir(&out); // refuses if there is any evidence in it
+    })?;
     let written = reports::write(&out, &evidence, reports::Format::ALL);
     show.finish().await;
     for drill in evidence.worst_first() {
         println!("{}", summary(drill, drills));
+        let kept = drill.findings.iter().filter(|text| text.starts_with(run::LEFT_RUNNING));
+        kept.for_each(|how| println!("{how}"));
+    }
+    for broken in &evidence.unreadable {
+        println!("UNVERIFIED    {:<28} {}", broken.drill, broken.problem);
     }
     println!("Report: {}", out.join("report.md").display());
     if let Some(error) = written.errors.into_iter().next() {
@@ -270,11 +288,13 @@ fn print_plan(args: &RunArgs, planned: &[Planned]) {
         println!("{}", scenario::show(&drill.scenario));
         println!("Backup system: {}", drill.system);
     }
+    let drills = match planned.len() {
+        1 => "1 drill".to_owned(),
+        several => format!("{several} drills"),
+    };
     println!(
-        "{} drills would be run, with PostgreSQL {} ({}).",
-        planned.len(),
-        args.postgres,
-        args.provider
+        "{drills} would be run, with PostgreSQL {} ({}).",
+        args.postgres, args.provider
     );
     println!("Nothing was touched.");
 }
@@ -306,20 +326,24 @@ fn locate_failure(error: postgres::LocateError) -> Failure {
     }
 }
 
-fn create_evidence_directory(out: &Path) -> Result<(), Failure> {
-    if let Some(parent) = out.parent() {
-        std::fs::create_dir_all(parent)
-            .map_err(|error| Failure::execution(format!("cannot create {}: {error}", parent.display())))?;
+/// Evidence is never overwritten.
+fn refuse_existing(out: &Path) -> Result<(), Failure> {
+    if out.symlink_metadata().is_err() {
+        return Ok(());
     }
-    std::fs::create_dir(out).map_err(|error| {
-        if error.kind() == std::io::ErrorKind::AlreadyExists {
-            Failure::usage(format!(
-                "{} exists; evidence is never overwritten: name another --out",
-                out.display()
-            ))
-        } else {
-            Failure::execution(format!("cannot create {}: {error}", out.display()))
-        }
+    let out = out.display();
+    Err(Failure::usage(format!(
+        "{out} exists; evidence is never overwritten: name another --out"
+    )))
+}
+
+fn create_evidence_directory(out: &Path) -> Result<(), Failure> {
+    let parent = out.parent().map_or(Ok(()), std::fs::create_dir_all);
+    parent.and_then(|()| std::fs::create_dir(out)).map_err(|error| {
+        let out = out.display();
+        Failure::execution(format!(
+            "cannot create the directory {out} for the evidence ({error}): name an --out that can be written"
+        ))
     })
 }
 
@@ -351,20 +375,23 @@ async fn carry_out(
     });
     let mut finished: Vec<_> = drills.buffer_unordered(jobs).collect().await;
     finished.sort_by_key(|(index, ..)| *index);
-    let mut evidence = Vec::new();
+    let (mut evidence, mut unreadable) = (Vec::new(), Vec::new());
     let mut broken = None;
     for (_, drill, events) in finished {
         match events {
             Ok(events) => evidence.push(reports::fold(&events).map_err(Failure::execution)?),
             Err(error) => {
-                tracing::error!("{}: {}", drill.name, crate::verify::chain(&error));
+                unreadable.push(UnreadableLog {
+                    drill: drill.name.clone(),
+                    problem: crate::verify::chain(&error),
+                });
                 broken.get_or_insert(error);
             }
         }
     }
     match broken {
         Some(error) if evidence.is_empty() => Err(Failure::execution(error)),
-        _ => Ok(RunEvidence::new(evidence)),
+        _ => Ok(RunEvidence::with_unreadable(evidence, unreadable)),
     }
 }
 

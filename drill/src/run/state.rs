@@ -27,12 +27,19 @@ use crate::{
     postgres::{Cluster, ClusterError, ControlError, Lsn, Shutdown, StartError, WorkDirError},
     record::Recorder,
     scenario::{FaultTarget, Scenario, Target},
-    verify::{chain, ledger::SeedFacts},
+    verify::{
+        chain,
+        fingerprint::{FingerprintError, record::Reference},
+        ledger::SeedFacts,
+    },
     workload::{
         Workload, WorkloadError,
         ledger::{LedgerError, LedgerHeader},
     },
 };
+
+/// How the finding begins that says how to connect to a cluster that was left running.
+pub const LEFT_RUNNING: &str = "The restored cluster was left running as asked";
 
 /// A drill under way.
 pub struct Drill {
@@ -54,6 +61,8 @@ pub struct Drill {
     pub seed_plan: SeedPlan,
     /// What was loaded.
     pub seeded: Seeded,
+    /// What the database held right after seeding.
+    pub fingerprint: Reference,
     /// Where the application's connection string is.
     pub store: FileStore,
     /// The service that must come back.
@@ -302,7 +311,7 @@ impl Drill {
         });
         self.recorder.finding(match told {
             Some(command) => format!(
-                "The restored cluster was left running as asked: {command} (everything of it is in {})",
+                "{LEFT_RUNNING}: {command} (everything of it is in {})",
                 self.site.work.path().display()
             ),
             None => "There is no restored cluster to leave running.".to_owned(),
@@ -350,6 +359,9 @@ pub enum DrillError {
     /// The seed data could not be loaded.
     #[error(transparent)]
     Seed(#[from] fixtures::SeedError),
+    /// What was seeded could not be fingerprinted.
+    #[error(transparent)]
+    Fingerprint(#[from] FingerprintError),
     /// The writers did not get on.
     #[error(transparent)]
     Workload(#[from] WorkloadError),

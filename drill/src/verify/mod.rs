@@ -4,19 +4,32 @@
 //! that: never a pass. The pure ledger checker is in [`ledger`]; which checks run when is in [`crate::recovery`].
 
 pub mod catalog_inventory;
+pub mod collations;
+pub mod content_fingerprint;
+pub mod content_hash;
+pub mod fingerprint;
+pub mod index_integrity;
+pub mod isolation;
 pub mod ledger;
 pub mod ledger_prefix;
+pub mod page_checksums;
+pub mod privileges;
+pub mod referential_integrity;
 pub mod replay;
 pub mod row_counts;
+pub mod sequences;
 pub mod server_start;
 pub mod smoke;
+pub mod suite;
 pub mod wal_continuity;
 
 use std::{error::Error, time::Instant};
 
+use futures_util::future::OptionFuture;
 use reports::{CheckId, CheckResult, Phase, Verdict};
 use tokio_postgres::{Client, NoTls};
 
+use self::content_fingerprint::Against;
 use crate::{postgres::Cluster, record::milliseconds};
 
 /// A cluster under verification, and what is known of what it should contain.
@@ -49,8 +62,14 @@ impl Subject<'_> {
     /// # Errors
     /// If the server does not let it in.
     pub async fn login(&self, role: fixtures::Role) -> Result<Client, tokio_postgres::Error> {
+        self.connect(&self.config(role)).await
+    }
+
+    /// How a role logs in with its password.
+    pub fn config(&self, role: fixtures::Role) -> tokio_postgres::Config {
         let mut config = self.cluster.config(role.name(), fixtures::DATABASE);
-        self.connect(config.password(self.credentials.password(role))).await
+        config.password(self.credentials.password(role));
+        config
     }
 
     async fn connect(&self, config: &tokio_postgres::Config) -> Result<Client, tokio_postgres::Error> {
@@ -58,6 +77,26 @@ impl Subject<'_> {
         tokio::spawn(connection);
         Ok(client)
     }
+}
+
+/// The checks that read every row, side by side: `content-fingerprint` against what was seeded and, where the backup has
+/// a fingerprint of its own, against that; `content-hash`.
+pub async fn content(
+    subject: &Subject<'_>,
+    seeded: &fingerprint::record::Reference,
+    history: &crate::workload::ledger::History,
+    dumped: Option<(&fingerprint::record::Reference, &str)>,
+) -> Vec<CheckResult> {
+    let seed = content_fingerprint::check(
+        subject,
+        Against::Seed {
+            reference: seeded,
+            history,
+        },
+    );
+    let dump = dumped.map(|(reference, id)| content_fingerprint::check(subject, Against::Backup { reference, id }));
+    let (seed, dump, hash) = tokio::join!(seed, OptionFuture::from(dump), content_hash::check(subject));
+    [Some(seed), dump, Some(hash)].into_iter().flatten().collect()
 }
 
 /// What a check found.
@@ -147,6 +186,15 @@ pub fn chain(error: &dyn Error) -> String {
     text
 }
 
+/// What an error says of damage, if it does: corrupted data or index, an internal error, a file that cannot be read. A
+/// check that meets one has found something; any other error only keeps it from looking.
+pub fn damage(error: &tokio_postgres::Error) -> Option<String> {
+    let error = error.as_db_error()?;
+    let code = error.code().code();
+    let speaks_of_damage = code.starts_with("XX") || code == "58P01" || code == "58030";
+    speaks_of_damage.then(|| format!("{} ({code})", error.message()))
+}
+
 /// The first few of many, and how many there are.
 pub fn first_few<T: std::fmt::Display>(all: &[T]) -> String {
     const FEW: usize = 5;
@@ -161,3 +209,7 @@ pub fn first_few<T: std::fmt::Display>(all: &[T]) -> String {
     }
     text
 }
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
+mod tests;

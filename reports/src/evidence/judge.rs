@@ -71,8 +71,15 @@ fn mismatches(evidence: &DrillEvidence) -> Vec<String> {
             found.push(format!("nothing is damaged, but {} failed", row.check));
         }
     } else if expected.only {
-        for row in evidence.detection.iter().filter(|row| row.detected && !row.should_detect) {
-            found.push(format!("{} failed, and nothing that it looks at was damaged", row.check));
+        for row in evidence
+            .detection
+            .iter()
+            .filter(|row| row.detected && !row.should_detect)
+        {
+            found.push(format!(
+                "{} failed, and nothing that it looks at was damaged",
+                row.check
+            ));
         }
     }
     if let Some(rejected) = expected
