@@ -28,8 +28,8 @@ use crate::{
     run::{Drill, DrillError, inject},
     scenario::Moment,
     verify::{
-        self, Found, Subject, catalog_inventory, chain, ledger, ledger_prefix, replay, row_counts, server_start,
-        server_start::Diagnosis, smoke, timed, wal_continuity,
+        self, Found, Subject, chain, ledger, ledger_prefix, replay, row_counts, server_start, server_start::Diagnosis,
+        smoke, suite, timed, wal_continuity,
     },
     workload::ledger::History,
 };
@@ -581,11 +581,6 @@ async fn data_validated(
     if choice.backup.start_lsn().is_some() {
         checks.push(replay::check(&superuser, &choice.target, choice.reach, &name).await);
     }
-    checks.push(catalog_inventory::check(&cluster, choice.backup.inventory.as_ref(), Phase::Restored, &name).await);
-    let mut slowest = Duration::ZERO;
-    let mut served = None;
-    let mut data_loss_window_s = None;
-    let history = History::read(&drill.ledger, &drill.ledger_header)?;
     let subject = Subject {
         cluster: &cluster,
         name: &name,
@@ -593,6 +588,15 @@ async fn data_validated(
         credentials: &drill.site.credentials,
         inventory: choice.backup.inventory.as_ref(),
     };
+    let known = suite::Known {
+        production_archive: drill.site.wal.archive.as_deref(),
+        largest_acknowledged: None, // the ledger's own comparison looks at this, target and losses considered
+    };
+    let suite = suite::restored(&subject, known);
+    let mut slowest = Duration::ZERO;
+    let mut served = None;
+    let mut data_loss_window_s = None;
+    let history = History::read(&drill.ledger, &drill.ledger_header)?;
     let dumped = choice
         .backup
         .fingerprint
@@ -608,7 +612,8 @@ async fn data_validated(
             let failed = (drill.failed_utc(), crate::record::nanoseconds(drill.failed_offset()));
             let facts = drill.seed_facts();
             let ledger = ledger_prefix::check(&mut validator, &history, &facts, &drill.seeded, target, failed, &name);
-            let (verdict, content) = tokio::join!(ledger, content);
+            let (verdict, content, suite) = tokio::join!(ledger, content, suite);
+            checks.extend(suite);
             let counted = row_counts::count(&validator).await;
             slowest = counted.as_ref().map_or(Duration::ZERO, |(_, slowest)| *slowest);
             if let Some(expected) = verdict.counts {
@@ -623,6 +628,7 @@ async fn data_validated(
             checks.extend(content);
         }
         Err(error) => {
+            checks.extend(suite.await);
             checks.extend(content.await);
             let reason = format!("cannot connect as drill_validator: {error}");
             checks.push(

@@ -1,7 +1,7 @@
 //! Backups: taking, listing, verifying, choosing and restoring them.
 //!
 //! [`BackupSystem`] is what a backup tool must be able to do, one file a system ([`basebackup`], [`dump`]).
-//! [`catalogue`] lists what there is, [`wal`] tells how far the archive reaches, [`planner`] chooses (pure), and
+//! [`catalogue`] lists what there is, [`wal`] tells how far the archive reaches (with [`segment`] and [`timeline`]), [`planner`] chooses (pure), and
 //! [`job`] carries a restore out with an id and a status that can be polled.
 
 pub mod basebackup;
@@ -11,8 +11,11 @@ pub mod dump;
 pub mod job;
 pub mod pause;
 pub mod planner;
+pub mod segment;
 pub mod stream;
+pub mod timeline;
 pub mod wal;
+mod waldump;
 
 use std::{
     path::PathBuf,

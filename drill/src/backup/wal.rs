@@ -11,10 +11,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use chrono::{DateTime, NaiveDateTime, Utc};
+use chrono::{DateTime, Utc};
 
-use super::{BackupError, Site};
-use crate::postgres::{Lsn, TimelineId};
+use super::{
+    BackupError, Site, segment,
+    waldump::{dump, last_record_end, read_dump, stopped_after},
+};
+use crate::postgres::{Lsn, SystemIdentifier, TimelineId};
 
 /// Where WAL is kept.
 #[derive(Debug, Clone)]
@@ -41,6 +44,8 @@ pub struct SegmentNumber {
 pub struct Reach {
     /// End of the last record that can be read.
     pub end: Option<Lsn>,
+    /// The timeline that it ends on.
+    pub timeline: Option<TimelineId>,
     /// The last commit in it: where its record begins, and its time.
     pub last_commit: Option<(Lsn, DateTime<Utc>)>,
     /// Segments read.
@@ -106,136 +111,85 @@ impl WalSource {
         })
     }
 
-    /// How far the WAL goes from `from` on `timeline`: contiguous segments of the right size, then every record read.
+    /// How far the WAL goes from `from` on, beginning on `timeline` and following the newest timeline that descends from
+    /// it, as the server does by default: contiguous segments of the right size and cluster, then every record read.
     ///
     /// # Errors
     /// If the segments cannot be listed or pg_waldump cannot be run at all.
-    pub async fn reach(&self, site: &Site, from: Lsn, timeline: TimelineId) -> Result<Reach, BackupError> {
-        let mut reach = Reach::default();
+    pub async fn reach(
+        &self,
+        site: &Site,
+        from: Lsn,
+        timeline: TimelineId,
+        system: Option<SystemIdentifier>,
+    ) -> Result<Reach, BackupError> {
         let segments = self.segments()?;
-        let first = SegmentNumber {
-            timeline: timeline.0,
-            number: from.0 / self.segment_bytes,
-        };
-        let mut usable = Vec::new();
-        let mut next = first;
-        while let Some(path) = segments.get(&next) {
-            let bytes = fs::metadata(path).map_or(0, |metadata| metadata.len());
-            if bytes != self.segment_bytes {
-                let name = self.name(next);
-                reach.problems.push(format!(
-                    "segment {name} has {bytes} bytes instead of {}",
-                    self.segment_bytes
-                ));
+        let mut reach = Reach::default();
+        let course = self.course(&segments, from, timeline, &mut reach.problems)?;
+        reach.timeline = Some(course.timeline);
+        let first = from.0 / self.segment_bytes;
+        let magic = segment::magic(site.installation.major);
+        let mut usable: Vec<(SegmentNumber, &PathBuf)> = Vec::new();
+        let mut broken = false;
+        for number in first.. {
+            let Some((segment, path)) = course.file(&segments, number) else {
+                break;
+            };
+            if let Err(problem) = segment::check(path, segment, self.segment_bytes, system, magic) {
+                let unused = problem == segment::Problem::Empty && path.extension().is_some();
+                if !unused {
+                    reach.problems.push(format!("segment {} {problem}", self.name(segment)));
+                }
+                broken = true;
                 break;
             }
-            usable.push((next, path));
-            next.number += 1;
+            usable.push((segment, path));
         }
+        let next = first + usable.len() as u64;
+        let missing = SegmentNumber {
+            timeline: course.timeline.0,
+            number: next,
+        };
         let later = segments
-            .range(next..)
-            .find(|(segment, _)| segment.timeline == timeline.0 && **segment != next);
-        if let (Some((later, _)), true) = (later, reach.problems.is_empty()) {
+            .keys()
+            .find(|later| later.number > next && course.includes(**later));
+        if let (Some(later), false) = (later, broken) {
             reach.problems.push(format!(
                 "segment {} is missing, {} is there",
-                self.name(next),
+                self.name(missing),
                 self.name(*later)
             ));
         }
-        if usable.is_empty() {
-            reach.problems.push(format!(
-                "segment {}, where the backup begins, is missing",
-                self.name(first)
-            ));
+        let Some((last, last_path)) = usable.last().copied() else {
+            if !broken {
+                reach.problems.push(format!(
+                    "segment {}, where the backup begins, is missing",
+                    self.name(missing)
+                ));
+            }
             return Ok(reach);
-        }
+        };
         reach.segments = usable.len() as u64;
-        let text = dump(site, self, &usable, from, timeline).await?;
+        let text = dump(site, self, &usable, from, course.timeline, &["--rmgr=Transaction"]).await?;
         read_dump(&text, &mut reach);
-        let last_begins = Lsn(usable[usable.len() - 1].0.number * self.segment_bytes);
-        if let Some(end) = reach.end.filter(|end| *end < last_begins) {
-            let problem = text
-                .lines()
-                .rev()
-                .find(|line| line.contains("error"))
-                .unwrap_or("it ends early");
+        let last_begins = Lsn(last.number * self.segment_bytes);
+        if reach.end.is_none() {
+            // It ended between records, or in one whose position is not told: read the last record's length.
+            let at = stopped_after(&text).unwrap_or(last_begins).max(from);
+            let text = dump(site, self, &usable, at, course.timeline, &[]).await?;
+            reach.end = last_record_end(&text, self.segment_bytes).or(reach.last_commit.map(|(lsn, _)| lsn));
+        }
+        let stopped = text.lines().rev().find(|line| line.contains("error: "));
+        // A whole segment can be read to its end; the tail of an unfinished one is zeros, or a record not yet complete.
+        let early = last_path.extension().is_none() || reach.end.is_some_and(|end| end < last_begins);
+        if let (Some(stopped), true) = (stopped, early) {
+            let end = reach.end.map_or_else(|| "nothing".to_owned(), |end| end.to_string());
             reach
                 .problems
-                .push(format!("the WAL can be read to {end} only: {}", problem.trim()));
+                .push(format!("the WAL can be read to {end} only: {}", stopped.trim()));
         }
         Ok(reach)
     }
-}
-
-/// pg_waldump's output for `segments`, its last words on stderr included.
-async fn dump(
-    site: &Site,
-    wal: &WalSource,
-    segments: &[(SegmentNumber, &PathBuf)],
-    from: Lsn,
-    timeline: TimelineId,
-) -> Result<String, BackupError> {
-    let staging = tempfile::Builder::new()
-        .prefix("wal-")
-        .tempdir_in(site.work.path())
-        .map_err(|source| BackupError::Io {
-            action: "create a directory in",
-            path: site.work.path().to_owned(),
-            source,
-        })?;
-    let failed = |source| BackupError::Io {
-        action: "prepare",
-        path: staging.path().to_owned(),
-        source,
-    };
-    for (segment, path) in segments {
-        std::os::unix::fs::symlink(path, staging.path().join(wal.name(*segment))).map_err(failed)?;
-    }
-    site.work.user().chown(staging.path())?;
-    let output = site
-        .tool("pg_waldump")
-        .arg("--path")
-        .arg(staging.path())
-        .arg(format!("--timeline={}", timeline.0))
-        .arg(format!("--start={from}"))
-        .arg("--rmgr=Transaction")
-        .output() // it always ends with an error: the end of the WAL
-        .await?;
-    Ok(format!("{}\n{}", output.stdout, output.stderr))
-}
-
-/// Takes the last commit and the end of the readable WAL from pg_waldump's output.
-fn read_dump(text: &str, reach: &mut Reach) {
-    for line in text.lines() {
-        if let (Some(lsn), Some(at)) = (field(line, "lsn: "), commit_time(line)) {
-            reach.last_commit = lsn.parse().ok().map(|lsn| (lsn, at));
-        } else if let Some((_, position)) = line.split_once("error in WAL record at ") {
-            reach.end = position.split([':', ' ']).next().and_then(|lsn| lsn.parse().ok());
-            // "invalid record length at X" says where reading stopped; the record before it is whole.
-            if let Some((_, stopped)) = position.split_once(" at ") {
-                reach.end = stopped
-                    .split([':', ' '])
-                    .next()
-                    .and_then(|lsn| lsn.parse().ok())
-                    .or(reach.end);
-            }
-        } else if line.contains("could not find") && reach.end.is_none() {
-            reach.end = reach.last_commit.map(|(lsn, _)| lsn);
-        }
-    }
-    reach.end = reach.end.or(reach.last_commit.map(|(lsn, _)| lsn));
-}
-
-fn field<'a>(line: &'a str, name: &str) -> Option<&'a str> {
-    line.split_once(name)?.1.split([',', ' ']).next()
-}
-
-fn commit_time(line: &str) -> Option<DateTime<Utc>> {
-    let rest = line.split_once("desc: COMMIT ")?.1;
-    let time = rest.split(" UTC").next()?;
-    NaiveDateTime::parse_from_str(time, "%Y-%m-%d %H:%M:%S%.f")
-        .ok()
-        .map(|time| time.and_utc())
 }
 
 /// The script that `restore_command` runs: `SCRIPT %f %p`. It takes a file from the archive, else from the stream,
@@ -283,8 +237,7 @@ pub fn archive_command(archive: &Path, durable: bool) -> String {
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
-    use super::{Reach, SegmentNumber, WalSource, archive_command, read_dump, restore_script};
-    use crate::postgres::Lsn;
+    use super::{SegmentNumber, WalSource, archive_command, restore_script};
 
     const MIB: u64 = 1 << 20;
 
@@ -306,19 +259,6 @@ mod tests {
         assert_eq!(wal.name(segment), "000000020000000100000005");
         assert_eq!(wal.parse("000000020000000100000005"), Some(segment));
         assert_eq!(wal.parse("00000002.history"), None);
-    }
-
-    #[test]
-    fn the_end_and_the_last_commit_are_read_from_pg_waldump() {
-        let text = "rmgr: Transaction len (rec/tot):     46/    46, tx:        735, lsn: 0/01952E38, prev 0/01952DF8, \
-                    desc: COMMIT 2026-05-01 10:00:00.123456 UTC; inval msgs: catcache 50\n\
-                    pg_waldump: error: error in WAL record at 0/1952E38: invalid record length at 0/1952E70: expected at least 24, got 0";
-        let mut reach = Reach::default();
-        read_dump(text, &mut reach);
-        assert_eq!(reach.end, Some(Lsn(0x195_2E70)));
-        let (lsn, at) = reach.last_commit.unwrap();
-        assert_eq!(lsn, Lsn(0x195_2E38));
-        assert_eq!(at.to_rfc3339(), "2026-05-01T10:00:00.123456+00:00");
     }
 
     #[test]

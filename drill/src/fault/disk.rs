@@ -1,8 +1,9 @@
 //! A full filesystem: only ever the small one that this run made for the cluster.
 
 use std::{
-    fs::File,
+    fs::{self, File},
     io::{ErrorKind, Write as _},
+    os::unix::fs::MetadataExt as _,
     path::Path,
 };
 
@@ -13,6 +14,15 @@ const BALLAST: &str = "ballast";
 
 /// Writes until not one byte more fits.
 pub(super) fn fill(disk: &Path) -> Result<Done, FaultError> {
+    let device = |path: &Path| {
+        fs::metadata(path)
+            .map(|metadata| metadata.dev())
+            .map_err(FaultError::io("examine", path))
+    };
+    let above = disk.parent().unwrap_or(disk);
+    if device(disk)? == device(above)? {
+        return Err(FaultError::NotItsOwn { path: disk.to_owned() });
+    }
     let path = disk.join(BALLAST);
     let mut file = File::create(&path).map_err(FaultError::io("create", &path))?;
     let zeros = vec![0_u8; 1 << 20];

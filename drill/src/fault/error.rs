@@ -128,6 +128,12 @@ pub enum FaultError {
     /// A program of the user's own failed.
     #[error("the fault's own program failed")]
     Command(#[source] crate::postgres::ToolError),
+    /// A filesystem that others use as well.
+    #[error("{} is no filesystem of its own, so it is not filled; nothing was written", path.display())]
+    NotItsOwn {
+        /// The directory.
+        path: PathBuf,
+    },
     /// The server has no such process.
     #[error("the server has no {process} process now; is it running at that moment?")]
     NoProcess {

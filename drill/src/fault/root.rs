@@ -51,6 +51,11 @@ impl Root {
         Ok(Self { path })
     }
 
+    /// The directory.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Everything below it, sorted by name. What vanishes meanwhile is left out.
     pub(super) fn entries(&self) -> Result<Vec<Entry>, FaultError> {
         let mut entries = Vec::new();
@@ -107,7 +112,11 @@ impl Root {
             Pick::First => matches.first(),
             Pick::Last => matches.last(),
             Pick::SecondLast => matches.iter().rev().nth(1),
-            Pick::Random => matches.choose(random),
+            Pick::Random => {
+                // Most kinds can do nothing to an empty file; a draw among the others is as random.
+                let full: Vec<&Entry> = matches.iter().filter(|entry| entry.bytes > 0).collect();
+                full.choose(random).copied().or_else(|| matches.choose(random))
+            }
             Pick::All => None,
         };
         let one = one.cloned();

@@ -11,8 +11,14 @@ use proptest::prelude::*;
 use rand::{SeedableRng as _, rngs::StdRng};
 use tempfile::TempDir;
 
-use super::{Done, FaultError, act, backups, bytes::spread, processes, root::Root, signal::send_to, sql::changes_rows};
-use crate::scenario::{Action, Keep, Pick, Process, Replacement, Selection, SignalName, Which};
+use super::{
+    Done, FaultError, act, backups, bytes::spread, disk, processes, root::Root, service::archive_program,
+    signal::send_to, sql::changes_rows,
+};
+use crate::{
+    postgres::page::{PAGE_BYTES, checksum},
+    scenario::{Action, Behaviour, Keep, PageChecksum, Pick, Process, Replacement, Selection, SignalName, Which},
+};
 
 fn random() -> StdRng {
     StdRng::seed_from_u64(7)
@@ -334,6 +340,110 @@ fn pick_chooses_among_matches() {
     assert_eq!(chosen(Pick::Last), ["base/5/2"]);
     assert_eq!(chosen(Pick::All).len(), 3);
     assert_eq!(chosen(Pick::Random).len(), 1);
+}
+
+#[test]
+fn the_one_before_the_last_needs_two() {
+    let (root, _outside) = world();
+    let opened = Root::open(root.path()).unwrap();
+    let second_last = |path| opened.select(&picked(path, Pick::SecondLast), &mut random());
+    assert_eq!(second_last("base/*/*").unwrap()[0].name, "base/5/1");
+    assert!(matches!(second_last("PG_VERSION"), Err(FaultError::NoMatch { .. })));
+}
+
+#[test]
+fn an_older_copy_comes_from_the_backup_with_or_without_the_newer_tail() {
+    let (root, _outside) = world();
+    let backup = TempDir::new().unwrap();
+    fs::create_dir_all(backup.path().join("data/base/5")).unwrap();
+    fs::write(backup.path().join("data/base/5/2"), [7; 100]).unwrap();
+    let from = ("backup b: ".to_owned(), backup.path().to_owned());
+    let swap = |keep_tail| {
+        let action = Action::SwapFile {
+            files: files("base/5/2"),
+            from: Which::Latest,
+            keep_tail,
+        };
+        act(&action, &Root::open(root.path()).unwrap(), Some(&from), &mut random())
+    };
+    assert_eq!(
+        swap(true).unwrap().summary,
+        "base/5/2: as in backup b: 300 → 300 bytes, 1 pages older"
+    );
+    let content = fs::read(root.path().join("base/5/2")).unwrap();
+    assert!(content[..100] == [7; 100] && content[100..] == [2; 200]);
+    swap(false).unwrap();
+    assert_eq!(fs::read(root.path().join("base/5/2")).unwrap(), [7; 100]);
+    assert!(matches!(swap(false), Err(FaultError::NoEffect { .. })));
+    let missing = Action::SwapFile {
+        files: files("PG_VERSION"),
+        from: Which::Latest,
+        keep_tail: false,
+    };
+    let missing = act(&missing, &Root::open(root.path()).unwrap(), Some(&from), &mut random());
+    assert!(matches!(missing, Err(FaultError::NoMatch { .. })));
+}
+
+#[test]
+fn a_page_is_damaged_and_its_checksum_is_kept_mended_or_broken() {
+    let root = TempDir::new().unwrap();
+    let path = root.path().join("16384");
+    let mut sound = vec![1; 2 * PAGE_BYTES];
+    let sum = checksum(&sound[PAGE_BYTES..], 1).to_ne_bytes();
+    sound[PAGE_BYTES + 8..PAGE_BYTES + 10].copy_from_slice(&sum);
+    let corrupt = |content: Option<(u64, Vec<u8>)>, checksum| {
+        fs::write(&path, &sound).unwrap();
+        does(
+            root.path(),
+            &Action::CorruptPage {
+                files: files("*"),
+                block: 1,
+                content,
+                checksum,
+            },
+        )
+    };
+    let valid = || {
+        let page = &fs::read(&path).unwrap()[PAGE_BYTES..];
+        page[8..10] == checksum(page, 1).to_ne_bytes()
+    };
+    corrupt(Some((100, vec![9])), PageChecksum::Keep).unwrap();
+    assert!(!valid());
+    let done = corrupt(Some((100, vec![9])), PageChecksum::Mend).unwrap();
+    assert!(valid() && done.summary.ends_with("valid"), "{}", done.summary);
+    assert_eq!(fs::read(&path).unwrap()[..PAGE_BYTES], sound[..PAGE_BYTES]);
+    corrupt(None, PageChecksum::Break).unwrap();
+    assert!(!valid());
+    assert!(matches!(
+        corrupt(Some((100, vec![1])), PageChecksum::Keep),
+        Err(FaultError::NoEffect { .. })
+    ));
+    assert!(matches!(
+        corrupt(Some((8191, vec![9, 9])), PageChecksum::Keep),
+        Err(FaultError::OutOfRange { .. })
+    ));
+}
+
+#[test]
+fn the_archive_fails_for_the_segments_that_it_should() {
+    let directory = TempDir::new().unwrap();
+    let program = directory.path().join("service.sh");
+    fs::write(&program, archive_program(Behaviour::Down, 1, Some(2))).unwrap();
+    let ask = |file: &str| Command::new("sh").arg(&program).arg(file).status().unwrap().success();
+    let segment = "000000010000000000000001";
+    assert_eq!(
+        [segment, "00000002.history", segment, segment, segment].map(ask),
+        [true, true, false, false, true]
+    );
+}
+
+#[test]
+fn a_filesystem_that_others_use_is_never_filled() {
+    let directory = TempDir::new().unwrap();
+    fs::create_dir(directory.path().join("source")).unwrap();
+    let error = disk::fill(&directory.path().join("source")).unwrap_err();
+    assert!(matches!(error, FaultError::NotItsOwn { .. }), "{error}");
+    assert_eq!(fs::read_dir(directory.path().join("source")).unwrap().count(), 0);
 }
 
 #[test]

@@ -80,7 +80,8 @@ impl Cluster {
         options: &ClusterOptions,
     ) -> Result<Self, ClusterError> {
         let name = checked_name(&options.name)?;
-        if work.path().join(&name).exists() {
+        let home = work.path().join(&name);
+        if home.join("data").exists() || home.join(super::authority::MARKER).exists() {
             return Err(ClusterError::Taken {
                 home: work.path().join(&name),
                 name,

@@ -1,6 +1,8 @@
 //! Step 2: is the database really lost? Unreachable, damaged and healthy are told apart; a server that merely died is
 //! started again; and what is given up is fenced before anything else is done, so that it acknowledges nothing more.
 
+use std::time::{Duration, Instant};
+
 use reports::{CheckId, Outcome, Phase, Step, Verdict, What};
 
 use super::{OpenStep, Stop, connect, ended};
@@ -15,6 +17,11 @@ use crate::{
     },
     workload::{ledger::History, writer::SHARE},
 };
+
+/// How long live writers may get nothing through on a database that serves.
+const WRITE_PATIENCE: Duration = Duration::from_secs(1);
+/// So many answers to writers make an opinion.
+const ANSWERS: u64 = 20;
 
 /// Goes on only if there is something to recover from.
 pub(super) async fn confirmed_unrecoverable(drill: &mut Drill) -> Result<(), Stop> {
@@ -75,7 +82,32 @@ async fn examined(drill: &mut Drill) -> Result<Vec<String>, Stop> {
         symptoms.push(format!("the application: {}", check.actual));
     }
     drill.check(check);
+    if symptoms.is_empty() {
+        symptoms.extend(writers_stand_still(drill).await);
+    }
     Ok(symptoms)
+}
+
+/// Reading says nothing about writing: on a full disk every query is answered, and what finds room in a page that
+/// exists is even committed. The writers never rest, so they tell at once whether most of what they do gets through.
+async fn writers_stand_still(drill: &Drill) -> Option<String> {
+    let workload = drill.workload.as_ref()?;
+    let (before, began) = (workload.counts(), Instant::now());
+    loop {
+        let now = workload.counts();
+        let (done, refused) = (now.acknowledged - before.acknowledged, now.rejected - before.rejected);
+        let over = began.elapsed() >= WRITE_PATIENCE;
+        if done >= refused && (done >= ANSWERS || over && done > 0) {
+            return None;
+        }
+        if over || refused >= ANSWERS {
+            let within = began.elapsed();
+            return Some(format!(
+                "writing: {done} commits were acknowledged and {refused} refused within {within:.1?}"
+            ));
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await; // the answers come by themselves; this only looks
+    }
 }
 
 /// `ledger-prefix` on a database that is still written to: what was promised before it was looked at must be there,

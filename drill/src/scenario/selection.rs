@@ -31,7 +31,7 @@ named! {
         SecondLast = "second-last",
         /// Each of them.
         All = "all",
-        /// One of them, by the drill's seed.
+        /// One of them, by the drill's seed; an empty one only if all are.
         Random = "random",
     }
 }

@@ -6,8 +6,8 @@ use proptest::prelude::*;
 use reports::{CheckId, Outcome};
 
 use super::{
-    Action, FaultTarget, KINDS, Keep, Moment, Named as _, Pick, Process, Selection, SignalName, StorageWish, Streaming,
-    Target, Which, catalogue, find, parse, resolve, show,
+    Action, Behaviour, FaultTarget, KINDS, Keep, Moment, Named as _, PageChecksum, Pick, Process, Selection,
+    ServerDeed, SignalName, StorageWish, Streaming, Target, Which, catalogue, find, parse, resolve, show,
 };
 
 const GOOD: &str = r#"id = "mine"
@@ -104,13 +104,29 @@ const EXAMPLES: &[(&str, &str)] = &[
     ("write-bytes", "target='cluster'\npath='*'\noffset=8\nhex='de ad be ef'"),
     ("append-bytes", "target='cluster'\npath='*'\nhex='00'"),
     ("replace-file", "target='cluster'\npath='PG_VERSION'\nwith={text='15'}"),
+    (
+        "swap-file",
+        "target='cluster'\nrelation='AuditEvents'\nfrom='backup:oldest'\nkeep_tail=true",
+    ),
+    (
+        "corrupt-page",
+        "target='cluster'\nrelation='AuditEvents'\nblock=3\noffset=24\nhex='ff'\nchecksum='mend'",
+    ),
     ("chmod", "target='cluster'\npath='base'\nmode='0000'"),
     ("signal", "target='cluster'\nprocess='checkpointer'\nsignal='KILL'"),
+    ("server", "target='cluster'\ndoes='stop-fast'"),
+    ("setting", "target='cluster'\nname='work_mem'\nvalue='64kB'"),
+    ("fill-disk", "target='cluster'"),
+    ("command", "target='cluster'\nargv=['sh', '-c', 'true']"),
+    (
+        "service",
+        "target='notifier'\ndoes='slow'\ndelay='500ms'\nafter=2\ntimes=3",
+    ),
 ];
 
 fn with_fault(kind: &str, keys: &str) -> String {
     format!(
-        "id='a'\ntitle='t'\nwhy='w'\nsource='s'\ngiven={{streaming='asynchronous'}}\nexpect={{outcome='recovered'}}\n\
+        "id='a'\ntitle='t'\nwhy='w'\nsource='s'\ngiven={{streaming='asynchronous', storage_size='128MiB'}}\nexpect={{outcome='recovered'}}\n\
          [[fault]]\nat='failure'\nkind='{kind}'\n{keys}\n"
     )
 }
@@ -150,7 +166,17 @@ fn values_are_what_they_say() {
     ));
     assert!(matches!(action(3), Action::FlipBytes { offset: Some(16), .. }));
     assert!(matches!(action(5), Action::WriteBytes { content, .. } if content == [0xde, 0xad, 0xbe, 0xef]));
-    assert!(matches!(action(8), Action::Chmod { mode: 0, .. }));
+    assert!(matches!(action(10), Action::Chmod { mode: 0, .. }));
+    assert!(matches!(action(9), Action::CorruptPage { content: Some((24, bytes)), .. } if bytes == [0xff]));
+}
+
+#[test]
+fn who_recovers_and_what_else_may_notice_is_read() {
+    let text = GOOD.replace("rejected = 1", "rejected = 1\nonly = true") + "\n[operator]\nroles = [\"AppAdmin\"]\n";
+    let scenario = read(&text).unwrap();
+    assert_eq!(scenario.roles, Some(vec![reports::Role::AppAdmin]));
+    assert!(scenario.expect.only);
+    assert!(show(&scenario).contains("only the role AppAdmin") && show(&scenario).contains("and no other check"));
 }
 
 #[test]
@@ -187,7 +213,7 @@ fn every_refusal_says_what_and_where() {
         ("unknown check", edit("backup-manifest", "backup-manifset")),
         ("unknown outcome", edit("\"recovered\"", "\"restored\"")),
         ("unknown kind", edit("flip-bytes", "flip-byte")),
-        ("kind that is not there yet", edit("flip-bytes", "fill-disk")),
+        ("kind that is not there", edit("flip-bytes", "clock")),
         ("unknown moment", edit("after-backups", "after-backup")),
         ("unknown target", edit("backup:latest", "backup:newest")),
         ("target without files", edit("backup:latest", "notifier")),
@@ -212,6 +238,59 @@ fn every_refusal_says_what_and_where() {
         (
             "bad mode",
             with_fault("chmod", "target='cluster'\npath='a'\nmode='0999'"),
+        ),
+        (
+            "relation and path",
+            with_fault("append-bytes", "target='cluster'\npath='a'\nrelation='b'\nhex='00'"),
+        ),
+        (
+            "relation in the archive",
+            with_fault("append-bytes", "target='archive'\nrelation='b'\nhex='00'"),
+        ),
+        (
+            "older copy of nothing",
+            with_fault("swap-file", "target='cluster'\npath='a'\nfrom='archive'"),
+        ),
+        (
+            "page without its bytes",
+            with_fault("corrupt-page", "target='cluster'\nrelation='a'\nblock=1"),
+        ),
+        (
+            "refused to the superuser",
+            with_fault("sql", "target='cluster'\nstatements='x'\nrefused=true"),
+        ),
+        (
+            "role that is not there",
+            with_fault("sql", "target='cluster'\nstatements='x'\nrole='validator'"),
+        ),
+        (
+            "behaviour of another service",
+            with_fault("service", "target='app'\ndoes='status'\nstatus=500"),
+        ),
+        ("no behaviour", with_fault("service", "target='app'\ndoes='dwon'")),
+        (
+            "cannot be counted",
+            with_fault("service", "target='notifier'\ndoes='down'\ntimes=1"),
+        ),
+        (
+            "service of the database",
+            with_fault("service", "target='cluster'\ndoes='down'"),
+        ),
+        (
+            "disk that is not its own",
+            with_fault("fill-disk", "target='cluster'").replace(", storage_size='128MiB'", ""),
+        ),
+        (
+            "disk that is too small",
+            with_fault("fill-disk", "target='cluster'").replace("128MiB", "1MiB"),
+        ),
+        (
+            "unknown role of the operator",
+            edit("[expect]", "[operator]\nroles = [\"Admin\"]\n\n[expect]"),
+        ),
+        (
+            "nothing else than nothing",
+            edit("detected_by = [\"backup-manifest\"]", "only = true"),
         ),
         ("bad LSN", edit("0/3000028", "3000028")),
         ("bad time", edit("{ lsn = \"0/3000028\" }", "{ time = \"yesterday\" }")),
@@ -305,6 +384,13 @@ fn the_readme_names_everything() {
     ));
     known.extend(names(
         &Streaming::ALL.iter().map(|value| value.name()).collect::<Vec<_>>(),
+    ));
+    known.extend(names(Behaviour::NAMES));
+    known.extend(names(
+        &ServerDeed::ALL.iter().map(|value| value.name()).collect::<Vec<_>>(),
+    ));
+    known.extend(names(
+        &PageChecksum::ALL.iter().map(|value| value.name()).collect::<Vec<_>>(),
     ));
     known.extend(names(
         &Pick::ALL

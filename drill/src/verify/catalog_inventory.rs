@@ -1,8 +1,10 @@
 //! `catalog-inventory`: everything that a restore can lose besides rows, against the inventory taken with the backup.
 //!
 //! Tables with their columns, constraints (and whether they are validated), triggers (and whether they are enabled),
-//! indexes, views, functions, sequences, domains, extensions, comments, grants, large objects, settings of database
-//! and roles. The inventory is a set of lines, one an object, so that a difference names what it is about.
+//! indexes, views, functions, sequences, domains, extensions, comments, settings of database and roles. The inventory is
+//! a set of lines, one an object, so that a difference names what it is about. Large objects are held against the rows
+//! that refer to them, which no foreign key does. Roles and grants are recorded with it and judged by
+//! [`super::privileges`]. What it cannot see: contents.
 
 use std::collections::BTreeSet;
 
@@ -10,7 +12,7 @@ use reports::{CheckId, CheckResult, Phase};
 use serde::{Deserialize, Serialize};
 use tokio_postgres::Client;
 
-use super::{Found, first_few, timed};
+use super::{Found, first_few, privileges, timed};
 use crate::postgres::Cluster;
 
 /// One line an object: `kind name: definition`.
@@ -51,8 +53,20 @@ const QUERIES: &[&str] = &[
        FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace WHERE n.nspname = 'public' AND t.typtype IN ('d', 'e')",
     "SELECT format('extension %s: %s', extname, extversion) FROM pg_extension",
     "SELECT format('comment on %s: %s', pg_describe_object(classoid, objoid, objsubid), description)
-       FROM pg_description d JOIN pg_class c ON c.oid = d.objoid AND d.classoid = 'pg_class'::regclass
-       JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = 'public'",
+       FROM pg_description WHERE objoid >= 16384 AND classoid <> 'pg_largeobject'::regclass AND classoid <> 'pg_extension'::regclass
+        AND NOT EXISTS (SELECT 1 FROM pg_depend e WHERE e.classid = classoid AND e.objid = objoid AND e.deptype = 'e')",
+    "SELECT format('comment on %s: %s', pg_describe_object(classoid, objoid, 0), description)
+       FROM pg_shdescription WHERE classoid = 'pg_authid'::regclass
+         OR objoid = (SELECT oid FROM pg_database WHERE datname = current_database())",
+    "SELECT format('storage of %s: persistence %s, replica identity %s, options %s', c.oid::regclass, relpersistence, relreplident,
+            coalesce(array_to_string(reloptions, ', '), 'none'))
+       FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = 'public' AND c.relkind IN ('r', 'p', 'v', 'm', 'i')",
+    "SELECT format('rule %s on %s: enabled %s', rulename, ev_class::regclass, ev_enabled)
+       FROM pg_rewrite WHERE rulename <> '_RETURN' AND ev_class >= 16384",
+    "SELECT format('event trigger %s: %s, enabled %s', evtname, evtevent, evtenabled) FROM pg_event_trigger",
+    "SELECT format('statistics object %s: %s', stxname, pg_get_statisticsobjdef(oid)) FROM pg_statistic_ext",
+    "SELECT format('publication %s: all tables %s', pubname, puballtables) FROM pg_publication",
+    "SELECT format('schema %s', nspname) FROM pg_namespace WHERE nspname NOT LIKE 'pg\\_%' AND nspname <> 'information_schema'",
     "SELECT format('row security on %s: %s, forced %s', c.oid::regclass, c.relrowsecurity, c.relforcerowsecurity)
        FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = 'public' AND c.relkind IN ('r', 'p')",
     "SELECT format('policy %s on %s', polname, polrelid::regclass) FROM pg_policy",
@@ -61,7 +75,9 @@ const QUERIES: &[&str] = &[
             unnest(s.setconfig) AS setting",
     "SELECT format('server setting %s: %s', name, setting) FROM pg_settings
       WHERE name IN ('server_encoding', 'lc_collate', 'lc_ctype', 'block_size', 'data_checksums', 'TimeZone', 'DateStyle',
-                     'standard_conforming_strings', 'default_transaction_isolation')",
+                     'standard_conforming_strings', 'default_transaction_isolation', 'default_transaction_read_only', 'search_path',
+                     'row_security', 'session_replication_role', 'lo_compat_privileges', 'zero_damaged_pages',
+                     'ignore_checksum_failure')",
     "SELECT format('database %s: encoding %s, collate %s, ctype %s', datname, pg_encoding_to_char(encoding), datcollate, datctype)
        FROM pg_database WHERE datname = current_database()",
 ];
@@ -71,12 +87,16 @@ const QUERIES: &[&str] = &[
 /// # Errors
 /// If the database cannot be read.
 pub async fn read(cluster: &Cluster) -> Result<Inventory, tokio_postgres::Error> {
+    read_with(&connect(cluster).await?).await
+}
+
+async fn connect(cluster: &Cluster) -> Result<Client, tokio_postgres::Error> {
     let (client, connection) = cluster
         .config("postgres", fixtures::DATABASE)
         .connect(tokio_postgres::NoTls)
         .await?;
     tokio::spawn(connection);
-    read_with(&client).await
+    Ok(client)
 }
 
 async fn read_with(client: &Client) -> Result<Inventory, tokio_postgres::Error> {
@@ -90,7 +110,73 @@ async fn read_with(client: &Client) -> Result<Inventory, tokio_postgres::Error> 
                 .map(|row| row.get::<_, String>(0)),
         );
     }
+    lines.extend(privileges::read(client).await?);
     Ok(Inventory(lines))
+}
+
+impl Inventory {
+    /// The lines that this check judges.
+    fn objects(&self) -> BTreeSet<&str> {
+        self.0
+            .iter()
+            .map(String::as_str)
+            .filter(|line| !line.starts_with(privileges::PREFIX))
+            .collect()
+    }
+}
+
+/// What an inventory's line is about: everything up to its first colon and blank.
+fn about(line: &str) -> &str {
+    line.split_once(": ").map_or(line, |(about, _)| about)
+}
+
+/// What is different, an object a text: changed, missing, or not recorded.
+fn differences(recorded: &BTreeSet<&str>, found: &BTreeSet<&str>) -> Vec<String> {
+    let mut extra: Vec<&str> = found.difference(recorded).copied().collect();
+    let mut differences = Vec::new();
+    for line in recorded.difference(found) {
+        match extra.iter().position(|other| about(other) == about(line)) {
+            Some(at) => {
+                let now = extra.remove(at);
+                let definition = now.get(about(now).len() + 2..).unwrap_or_default();
+                differences.push(format!("changed: {line}, now {definition}"));
+            }
+            None => differences.push(format!("missing: {line}")),
+        }
+    }
+    differences.extend(extra.into_iter().map(|line| format!("not recorded: {line}")));
+    differences
+}
+
+/// What is different in a database from what was recorded; each text names its object.
+///
+/// # Errors
+/// If the database cannot be read.
+pub async fn compare(client: &Client, recorded: &Inventory) -> Result<Vec<String>, tokio_postgres::Error> {
+    let found = read_with(client).await?;
+    let mut differences = differences(&recorded.objects(), &found.objects());
+    differences.extend(large_objects(client).await?);
+    // What people look for first: whole tables; comments and storage options go with them.
+    differences.sort_by_key(|text| match text {
+        text if text.contains(": table ") => 0,
+        text if text.contains(": comment on ") || text.contains(": storage of ") => 2,
+        _ => 1,
+    });
+    Ok(differences)
+}
+
+/// Large objects without a row, and rows without their large object, of tables that have such a column.
+async fn large_objects(client: &Client) -> Result<Vec<String>, tokio_postgres::Error> {
+    let column = r#"SELECT to_regclass('"ScriptAttachments"') IS NOT NULL"#;
+    if !client.query_one(column, &[]).await?.get::<_, bool>(0) {
+        return Ok(Vec::new()); // its absence is a difference of its own
+    }
+    let sql = r#"SELECT format('attachment %s refers to large object %s, which is not there', a."Id", a."LargeObject")
+                   FROM "ScriptAttachments" a LEFT JOIN pg_largeobject_metadata m ON m.oid = a."LargeObject" WHERE m.oid IS NULL
+                 UNION ALL
+                 SELECT format('large object %s belongs to no attachment', m.oid)
+                   FROM pg_largeobject_metadata m LEFT JOIN "ScriptAttachments" a ON a."LargeObject" = m.oid WHERE a."Id" IS NULL"#;
+    Ok(client.query(sql, &[]).await?.iter().map(|row| row.get(0)).collect())
 }
 
 /// The check: nothing missing, nothing changed, nothing that was not there.
@@ -102,16 +188,11 @@ pub async fn check(cluster: &Cluster, recorded: Option<&Inventory>, phase: Phase
                 "no inventory was recorded with this backup",
             ));
         };
-        let found = read(cluster).await?;
-        let expected = format!("{} objects as recorded with the backup", recorded.0.len());
-        let missing = recorded.0.difference(&found.0).map(|line| format!("missing: {line}"));
-        let extra = found
-            .0
-            .difference(&recorded.0)
-            .map(|line| format!("not recorded: {line}"));
-        let differences: Vec<String> = missing.chain(extra).collect();
+        let differences = compare(&connect(cluster).await?, recorded).await?;
+        let objects = recorded.objects().len();
+        let expected = format!("{objects} objects as recorded with the backup, every large object with its row");
         let actual = if differences.is_empty() {
-            format!("{} objects", found.0.len())
+            format!("{objects} objects")
         } else {
             format!("{} differences", differences.len())
         };

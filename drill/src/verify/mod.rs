@@ -4,15 +4,23 @@
 //! that: never a pass. The pure ledger checker is in [`ledger`]; which checks run when is in [`crate::recovery`].
 
 pub mod catalog_inventory;
+pub mod collations;
 pub mod content_fingerprint;
 pub mod content_hash;
 pub mod fingerprint;
+pub mod index_integrity;
+pub mod isolation;
 pub mod ledger;
 pub mod ledger_prefix;
+pub mod page_checksums;
+pub mod privileges;
+pub mod referential_integrity;
 pub mod replay;
 pub mod row_counts;
+pub mod sequences;
 pub mod server_start;
 pub mod smoke;
+pub mod suite;
 pub mod wal_continuity;
 
 use std::{error::Error, time::Instant};
@@ -178,6 +186,15 @@ pub fn chain(error: &dyn Error) -> String {
     text
 }
 
+/// What an error says of damage, if it does: corrupted data or index, an internal error, a file that cannot be read. A
+/// check that meets one has found something; any other error only keeps it from looking.
+pub fn damage(error: &tokio_postgres::Error) -> Option<String> {
+    let error = error.as_db_error()?;
+    let code = error.code().code();
+    let speaks_of_damage = code.starts_with("XX") || code == "58P01" || code == "58030";
+    speaks_of_damage.then(|| format!("{} ({code})", error.message()))
+}
+
 /// The first few of many, and how many there are.
 pub fn first_few<T: std::fmt::Display>(all: &[T]) -> String {
     const FEW: usize = 5;
@@ -192,3 +209,7 @@ pub fn first_few<T: std::fmt::Display>(all: &[T]) -> String {
     }
     text
 }
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
+mod tests;

@@ -9,6 +9,9 @@ use tokio_postgres::Client;
 use super::{Found, timed};
 use crate::{backup::RecoveryTarget, postgres::Lsn};
 
+/// Bytes of the longest header of a WAL page.
+const PAGE_HEADER: u64 = 40;
+
 /// The check. `reach` is the end of the WAL that was read before the restore, if there was any.
 pub async fn check(superuser: &Client, target: &RecoveryTarget, reach: Option<Lsn>, subject: &str) -> CheckResult {
     timed(CheckId::ReplayReachedEnd, Phase::Restored, subject, async {
@@ -25,10 +28,10 @@ pub async fn check(superuser: &Client, target: &RecoveryTarget, reach: Option<Ls
             let reason = "there is no LSN to compare: nothing was replayed, or the target is no LSN";
             return Ok::<_, tokio_postgres::Error>(Found::unknown("replay as far as the WAL goes", reason));
         };
-        // An exclusive LSN target stops before the record that begins at or after it: the record that replay ended
-        // with may end a little earlier than the target.
+        // An exclusive LSN target stops before the first record that begins at the target or after it. The record before
+        // that one ends there, but for the header of a page between the two.
         let slack = if matches!(target, RecoveryTarget::Lsn(_)) {
-            64 * 1024
+            PAGE_HEADER
         } else {
             0
         };

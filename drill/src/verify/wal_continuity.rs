@@ -1,7 +1,8 @@
 //! `wal-continuity`: the WAL that a backup needs is there without a gap, and can be read to its end.
 //!
-//! Looked at before the restore, because a server that meets a gap promotes silently at it. What it cannot see: WAL
-//! that never left the primary.
+//! Looked at before the restore, because a server that meets a gap promotes silently at it. Every segment must be whole,
+//! of this cluster and in its place; timelines are followed as the server follows them. What it cannot see: WAL that
+//! never left the primary, so that nothing after the end is no problem to it.
 
 use reports::{CheckId, CheckResult, Phase};
 
@@ -14,13 +15,16 @@ pub async fn check(site: &Site, backup: &Backup) -> Option<(CheckResult, Reach)>
     let (start, timeline) = (backup.start_lsn()?, TimelineId(backup.info.timeline?));
     let mut reach = Reach::default();
     let result = timed(CheckId::WalContinuity, Phase::Backup, &backup.info.id, async {
+        let system = backup.info.system_identifier.parse().ok();
         reach = site
             .recorder
-            .external("pg_waldump", site.wal.reach(site, start, timeline))
+            .external("pg_waldump", site.wal.reach(site, start, timeline, system))
             .await?;
-        let expected = format!("segments from {start} on without a gap, every record readable");
+        let expected = format!("segments of this cluster from {start} on without a gap, every record readable");
         let end = reach.end.map_or_else(|| "nothing".to_owned(), |end| end.to_string());
-        let actual = format!("{} segments, readable to {end}", reach.segments);
+        let onto = reach.timeline.filter(|newest| *newest != timeline);
+        let onto = onto.map_or_else(String::new, |newest| format!(" on timeline {newest}"));
+        let actual = format!("{} segments, readable to {end}{onto}", reach.segments);
         Ok::<_, BackupError>(
             Found::judge(reach.problems.is_empty(), expected, actual).detail(reach.problems.join("; ")),
         )

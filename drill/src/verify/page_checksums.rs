@@ -1,0 +1,313 @@
+//! `page-checksums`: every page of every relation carries a valid checksum.
+//!
+//! Reads the relation files itself, on a running server as well as in a stopped data directory or a base backup, with
+//! the algorithm of PostgreSQL's `storage/checksum_impl.h`. What it cannot see: pages that are wrong in themselves (a
+//! zero page, an older copy of a page, damage that was written with a checksum), and pages that so far are only in the
+//! server's memory.
+
+mod files;
+mod page;
+
+use std::{
+    fs::File,
+    io,
+    os::unix::fs::FileExt as _,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use reports::{CheckId, CheckResult, Phase};
+use tokio_postgres::Client;
+
+use files::{RelationFile, relation_files};
+use page::{State, state};
+
+use super::{Found, Subject, first_few, timed};
+use crate::postgres::{ControlData, ControlError, Installation};
+
+pub use page::checksum;
+
+/// Size of a page; what every build in practice uses.
+const PAGE: usize = 8192;
+/// Pages of a segment file (1 GiB).
+const SEGMENT_PAGES: u32 = 131_072;
+/// Pages that one thread takes at a time.
+const CHUNK_PAGES: u32 = 2048;
+/// Threads that read and compute.
+const THREADS: usize = 2;
+const EXPECTED: &str = "a valid checksum on every page that is not new";
+
+/// A page of a file.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Page {
+    /// Path below the data directory.
+    pub file: String,
+    /// Block number within the relation's fork.
+    pub block: u32,
+    /// What is the matter with it.
+    pub problem: String,
+}
+
+impl std::fmt::Display for Page {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} block {}: {}", self.file, self.block, self.problem)
+    }
+}
+
+/// What a scan found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Scan {
+    /// Relation files.
+    pub files: usize,
+    /// Pages looked at.
+    pub pages: u64,
+    /// Pages that are not as they should be, by file and block.
+    pub bad: Vec<Page>,
+    /// All-zero pages of main forks that are followed by others. The server and its checksums accept them.
+    pub zeroed: Vec<Page>,
+}
+
+/// Why a data directory could not be scanned.
+#[derive(Debug, thiserror::Error)]
+pub enum ScanError {
+    /// A file could not be read.
+    #[error("cannot read {}", path.display())]
+    Io {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The control file could not be read.
+    #[error(transparent)]
+    Control(#[from] ControlError),
+    /// The server could not be asked.
+    #[error("cannot ask the server for its relations")]
+    Query(#[from] tokio_postgres::Error),
+    /// A thread died.
+    #[error("a scanning thread ended early")]
+    Thread(#[from] tokio::task::JoinError),
+}
+
+/// The check of a running cluster.
+pub async fn check(subject: &Subject<'_>) -> CheckResult {
+    timed(CheckId::PageChecksums, subject.phase, subject.name, async {
+        let client = subject.superuser().await?;
+        let settings = "SELECT current_setting('data_checksums'), current_setting('block_size')";
+        let row = client.query_one(settings, &[]).await?;
+        if row.get::<_, &str>(0) != "on" {
+            return Ok::<_, ScanError>(Found::unknown(EXPECTED, "this cluster was made without data checksums"));
+        }
+        if row.get::<_, &str>(1) != "8192" {
+            return Ok(Found::unknown(EXPECTED, "this server's pages are not of 8192 bytes"));
+        }
+        let data = subject.cluster.data_directory();
+        let mut scan = scan(data, true).await?;
+        scan.bad.extend(missing_files(&client, data).await?);
+        Ok(judged(scan, Some(&client)).await)
+    })
+    .await
+}
+
+/// The check of a stopped data directory or of a base backup.
+pub async fn check_directory(installation: &Installation, data: &Path, phase: Phase, subject: &str) -> CheckResult {
+    timed(CheckId::PageChecksums, phase, subject, async {
+        if ControlData::read(installation, data).await?.data_checksum_version == 0 {
+            return Ok::<_, ScanError>(Found::unknown(EXPECTED, "this cluster was made without data checksums"));
+        }
+        Ok(judged(scan(data, false).await?, None).await)
+    })
+    .await
+}
+
+async fn judged(scan: Scan, client: Option<&Client>) -> Found {
+    let actual = format!("{} pages in {} files, {} bad", scan.pages, scan.files, scan.bad.len());
+    let mut details = Vec::new();
+    if !scan.bad.is_empty() {
+        details.push(first_few(&named(&scan.bad, client, false).await));
+    }
+    let zeroed = named(&scan.zeroed, client, true).await;
+    if !zeroed.is_empty() {
+        details.push(format!(
+            "zero pages amid others, which checksums accept: {}",
+            first_few(&zeroed)
+        ));
+    }
+    Found::judge(scan.bad.is_empty(), EXPECTED, actual).detail(details.join("; "))
+}
+
+/// The pages with the names of their relations, as far as the server can tell; with `tables_only`, others are left out
+/// (a hash index or a free space map has zero pages by nature).
+async fn named(pages: &[Page], client: Option<&Client>, tables_only: bool) -> Vec<String> {
+    const LOOK_UPS: usize = 200;
+    let sql = "SELECT c.oid::regclass::text, c.relkind IN ('r', 't', 'm') FROM pg_class c, pg_database d
+                WHERE d.datname = current_database() AND c.oid = pg_filenode_relation($1, $2)
+                  AND $3::oid IN (0, d.oid)";
+    let mut texts = Vec::new();
+    for page in pages.iter().take(LOOK_UPS) {
+        let row = match (client, relation_of(&page.file)) {
+            (Some(client), Some((tablespace, database, node))) => client
+                .query_opt(sql, &[&tablespace, &node, &database])
+                .await
+                .ok()
+                .flatten(),
+            _ => None,
+        };
+        match row {
+            Some(row) if tables_only && !row.get::<_, bool>(1) => {}
+            Some(row) => texts.push(format!("{} ({})", page, row.get::<_, &str>(0))),
+            None => texts.push(page.to_string()),
+        }
+    }
+    texts.extend(pages.iter().skip(LOOK_UPS).map(ToString::to_string));
+    texts
+}
+
+/// Tablespace, database and file node of a relation file, as `pg_filenode_relation` wants them.
+fn relation_of(file: &str) -> Option<(u32, u32, u32)> {
+    let parts: Vec<&str> = file.split('/').collect();
+    let node = |name: &str| name.split(['.', '_']).next()?.parse().ok();
+    match parts[..] {
+        ["global", name] => Some((1664, 0, node(name)?)),
+        ["base", database, name] => Some((0, database.parse().ok()?, node(name)?)),
+        ["pg_tblspc", space, _, database, name] => Some((space.parse().ok()?, database.parse().ok()?, node(name)?)),
+        _ => None,
+    }
+}
+
+/// Relations of the application's database whose first file is not there.
+async fn missing_files(client: &Client, data: &Path) -> Result<Vec<Page>, tokio_postgres::Error> {
+    let sql = "SELECT oid::regclass::text, pg_relation_filepath(oid) FROM pg_class
+                WHERE relkind IN ('r', 'i', 't', 'm', 'S') AND relpersistence <> 't' AND pg_relation_filepath(oid) IS NOT NULL";
+    let rows = client.query(sql, &[]).await?;
+    let missing = rows.iter().filter(|row| !data.join(row.get::<_, &str>(1)).exists());
+    Ok(missing
+        .map(|row| Page {
+            file: row.get(1),
+            block: 0,
+            problem: format!("the file of {} is missing", row.get::<_, &str>(0)),
+        })
+        .collect())
+}
+
+/// Reads every relation file below a data directory. On a `live` server a page that looks bad is read again, because
+/// the server may just be writing it, and files that vanish meanwhile do not count.
+///
+/// # Errors
+/// If a file cannot be read.
+pub async fn scan(data: &Path, live: bool) -> Result<Scan, ScanError> {
+    let files: Arc<Vec<RelationFile>> = Arc::new(relation_files(data)?);
+    let chunks: Arc<Vec<(usize, u32)>> = Arc::new(
+        files
+            .iter()
+            .enumerate()
+            .flat_map(|(index, file)| {
+                (0..file.pages)
+                    .step_by(CHUNK_PAGES as usize)
+                    .map(move |page| (index, page))
+            })
+            .collect(),
+    );
+    let next = Arc::new(AtomicUsize::new(0));
+    let threads: Vec<_> = (0..THREADS)
+        .map(|_| {
+            let (files, chunks, next) = (files.clone(), chunks.clone(), next.clone());
+            tokio::task::spawn_blocking(move || {
+                let mut part = Part::default();
+                while let Some(&(file, first)) = chunks.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    part.read(file, &files[file], first, live)?;
+                }
+                Ok::<_, ScanError>(part)
+            })
+        })
+        .collect();
+    let mut scan = Scan {
+        files: files.len(),
+        ..Scan::default()
+    };
+    let (mut zeros, mut last) = (Vec::new(), vec![None; files.len()]);
+    for thread in threads {
+        let part = thread.await??;
+        scan.pages += part.pages;
+        scan.bad.extend(part.bad);
+        zeros.extend(part.zeros);
+        for (file, page) in part.last_used {
+            last[file] = last[file].max(Some(page));
+        }
+    }
+    scan.bad.extend(
+        files
+            .iter()
+            .filter(|file| file.torn && !live)
+            .map(|file| file.page(file.pages, "the file ends within this page".into())),
+    );
+    scan.bad.sort();
+    zeros.sort_unstable();
+    let amid = zeros
+        .into_iter()
+        .filter(|(file, page)| files[*file].main && last[*file] > Some(*page));
+    scan.zeroed = amid
+        .map(|(file, page)| files[file].page(page, "zeroed".into()))
+        .collect();
+    Ok(scan)
+}
+
+/// What one thread found.
+#[derive(Default)]
+struct Part {
+    pages: u64,
+    bad: Vec<Page>,
+    zeros: Vec<(usize, u32)>,
+    last_used: Vec<(usize, u32)>,
+}
+
+impl Part {
+    fn read(&mut self, index: usize, file: &RelationFile, first: u32, live: bool) -> Result<(), ScanError> {
+        let failed = |source| ScanError::Io {
+            path: file.path.clone(),
+            source,
+        };
+        let open = match File::open(&file.path) {
+            Err(error) if live && error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            open => open.map_err(failed)?,
+        };
+        let count = CHUNK_PAGES.min(file.pages - first);
+        let mut bytes = vec![0; count as usize * PAGE];
+        match open.read_exact_at(&mut bytes, u64::from(first) * PAGE as u64) {
+            Err(error) if live && error.kind() == io::ErrorKind::UnexpectedEof => return Ok(()), // truncated meanwhile
+            read => read.map_err(failed)?,
+        }
+        for (number, page) in (first..).zip(bytes.chunks_exact(PAGE)) {
+            self.pages += 1;
+            let block = file.segment * SEGMENT_PAGES + number;
+            match state(page, block) {
+                State::Valid => self.last_used.push((index, number)),
+                State::Zero => self.zeros.push((index, number)),
+                State::Bad(_) if live && settles(&open, number, block) => self.last_used.push((index, number)),
+                State::Bad(problem) => self.bad.push(file.page(number, problem)),
+            }
+        }
+        let newest = self
+            .last_used
+            .iter()
+            .rposition(|(file, _)| *file == index)
+            .map(|at| self.last_used.swap_remove(at));
+        self.last_used.retain(|(file, _)| *file != index);
+        self.last_used.extend(newest);
+        Ok(())
+    }
+}
+
+/// Whether a page that looked bad was only being written: it is fine when read again a little later.
+fn settles(file: &File, number: u32, block: u32) -> bool {
+    let mut page = vec![0; PAGE];
+    (1..=4).any(|attempt| {
+        std::thread::sleep(Duration::from_millis(5 * attempt)); // back-off of a bounded retry
+        let read = file.read_exact_at(&mut page, u64::from(number) * PAGE as u64);
+        read.is_err() || !matches!(state(&page, block), State::Bad(_))
+    })
+}

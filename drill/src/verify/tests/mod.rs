@@ -1,0 +1,95 @@
+//! Checks against real clusters: a healthy one passes, a damaged one fails and the damage is named.
+
+mod structure;
+mod surroundings;
+mod wal;
+
+use fixtures::{Credentials, SeedPlan};
+use rand::{SeedableRng as _, rngs::StdRng};
+use reports::{CheckResult, Phase, Verdict};
+use tokio_postgres::Client;
+
+use super::{Subject, catalog_inventory::Inventory};
+use crate::postgres::{Cluster, ClusterOptions, Request, Silent, Storage, WorkDir, locate};
+
+/// A seeded cluster of its own.
+pub(super) struct World {
+    pub(super) cluster: Cluster,
+    pub(super) credentials: Credentials,
+    pub(super) admin: Client,
+    pub(super) work: WorkDir,
+}
+
+impl World {
+    pub(super) async fn new(name: &str, settings: &[(&str, &str)]) -> Self {
+        let installation = locate(&Request::default(), &Silent).await.unwrap();
+        let work = WorkDir::create(Storage::Memory, name).unwrap();
+        let settings = settings
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect();
+        let options = ClusterOptions {
+            settings,
+            durable: false,
+            ..ClusterOptions::default()
+        };
+        let mut cluster = Cluster::create(&installation, &work, &options).await.unwrap();
+        cluster.start().await.unwrap();
+        let credentials = Credentials::generate(&mut StdRng::seed_from_u64(1));
+        let admin = cluster.connect("postgres", "postgres").await.unwrap();
+        fixtures::create_roles_and_database(&admin, &credentials).await.unwrap();
+        let database = cluster.connect("postgres", fixtures::DATABASE).await.unwrap();
+        fixtures::migrate(&database).await.unwrap();
+        let mut loaders = [database];
+        fixtures::load(&mut loaders, &plan(), &|_| ()).await.unwrap();
+        let [admin] = loaders;
+        Self {
+            cluster,
+            credentials,
+            admin,
+            work,
+        }
+    }
+
+    pub(super) fn subject<'a>(&'a self, inventory: Option<&'a Inventory>) -> Subject<'a> {
+        Subject {
+            cluster: &self.cluster,
+            name: "source",
+            phase: Phase::Source,
+            credentials: &self.credentials,
+            inventory,
+        }
+    }
+
+    pub(super) async fn sql(&self, sql: &str) {
+        self.admin.batch_execute(sql).await.unwrap();
+    }
+
+    pub(super) async fn restart(&mut self) {
+        self.cluster.start().await.unwrap();
+        self.admin = self.cluster.connect("postgres", fixtures::DATABASE).await.unwrap();
+    }
+}
+
+pub(super) fn plan() -> SeedPlan {
+    SeedPlan {
+        scripts: 300,
+        ..SeedPlan::default()
+    }
+}
+
+#[track_caller]
+pub(super) fn passes(result: &CheckResult) {
+    assert_eq!(result.verdict, Verdict::Pass, "{result:#?}");
+}
+
+#[track_caller]
+pub(super) fn fails(result: &CheckResult, names: &[&str]) {
+    assert_eq!(result.verdict, Verdict::Fail, "{result:#?}");
+    for name in names {
+        assert!(
+            result.detail.contains(name) || result.actual.contains(name),
+            "{name} is not named: {result:#?}"
+        );
+    }
+}

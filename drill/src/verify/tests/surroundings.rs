@@ -1,0 +1,160 @@
+//! Privileges, collations, isolation, inventory.
+
+use std::path::PathBuf;
+
+use reports::{CheckId, Phase};
+
+use super::{World, fails, passes};
+use crate::verify::{catalog_inventory, collations, isolation, privileges};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lost_and_added_rights_are_named() {
+    let world = World::new("privileges", &[]).await;
+    let inventory = catalog_inventory::read(&world.cluster).await.unwrap();
+    passes(&privileges::check(&world.subject(Some(&inventory))).await);
+    world
+        .sql(
+            r#"REVOKE DELETE ON "ScriptAttachments" FROM transformation_app; GRANT UPDATE ON "AuditEvents" TO drill_validator;
+               ALTER ROLE recovery_operator NOREPLICATION; ALTER ROLE transformation_app PASSWORD 'another'"#,
+        )
+        .await;
+    let result = privileges::check(&world.subject(Some(&inventory))).await;
+    fails(&result, &["transformation_app cannot log in"]);
+    let lines = catalog_inventory::read(&world.cluster).await.unwrap();
+    let result = privileges::check(&world.subject(Some(&lines))).await;
+    fails(
+        &result,
+        &[
+            "transformation_app cannot log in",
+            "drill_validator may: UPDATE \"AuditEvents\"",
+        ],
+    );
+    fixtures::schema::set_passwords(&world.admin, &world.credentials)
+        .await
+        .unwrap();
+    let result = privileges::check(&world.subject(Some(&inventory))).await;
+    fails(
+        &result,
+        &[
+            "missing: grant on relation \"ScriptAttachments\" to transformation_app: DELETE",
+            "not recorded: grant on relation \"AuditEvents\" to drill_validator: UPDATE",
+            "role recovery_operator",
+        ],
+    );
+    let catalog = catalog_inventory::check(&world.cluster, Some(&inventory), Phase::Restored, "x").await;
+    passes(&catalog);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_collation_of_another_version_is_named() {
+    let world = World::new("collations", &[]).await;
+    passes(&collations::check(&world.subject(None)).await);
+    world
+        .sql("UPDATE pg_database SET datcollversion = '0' WHERE datname = current_database()")
+        .await;
+    let result = collations::check(&world.subject(None)).await;
+    fails(&result, &["database transformations: recorded 0", "REINDEX"]);
+    assert_eq!(result.check, CheckId::Collations);
+    world
+        .sql(
+            r#"UPDATE pg_database SET datcollversion = NULL; CREATE COLLATION mine (locale = 'C.UTF-8');
+               CREATE INDEX by_mine ON "AuditEvents" ("Actor" COLLATE mine); UPDATE pg_collation SET collversion = '0' WHERE collname = 'mine'"#,
+        )
+        .await;
+    fails(
+        &collations::check(&world.subject(None)).await,
+        &["collation mine: recorded 0", "REINDEX by_mine"],
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_that_would_archive_into_production_is_named() {
+    let settings = [
+        ("archive_mode", "on"),
+        ("archive_command", "cp %p /production/archive/%f"),
+        ("wal_level", "logical"),
+    ];
+    let world = World::new("isolation", &settings).await;
+    let archive = PathBuf::from("/production/archive");
+    fails(
+        &isolation::check(&world.subject(None), Some(&archive)).await,
+        &["writes into production's archive: cp %p"],
+    );
+    let elsewhere = PathBuf::from("/elsewhere");
+    let result = isolation::check(&world.subject(None), Some(&elsewhere)).await;
+    passes(&result);
+    assert!(result.detail.contains("archives elsewhere"), "{result:#?}");
+    world
+        .sql("CREATE SUBSCRIPTION follows CONNECTION 'host=/nowhere' PUBLICATION p WITH (connect = false)")
+        .await;
+    passes(&isolation::check(&world.subject(None), None).await);
+    world.sql("UPDATE pg_subscription SET subenabled = true").await;
+    fails(
+        &isolation::check(&world.subject(None), None).await,
+        &["subscription follows"],
+    );
+    world.sql("UPDATE pg_subscription SET subenabled = false").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_kind_of_object_that_changes_is_named() {
+    let world = World::new("inventory", &[]).await;
+    let inventory = catalog_inventory::read(&world.cluster).await.unwrap();
+    let changes = [
+        (
+            r#"DROP TABLE "ScriptAttachments" CASCADE"#,
+            "missing: table public.\"ScriptAttachments\" column",
+        ),
+        (
+            r#"ALTER TABLE "TransformationScripts" DISABLE TRIGGER "TR_TransformationScripts_TouchUpdatedAt""#,
+            "changed: trigger TR_TransformationScripts_TouchUpdatedAt",
+        ),
+        (
+            r#"ALTER TABLE "TransformationScripts" DROP CONSTRAINT "CK_TransformationScripts_CurrentVersion",
+               ADD CONSTRAINT "CK_TransformationScripts_CurrentVersion" CHECK ("CurrentVersion" >= 1) NOT VALID"#,
+            "now CHECK ((\"CurrentVersion\" >= 1)) NOT VALID",
+        ),
+        (r#"DROP VIEW "ActiveScripts""#, "missing: view \"ActiveScripts\""),
+        (
+            r#"DROP FUNCTION "ContentMatchesHash""#,
+            "missing: function \"ContentMatchesHash\"",
+        ),
+        (
+            r#"DROP INDEX "IX_AuditEvents_OccurredAt""#,
+            "missing: index IX_AuditEvents_OccurredAt",
+        ),
+        (
+            r#"COMMENT ON FUNCTION "TouchUpdatedAt"() IS NULL"#,
+            "missing: comment on function \"TouchUpdatedAt\"()",
+        ),
+        (
+            "COMMENT ON DATABASE transformations IS NULL",
+            "missing: comment on database transformations",
+        ),
+        (
+            r#"ALTER TABLE "TransformationScripts" ALTER "IsDeleted" DROP DEFAULT"#,
+            "IsDeleted",
+        ),
+        (
+            "ALTER ROLE transformation_app RESET statement_timeout",
+            "missing: setting of transformation_app",
+        ),
+        (
+            r#"ALTER TABLE "AuditEvents" SET UNLOGGED"#,
+            "changed: storage of \"AuditEvents\"",
+        ),
+        ("SELECT lo_create(4711)", "large object 4711 belongs to no attachment"),
+        (
+            r#"SELECT lo_unlink("LargeObject") FROM "ScriptAttachments" WHERE "Id" = 3"#,
+            "attachment 3 refers to large object",
+        ),
+        ("CREATE TABLE extra ()", "not recorded: storage of extra"),
+    ];
+    for (change, named) in changes {
+        world.sql(&format!("BEGIN; {change}")).await;
+        let lines = catalog_inventory::compare(&world.admin, &inventory).await.unwrap();
+        world.sql("ROLLBACK").await;
+        assert!(lines.iter().any(|line| line.contains(named)), "{change}: {lines:#?}");
+    }
+    passes(&catalog_inventory::check(&world.cluster, Some(&inventory), Phase::Restored, "x").await);
+}

@@ -1,0 +1,247 @@
+//! WAL archives, whole and damaged, and a replay that ends where the archive does.
+
+use std::{
+    fs,
+    os::unix::fs::FileExt as _,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use super::World;
+use crate::{
+    backup::{
+        Site,
+        wal::{Reach, WalSource, archive_command},
+    },
+    postgres::{Lsn, TimelineId},
+    record::Recorder,
+};
+
+/// A source that archives, and what it had archived when it was looked at.
+struct Archive {
+    world: World,
+    site: Site,
+    directory: PathBuf,
+    start: Lsn,
+}
+
+const SEGMENT: u64 = 1 << 20;
+
+impl Archive {
+    async fn new(name: &str) -> Self {
+        let directory = tempfile::Builder::new().prefix("drill-wal-").tempdir().unwrap().keep();
+        let archive = directory.join("archive");
+        fs::create_dir(&archive).unwrap();
+        crate::postgres::ServerUser::current()
+            .unwrap()
+            .chown_recursive(&directory)
+            .unwrap();
+        let command = archive_command(&archive, false);
+        let world = World::new(name, &[("archive_mode", "on"), ("archive_command", &command)]).await;
+        let start = world.lsn("pg_switch_wal").await;
+        let site = Site {
+            installation: world.cluster.installation().clone(),
+            work: world.work.clone(),
+            repository: directory.clone(),
+            wal: WalSource {
+                archive: Some(archive.clone()),
+                stream: None,
+                segment_bytes: SEGMENT,
+            },
+            credentials: std::sync::Arc::new(world.credentials.clone()),
+            durable: false,
+            recorder: Recorder::create(&directory.join("events.jsonl"), None).unwrap(),
+        };
+        // The next segment begins behind the switch.
+        let start = Lsn((start.0 / SEGMENT + 1) * SEGMENT);
+        Self {
+            world,
+            site,
+            directory: archive,
+            start,
+        }
+    }
+
+    /// Writes some segments and waits until they are archived; answers where the last switch ended.
+    async fn write(&self, segments: u32) -> Lsn {
+        let mut end = Lsn(0);
+        for _ in 0..segments {
+            self.world
+                .sql("CREATE TABLE t AS SELECT repeat('x', 100) AS x FROM generate_series(1, 100); DROP TABLE t")
+                .await;
+            end = self.world.lsn("pg_switch_wal").await;
+        }
+        let end = Lsn((end.0 / SEGMENT + 1) * SEGMENT);
+        self.archived(Lsn(end.0 - 1)).await;
+        end
+    }
+
+    async fn archived(&self, lsn: Lsn) {
+        let file = self.directory.join(lsn.segment_name(TimelineId(1), SEGMENT));
+        for _ in 0..1000 {
+            if file.exists() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await; // back-off of a bounded wait
+        }
+        panic!("{} is not archived", file.display());
+    }
+
+    fn segment(&self, number: u64) -> PathBuf {
+        self.directory
+            .join(Lsn(self.start.0 + number * SEGMENT).segment_name(TimelineId(1), SEGMENT))
+    }
+
+    async fn reach(&self) -> Reach {
+        let system = Some(self.world.cluster.recorded_identifier());
+        self.site
+            .wal
+            .reach(&self.site, self.start, TimelineId(1), system)
+            .await
+            .unwrap()
+    }
+
+    async fn named(&self, problem: &str) {
+        let reach = self.reach().await;
+        assert!(
+            reach.problems.iter().any(|text| text.contains(problem)),
+            "{problem}: {reach:#?}"
+        );
+    }
+}
+
+impl Drop for Archive {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.site.repository);
+    }
+}
+
+impl World {
+    async fn lsn(&self, function: &str) -> Lsn {
+        let row = self
+            .admin
+            .query_one(&format!("SELECT {function}()::text"), &[])
+            .await
+            .unwrap();
+        row.get::<_, &str>(0).parse().unwrap()
+    }
+}
+
+fn patch(path: &Path, at: u64, bytes: &[u8]) {
+    fs::OpenOptions::new()
+        .write(true)
+        .open(path)
+        .unwrap()
+        .write_all_at(bytes, at)
+        .unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_kind_of_damage_to_an_archive_is_named() {
+    let here = Archive::new("archive").await;
+    let end = here.write(5).await;
+    let reach = here.reach().await;
+    assert_eq!(
+        (&reach.problems, reach.segments, reach.timeline),
+        (&Vec::new(), 5, Some(TimelineId(1))),
+        "{reach:#?}"
+    );
+    assert_eq!(reach.end, Some(end), "it ends with a switch, at the segment's end");
+    assert!(reach.last_commit.is_some());
+    for ignored in [
+        "00000001000000000000000A.00000028.backup",
+        ".000000010000000000000099.tmp",
+        "README",
+    ] {
+        fs::write(here.directory.join(ignored), "x").unwrap();
+    }
+    assert_eq!(here.reach().await, reach);
+
+    let third = here.segment(2);
+    let whole = fs::read(&third).unwrap();
+    let restore = || fs::write(&third, &whole).unwrap();
+    fs::remove_file(&third).unwrap();
+    here.named("is missing, ").await;
+    fs::write(&third, &whole[..300_000]).unwrap();
+    here.named("has 300000 bytes instead of 1048576").await;
+    restore();
+    patch(&third, 24, &[1, 2, 3, 4, 5, 6, 7, 8]);
+    here.named("is of another cluster, system 578437695752307201").await;
+    restore();
+    fs::copy(here.segment(1), &third).unwrap();
+    here.named("it is another segment").await;
+    restore();
+    patch(&third, 8192, &[0xAA; 512]);
+    here.named("the WAL can be read to").await;
+    restore();
+    patch(&third, 0, &[0; 8192]);
+    here.named("begins with zeros").await;
+    restore();
+    fs::remove_file(here.segment(0)).unwrap();
+    here.named("where the backup begins, is missing").await;
+    fs::write(here.directory.join("00000002.history"), "").unwrap();
+    here.named("00000002.history is empty").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn damage_in_the_last_whole_segment_is_not_taken_for_the_end() {
+    let here = Archive::new("lastseg").await;
+    here.write(2).await;
+    patch(&here.segment(1), 8192, &[0xAA; 512]);
+    here.named("the WAL can be read to").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_end_is_the_end_of_the_last_record() {
+    let mut here = Archive::new("tail").await;
+    here.write(1).await;
+    here.world
+        .sql("CREATE TABLE tail AS SELECT generate_series(1, 3000) AS n")
+        .await;
+    here.world.sql("SELECT pg_current_wal_flush_lsn()").await;
+    let inserted = here.world.lsn("pg_current_wal_insert_lsn").await;
+    let name = inserted.segment_name(TimelineId(1), SEGMENT);
+    let stream = here.site.repository.join("stream");
+    fs::create_dir(&stream).unwrap();
+    let current = here.world.cluster.data_directory().join("pg_wal").join(&name);
+    // A crash writes no shutdown checkpoint: what is there is what was flushed.
+    here.world
+        .cluster
+        .stop(crate::postgres::Shutdown::Immediate)
+        .await
+        .unwrap();
+    let mut bytes = fs::read(&current).unwrap();
+    let used = usize::try_from(inserted.0 % SEGMENT).unwrap();
+    bytes[used..].fill(0);
+    let partial = stream.join(format!("{name}.partial"));
+    fs::write(&partial, &bytes).unwrap();
+    here.site.wal.stream = Some(stream.clone());
+    let reach = here.reach().await;
+    assert_eq!(
+        (&reach.problems, reach.end),
+        (&Vec::new(), Some(inserted)),
+        "{reach:#?}"
+    );
+    // A torn tail is the end as well: the record that is not complete is not there.
+    bytes[used - 8..].fill(0);
+    fs::write(&partial, &bytes).unwrap();
+    let torn = here.reach().await;
+    assert!(
+        torn.problems.is_empty() && torn.end < Some(inserted) && torn.end > Some(here.start),
+        "{torn:#?}"
+    );
+    // Segments that end between two records, with nothing behind: no problem, and the exact end.
+    fs::remove_file(&partial).unwrap();
+    let boundary = here.reach().await;
+    assert!(
+        boundary.problems.is_empty() && boundary.end <= Some(inserted),
+        "{boundary:#?}"
+    );
+    fs::write(&partial, vec![0; SEGMENT as usize]).unwrap();
+    let empty = here.reach().await;
+    assert_eq!(
+        (&empty.problems, empty.end),
+        (&Vec::new(), boundary.end),
+        "a tail that nothing was written to"
+    );
+}
