@@ -206,7 +206,7 @@ pub(super) async fn run(args: RunArgs, output: &Output) -> Outcome {
             OperatorMode::Auto
         },
         keep: args.keep,
-        alert_patience: Duration::from_mins(1),
+        alert_patience: Duration::from_secs(5),
         seeding: Some(Arc::new(move |progress| seeding.seeding(&progress))),
     };
     let carried_out = carry_out(&planned, &installation, &args, &options, &show, jobs).await;

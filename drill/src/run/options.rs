@@ -34,7 +34,7 @@ pub struct Options {
     pub operator: OperatorMode,
     /// Leave the clusters running.
     pub keep: bool,
-    /// How long step 1 waits for an alert; the budget is the upper limit.
+    /// How long step 1 waits for an alert before the operator looks for himself; the step's budget is the upper limit.
     pub alert_patience: Duration,
     /// Where the progress of seeding is shown.
     pub seeding: Option<Arc<dyn Fn(fixtures::Progress) + Send + Sync>>,
