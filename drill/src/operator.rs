@@ -79,6 +79,7 @@ fn ask(question: &str) -> bool {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use reports::Role;
 

@@ -484,7 +484,7 @@ pub enum LedgerError {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "tests")]
+#[expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 mod tests {
     use std::{fs, path::PathBuf, time::Instant};
 
