@@ -82,3 +82,29 @@ pub async fn identity(ready: &Ready, system_identifier: &str, timeline: u32) -> 
     })
     .await
 }
+
+#[cfg(test)]
+mod tests {
+    use reports::Verdict;
+
+    use super::{Ready, identity};
+
+    #[tokio::test]
+    async fn an_application_on_another_cluster_is_told_apart() {
+        let ready = Ready {
+            system_identifier: "7711".into(),
+            timeline_id: 2,
+        };
+        assert_eq!(identity(&ready, "7711", 2).await.verdict, Verdict::Pass);
+        assert_eq!(
+            identity(&ready, "7712", 2).await.verdict,
+            Verdict::Fail,
+            "another system"
+        );
+        assert_eq!(
+            identity(&ready, "7711", 1).await.verdict,
+            Verdict::Fail,
+            "the failed primary's timeline"
+        );
+    }
+}
