@@ -18,6 +18,8 @@ pub enum Need {
     Mount,
     /// A program of a backup system.
     Program(&'static str),
+    /// An environment variable by which somebody asks for what takes long. Never demanded by `DRILL_REQUIRE`.
+    Asked(&'static str),
 }
 
 impl Need {
@@ -34,6 +36,9 @@ impl Need {
                 .clone(),
             Self::Packages => PACKAGES.get_or_init(packages).clone(),
             Self::Mount => MOUNT.get_or_init(mount).clone(),
+            Self::Asked(variable) => env::var_os(variable)
+                .is_none()
+                .then(|| format!("it takes long; set {variable} to a number to run it so many times")),
             Self::Program(name) => {
                 let path = env::var_os("PATH").unwrap_or_default();
                 let found = env::split_paths(&path).any(|directory| directory.join(name).is_file());
@@ -44,6 +49,9 @@ impl Need {
 
     /// Whether `DRILL_REQUIRE` asks for it.
     pub fn is_required(self) -> bool {
+        if matches!(self, Self::Asked(_)) {
+            return false;
+        }
         let required = env::var("DRILL_REQUIRE").unwrap_or_default();
         required
             .split(',')
@@ -57,7 +65,7 @@ impl Need {
             Self::Pip => "pip",
             Self::Packages => "packages",
             Self::Mount => "mount",
-            Self::Program(name) => name,
+            Self::Program(name) | Self::Asked(name) => name,
         }
     }
 }

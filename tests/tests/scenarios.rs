@@ -22,7 +22,8 @@ fn main() -> ExitCode {
         for system in systems(&scenario) {
             let name = format!("{}/{}@{system}", scenario.group, scenario.id);
             let scenario = scenario.clone();
-            trials.push(trial(name, needs(&system), move || carry_out(&scenario, &system)));
+            let needs = needs(&scenario, &system);
+            trials.push(trial(name, needs, move || carry_out(&scenario, &system)));
         }
     }
     tests::run(trials)
@@ -36,9 +37,10 @@ fn systems(scenario: &Scenario) -> Vec<String> {
     }
 }
 
-/// What a backup system needs beside PostgreSQL.
-fn needs(system: &str) -> &'static [Need] {
+/// What a scenario and its backup system need beside PostgreSQL.
+fn needs(scenario: &Scenario, system: &str) -> &'static [Need] {
     match system {
+        _ if scenario.given.storage_size.is_some() => &[Need::Postgres, Need::Mount],
         "pgbackrest" => &[Need::Postgres, Need::Program("pgbackrest")],
         "barman" => &[Need::Postgres, Need::Program("barman")],
         _ => &[Need::Postgres],
