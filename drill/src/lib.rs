@@ -5,7 +5,7 @@
 //! long it really took, and leaves evidence.
 //!
 //! Start with [`run`] (one drill, top to bottom), then [`recovery`] (the fourteen steps). Dependencies run one way:
-//! `cli → run → recovery → {backup, verify, cutover, monitor, notify, fault, workload} → postgres`.
+//! `cli → run → recovery → stage → {backup, verify, cutover, monitor, notify, fault, workload} → postgres`.
 
 pub mod backup;
 pub mod cli;
@@ -20,5 +20,6 @@ pub mod record;
 pub mod recovery;
 pub mod run;
 pub mod scenario;
+pub mod stage;
 pub mod verify;
 pub mod workload;

@@ -3,24 +3,13 @@
 //! [`drill`] is the whole story: seed, writers, backups, the failure, the recovery, the evidence. The recovery itself
 //! is [`crate::recovery`]; what a run of several drills does around this is in [`crate::cli`].
 
-mod disk;
-mod inject;
-mod last_words;
-mod options;
-mod state;
-
-pub use disk::SmallDisk;
-pub use inject::inject;
-pub use options::{Options, Sizing, StorageChoice};
-pub use state::{Drill, DrillError, LEFT_RUNNING, Objectives};
-
 use std::{path::Path, sync::Arc, time::Duration};
 
 use fixtures::{Credentials, Role as DatabaseRole};
 use rand::{SeedableRng as _, rngs::StdRng};
 use reports::{
     Event, What,
-    event::{DrillHeader, Expected, Part},
+    event::{DrillHeader, Environment, Expected, Part},
 };
 use serde_json::json;
 use tokio::sync::mpsc::UnboundedSender;
@@ -35,6 +24,7 @@ use crate::{
     record::Recorder,
     recovery,
     scenario::{Moment, Scenario, StorageWish, Streaming},
+    stage::{Drill, DrillError, Objectives, Options, SmallDisk, StorageChoice, inject, last_words},
     verify::content_fingerprint,
     workload::{Workload, WorkloadError, WorkloadPlan, ledger::LedgerHeader},
 };
@@ -404,8 +394,27 @@ fn header(assignment: &Assignment<'_>, options: &Options, work: &WorkDir) -> Dri
             only: scenario.expect.only,
             rejected: scenario.expect.rejected,
         },
-        environment: options::environment(assignment, work),
+        environment: environment(assignment, work),
         given: described,
+    }
+}
+
+/// Where and on what a drill runs.
+fn environment(assignment: &Assignment<'_>, work: &WorkDir) -> Environment {
+    Environment {
+        platform: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
+        processors: std::thread::available_parallelism().map_or(1, |count| count.get() as u32),
+        storage: if assignment.storage == Storage::Disk {
+            "disk"
+        } else {
+            "memory"
+        }
+        .to_owned(),
+        filesystem: work
+            .filesystem()
+            .map_or_else(|_| "unknown".to_owned(), |filesystem| filesystem.kind),
+        fsync: assignment.storage == Storage::Disk,
+        notes: assignment.installation.notes.clone(),
     }
 }
 

@@ -17,8 +17,9 @@ use crate::{
     backup,
     operator::OperatorMode,
     postgres::{self, Installation, Provider, Request},
-    run::{self, Assignment, Options, Sizing, StorageChoice},
+    run::{self, Assignment},
     scenario::{self, Scenario},
+    stage::{LEFT_RUNNING, Options, Sizing, StorageChoice},
 };
 
 const DEFAULT_SCENARIO: &str = "data-directory-lost";
@@ -217,7 +218,7 @@ pub(super) async fn run(args: RunArgs, output: &Output) -> Outcome {
     show.finish().await;
     for drill in evidence.worst_first() {
         println!("{}", summary(drill, drills));
-        let kept = drill.findings.iter().filter(|text| text.starts_with(run::LEFT_RUNNING));
+        let kept = drill.findings.iter().filter(|text| text.starts_with(LEFT_RUNNING));
         kept.for_each(|how| println!("{how}"));
     }
     for broken in &evidence.unreadable {

@@ -5,13 +5,13 @@ use std::time::{Duration, Instant};
 
 use reports::{CheckId, Outcome, Phase, Step, Verdict, What};
 
-use super::{OpenStep, Stop, connect, ended};
+use super::{OpenStep, Stop, ended, validate::connect};
 use crate::{
     backup::{catalogue, stream::Stream},
     cutover::fencing,
     record::nanoseconds,
-    run::Drill,
     scenario::Streaming,
+    stage::Drill,
     verify::{
         Found, catalog_inventory, chain, ledger, ledger_prefix, server_start, server_start::Diagnosis, smoke, timed,
     },

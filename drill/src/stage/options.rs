@@ -3,13 +3,8 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use fixtures::SeedPlan;
-use reports::event::Environment;
 
-use super::Assignment;
-use crate::{
-    operator::OperatorMode,
-    postgres::{Storage, WorkDir},
-};
+use crate::operator::OperatorMode;
 
 /// What holds for all drills of a run.
 #[derive(Clone)]
@@ -106,23 +101,4 @@ pub enum StorageChoice {
     Memory,
     /// On disk with fsync on.
     Disk,
-}
-
-/// Where and on what a drill runs.
-pub(super) fn environment(assignment: &Assignment<'_>, work: &WorkDir) -> Environment {
-    Environment {
-        platform: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
-        processors: std::thread::available_parallelism().map_or(1, |count| count.get() as u32),
-        storage: if assignment.storage == Storage::Disk {
-            "disk"
-        } else {
-            "memory"
-        }
-        .to_owned(),
-        filesystem: work
-            .filesystem()
-            .map_or_else(|_| "unknown".to_owned(), |filesystem| filesystem.kind),
-        fsync: assignment.storage == Storage::Disk,
-        notes: assignment.installation.notes.clone(),
-    }
 }

@@ -90,7 +90,7 @@ async fn one(drill: &mut Drill, fault: &Fault, restored: Option<&mut Cluster>) -
 }
 
 /// Mends every service that a fault broke, and records that.
-pub(super) async fn mend(drill: &mut Drill) {
+pub async fn mend(drill: &mut Drill) {
     for target in std::mem::take(&mut drill.broken) {
         let archive_service = drill.site.archive_service();
         let mut services = fault::Services {

@@ -12,7 +12,7 @@ use crate::postgres::WorkDir;
 const SCARCE_BYTES: u64 = 16 << 20;
 
 /// Keeps the servers' logs in `logs` and says what they and the disk add to an error.
-pub(super) fn add(why: String, work: &WorkDir, logs: &Path) -> String {
+pub fn add(why: String, work: &WorkDir, logs: &Path) -> String {
     let mut said = vec![why];
     for cluster in fs::read_dir(work.path()).into_iter().flatten().flatten() {
         let Ok(log) = fs::read(cluster.path().join("server.log")) else {

@@ -1,0 +1,261 @@
+//! Steps 3 and 4: what backups there are, how far each can be proven to reach, and which one is restored.
+//!
+//! Every candidate that is not chosen is recorded with its reason. The choice itself is the pure function in
+//! [`crate::backup::planner`].
+
+use std::{collections::BTreeMap, time::Duration};
+
+use reports::{CheckId, CheckResult, Outcome, Phase, Role, Step, Verdict, What, event::PlanInfo};
+
+use crate::{
+    backup::{
+        self, Backup, RecoveryTarget, catalogue,
+        planner::{self, Candidate, Standing},
+    },
+    postgres::Lsn,
+    stage::Drill,
+    verify::{Found, chain, timed, wal_continuity},
+};
+
+use super::{OpenStep, Stop, ended};
+
+/// Step 3, as RecoveryOperator.
+pub(super) async fn backups_listed(drill: &mut Drill, attempt: u32) -> Result<Vec<Backup>, Stop> {
+    const TRIES: u32 = 3;
+    let step = OpenStep::begin(drill, Step::ListBackups, attempt);
+    if let Err(reason) = drill.operator.authorise(Role::RecoveryOperator) {
+        step.end(drill, Verdict::Fail, reason.clone());
+        return Err(ended(Outcome::Refused, reason));
+    }
+    let mut tried = 1;
+    let listing = loop {
+        match catalogue::list(&drill.site.repository) {
+            Ok(listing) => break listing,
+            Err(error) if tried == TRIES => {
+                let reason = format!(
+                    "the backup catalogue is unavailable after {TRIES} tries: {}",
+                    chain(&error)
+                );
+                step.end(drill, Verdict::Fail, reason.clone());
+                return Err(ended(Outcome::NotRecovered, reason));
+            }
+            Err(_) => {
+                tried += 1;
+                tokio::time::sleep(Duration::from_millis(100)).await; // back-off of a bounded retry
+            }
+        }
+    };
+    if attempt == 1 {
+        for (id, reason) in &listing.unfinished {
+            let check = timed(CheckId::ArtifactReadable, Phase::Backup, id, async {
+                Ok::<_, std::convert::Infallible>(Found::fail("a finished backup", reason.clone()))
+            });
+            drill.check(check.await);
+            drill.recorder.record(What::CandidateRejected {
+                backup_id: id.clone(),
+                check: Some(CheckId::ArtifactReadable),
+                reason: format!("not a finished backup: {reason}"),
+                unusable: true,
+            });
+        }
+    }
+    let list: Vec<_> = listing.backups.iter().map(|backup| backup.info.id.as_str()).collect();
+    step.end(
+        drill,
+        Verdict::Pass,
+        format!("{} backups: {}", list.len(), list.join(", ")),
+    );
+    Ok(listing.backups)
+}
+
+/// What step 4 decided.
+pub(super) struct Choice {
+    pub(super) backup: Backup,
+    pub(super) target: RecoveryTarget,
+    pub(super) reach: Option<Lsn>,
+}
+
+/// Step 4. Looks at each candidate's WAL, chooses, verifies the chosen one, and chooses again if it is unsound.
+pub(super) async fn backup_chosen(
+    drill: &mut Drill,
+    attempt: u32,
+    backups: Vec<Backup>,
+    standings: &mut BTreeMap<String, Standing>,
+) -> Result<Choice, Stop> {
+    let step = OpenStep::begin(drill, Step::ChooseBackup, attempt);
+    let target = drill.recovery_target();
+    let mut candidates = Vec::new();
+    for backup in backups {
+        candidates.push(candidate(drill, backup, &target, standings, attempt).await);
+    }
+    let failed_at = drill.failed_utc();
+    let rpo = chrono::Duration::from_std(drill.objectives.rpo).unwrap_or(chrono::Duration::MAX);
+    loop {
+        let Some(plan) = planner::choose(&candidates, failed_at, rpo) else {
+            for candidate in &candidates {
+                record_rejection(drill, candidate);
+            }
+            let reason = "no backup can be used";
+            step.end(drill, Verdict::Fail, reason);
+            return Err(ended(
+                Outcome::NotRecovered,
+                format!("{reason}: {}", why_none(&candidates)),
+            ));
+        };
+        let chosen = plan.chosen;
+        if candidates[chosen].standing == Standing::Unverified {
+            let standing = verify_candidate(drill, &candidates[chosen].backup).await?;
+            standings.insert(candidates[chosen].backup.info.id.clone(), standing.clone());
+            candidates[chosen].standing = standing;
+            continue;
+        }
+        for rejection in plan.rejected {
+            drill.reject(rejection);
+        }
+        let best = candidates.swap_remove(chosen);
+        drill.check(artifact_age(drill, &best, plan.age).await);
+        drill.recorder.record(What::PlanChosen(PlanInfo {
+            backup: best.backup.info.clone(),
+            target: target.to_string(),
+            provable_lsn: best.reach.map(|lsn| lsn.to_string()),
+            provable_age_ms: plan.age.and_then(|age| u64::try_from(age.num_milliseconds()).ok()),
+            within_rpo: plan.within_rpo,
+        }));
+        let miss = if plan.within_rpo {
+            ""
+        } else {
+            "; nothing newer is usable, so the RPO will be missed"
+        };
+        let detail = format!("{} to the {target}{miss}", best.backup.info.id);
+        if !drill.operator.decides(&format!("Restore {detail}?")).await {
+            step.end(drill, Verdict::Fail, "the operator did not confirm");
+            return Err(ended(Outcome::Refused, "the operator did not confirm the plan"));
+        }
+        step.end(drill, Verdict::Pass, detail);
+        return Ok(Choice {
+            backup: best.backup,
+            target,
+            reach: best.reach,
+        });
+    }
+}
+
+/// What can be said of a backup without reading it.
+pub(super) async fn candidate(
+    drill: &mut Drill,
+    backup: Backup,
+    target: &RecoveryTarget,
+    standings: &BTreeMap<String, Standing>,
+    attempt: u32,
+) -> Candidate {
+    let id = backup.info.id.clone();
+    let (mut reach, mut reach_at) = (backup.stop_lsn(), Some(backup.info.taken_at_utc));
+    let mut standing = standings.get(&id).cloned().unwrap_or(Standing::Unverified);
+    let unusable = |check, reason: &str| Standing::Unusable {
+        check,
+        reason: reason.to_owned(),
+    };
+    if backup.info.system_identifier != drill.source.recorded_identifier().to_string() {
+        standing = unusable(None, "it is a backup of another cluster (system identifier)");
+    }
+    if let Some((check, wal)) = wal_continuity::check(&drill.site, &backup).await {
+        if attempt == 1 {
+            drill.check(check);
+        }
+        reach = reach.max(wal.end);
+        reach_at = wal.last_commit.map(|(_, at)| at).or(reach_at);
+    }
+    let point_in_time =
+        backup::system(&backup.info.method, &drill.site).is_some_and(|s| s.capabilities().point_in_time);
+    if *target != RecoveryTarget::End && !point_in_time {
+        standing = unusable(None, "it cannot recover to a point in time");
+    }
+    if let RecoveryTarget::Lsn(lsn) = target {
+        if backup.stop_lsn().is_some_and(|stop| stop > *lsn) {
+            standing = unusable(None, "it was taken after the recovery target");
+        }
+        reach = reach.map(|reach| reach.min(*lsn));
+        reach_at = None; // the target decides, not the WAL's end
+    }
+    Candidate {
+        backup,
+        standing,
+        reach,
+        reach_at,
+    }
+}
+
+pub(super) async fn verify_candidate(drill: &mut Drill, backup: &Backup) -> Result<Standing, Stop> {
+    let Some(system) = backup::system(&backup.info.method, &drill.site) else {
+        return Ok(Standing::Unusable {
+            check: None,
+            reason: format!("no system restores {:?}", backup.info.method),
+        });
+    };
+    let mut standing = Standing::Sound;
+    for check in system.verify(backup).await {
+        if check.verdict == Verdict::Fail {
+            standing = Standing::Unusable {
+                check: Some(check.check),
+                reason: check.actual.clone(),
+            };
+        }
+        drill.check(check);
+    }
+    Ok(standing)
+}
+
+/// `artifact-age`: how old the point is that the plan can prove.
+pub(super) async fn artifact_age(drill: &Drill, best: &Candidate, age: Option<chrono::Duration>) -> CheckResult {
+    let rpo = drill.objectives.rpo;
+    timed(CheckId::ArtifactAge, Phase::Backup, &best.backup.info.id, async {
+        let expected = format!(
+            "a provable point at most {} before the failure",
+            humantime::format_duration(rpo)
+        );
+        Ok::<_, std::convert::Infallible>(match age.and_then(|age| age.to_std().ok()) {
+            Some(age) => Found::judge(age <= rpo, expected, format!("{:.3} s before", age.as_secs_f64())),
+            None => Found::pass(
+                expected,
+                format!("the chosen target; the backup is of {}", best.backup.info.taken_at_utc),
+            ),
+        })
+    })
+    .await
+}
+
+pub(super) fn record_rejection(drill: &mut Drill, candidate: &Candidate) {
+    if let Standing::Unusable { check, reason } = &candidate.standing {
+        drill.reject(planner::Rejection {
+            backup_id: candidate.backup.info.id.clone(),
+            check: *check,
+            reason: reason.clone(),
+            unusable: true,
+        });
+    }
+}
+
+pub(super) fn why_none(candidates: &[Candidate]) -> String {
+    let reasons: Vec<String> = candidates
+        .iter()
+        .filter_map(|candidate| match &candidate.standing {
+            Standing::Unusable { reason, .. } => Some(format!("{}: {reason}", candidate.backup.info.id)),
+            _ => None,
+        })
+        .collect();
+    if reasons.is_empty() {
+        "the catalogue is empty".into()
+    } else {
+        reasons.join("; ")
+    }
+}
+
+/// The chosen candidate turned out to be unusable: back to step 3 with the next.
+pub(super) fn reject(
+    standings: &mut BTreeMap<String, Standing>,
+    choice: &Choice,
+    check: Option<CheckId>,
+    reason: String,
+) {
+    standings.insert(choice.backup.info.id.clone(), Standing::Unusable { check, reason });
+}

@@ -1,0 +1,261 @@
+//! Steps 9 to 14: the connection string, the application, the smoke test and the declaration, and the way back.
+//!
+//! Step 9 is the commit point; what comes after it is undone when a later step fails.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use fixtures::Role as DatabaseRole;
+use reports::{CheckId, Outcome, Phase, Role, Step, Verdict, What};
+
+use crate::{
+    scenario::Moment,
+    stage::{Drill, DrillError, inject},
+    verify::{Found, chain, server_start, server_start::Diagnosis, smoke, timed},
+};
+
+use super::{Ending, OpenStep, Stop, Validated, confirm::fence, ended};
+
+/// Step 9, as AppAdmin: the commit point. Returns the connection string that was there before.
+pub(super) async fn connection_updated(drill: &mut Drill, validated: &Validated) -> Result<String, Stop> {
+    let step = OpenStep::begin(drill, Step::UpdateConnection, 1);
+    if let Err(reason) = drill.operator.authorise(Role::AppAdmin) {
+        step.end(drill, Verdict::Fail, reason.clone());
+        return Err(ended(Outcome::Refused, reason));
+    }
+    if !drill
+        .operator
+        .decides("The restored data is valid. Switch the application over to it?")
+        .await
+    {
+        step.end(drill, Verdict::Fail, "the operator did not confirm");
+        return Err(ended(Outcome::Refused, "the operator did not confirm the cutover"));
+    }
+    fence(drill).await; // proven again right before the commit point
+    let connection = drill.connection_string(&validated.cluster);
+    match drill.store.replace_connection(&connection.to_npgsql()) {
+        Ok(before) => {
+            step.end(
+                drill,
+                Verdict::Pass,
+                "ConnectionStrings:DefaultConnection points to the restored cluster",
+            );
+            Ok(before)
+        }
+        Err(error) => {
+            let reason = format!("the connection string could not be updated: {}", chain(&error));
+            step.end(drill, Verdict::Fail, reason.clone());
+            Err(ended(Outcome::NotRecovered, reason))
+        }
+    }
+}
+
+/// Steps 10 to 13. On failure the caller rolls back.
+pub(super) async fn application_back(drill: &mut Drill, validated: &Validated) -> Result<(), Stop> {
+    let step = OpenStep::begin(drill, Step::RestartApplication, 1);
+    if let Err(reason) = drill.operator.authorise(Role::AppAdmin) {
+        step.end(drill, Verdict::Fail, reason.clone());
+        return Err(ended(Outcome::Refused, reason));
+    }
+    let patience = Duration::from_millis(Step::RestartApplication.budget_ms().unwrap_or(60_000));
+    let began = drill.recorder.offset();
+    drill.application.stop().await;
+    let mut started = drill.application.start(patience).await;
+    let mut tries = "at the first try";
+    if let Err(error) = &started {
+        drill.recorder.finding(format!(
+            "The application did not start at the first try ({}); tried again.",
+            chain(error)
+        ));
+        started = drill.application.start(patience).await;
+        tries = "at the second try";
+    }
+    drill.recorder.external_since("restart the application", began);
+    if let Err(error) = started {
+        let reason = format!(
+            "the application does not start, manual intervention is needed: {}",
+            chain(&error)
+        );
+        step.end(drill, Verdict::Fail, reason.clone());
+        return Err(ended(Outcome::NotRecovered, reason));
+    }
+    step.end(drill, Verdict::Pass, format!("a new process listens, {tries}"));
+
+    let step = OpenStep::begin(drill, Step::Connect, 1);
+    let superuser = validated.cluster.connect("postgres", fixtures::DATABASE).await?;
+    let sql = "SELECT count(*) FROM pg_stat_activity WHERE usename = $1 AND datname = $2";
+    let connected = superuser
+        .query_one(sql, &[&DatabaseRole::TransformationApp.name(), &fixtures::DATABASE])
+        .await;
+    let connections: i64 = connected
+        .map_err(|source| DrillError::Query {
+            what: "cannot read pg_stat_activity",
+            source,
+        })?
+        .get(0);
+    if connections == 0 {
+        let reason = "the application has no connection to the restored database";
+        step.end(drill, Verdict::Fail, reason);
+        return Err(ended(Outcome::NotRecovered, reason));
+    }
+    step.end(
+        drill,
+        Verdict::Pass,
+        format!("{connections} connections of transformation_app on the restored cluster"),
+    );
+
+    let step = OpenStep::begin(drill, Step::Readiness, 1);
+    let began = drill.recorder.offset();
+    let ready = drill
+        .application
+        .ready(Duration::from_millis(Step::Readiness.budget_ms().unwrap_or(5_000)))
+        .await;
+    drill.recorder.external_since("wait for readiness", began);
+    let ready = match ready {
+        Ok(ready) => ready,
+        Err(error) => {
+            let reason = format!("the application does not become ready: {}", chain(&error));
+            step.end(drill, Verdict::Fail, reason.clone());
+            return Err(ended(Outcome::NotRecovered, reason));
+        }
+    };
+    let restored = validated.cluster.system_identifier()?.to_string();
+    let check = smoke::identity(&ready, &restored, validated.timeline).await;
+    let (verdict, actual) = (check.verdict, check.actual.clone());
+    drill.check(check);
+    step.end(drill, verdict, format!("ready, connected to {actual}"));
+    if verdict == Verdict::Fail {
+        return Err(ended(
+            Outcome::NotRecovered,
+            format!("the application is connected to another database: {actual}"),
+        ));
+    }
+
+    let step = OpenStep::begin(drill, Step::SmokeTest, 1);
+    let began = drill.recorder.offset();
+    let (check, took) = smoke::smoke(
+        &drill.application,
+        &drill.admin_token,
+        validated.served.as_ref(),
+        Phase::Cutover,
+    )
+    .await;
+    drill.recorder.external_since("smoke test", began);
+    let (verdict, actual) = (check.verdict, check.actual.clone());
+    drill.check(check);
+    step.end_after(drill, verdict, actual.clone(), took, None);
+    if verdict == Verdict::Pass {
+        return Ok(());
+    }
+    Err(ended(Outcome::NotRecovered, format!("the smoke test failed: {actual}")))
+}
+
+/// A cutover that failed is undone; the restored cluster stays for whoever looks into it.
+pub(super) async fn cutover_failed(drill: &mut Drill, validated: Validated, before: Option<&str>, stop: Stop) -> Stop {
+    if matches!(&stop, Stop::Ended(ending) if ending.outcome == Outcome::NotRecovered) {
+        roll_back(drill, before).await;
+    }
+    drill.restored = Some(validated.cluster);
+    stop
+}
+
+/// Undoes step 9 and stops the application: no traffic to a service that is not what it should be. `before` is the
+/// connection string to go back to; without one it was never changed, and that is proven.
+pub(super) async fn roll_back(drill: &mut Drill, before: Option<&str>) {
+    drill.application.stop().await;
+    drill.undone("application", Ok::<_, DrillError>("stopped: no traffic"));
+    if let Some(before) = before {
+        let undone = drill.store.replace_connection(before);
+        drill.undone(
+            "connection string",
+            undone.map(|_| "the value before is in place again"),
+        );
+        return;
+    }
+    let original = drill.connection_string(&drill.source).to_npgsql();
+    let (verdict, detail) = match drill.store.connection() {
+        Ok(now) if now == original => (Verdict::Pass, "it was not changed".to_owned()),
+        Ok(_) => (Verdict::Fail, "it is not what it was before".to_owned()),
+        Err(error) => (Verdict::Fail, chain(&error)),
+    };
+    drill.recorder.record(What::Undone {
+        what: "connection string".to_owned(),
+        verdict,
+        detail,
+    });
+}
+
+/// Step 14.
+pub(super) async fn declared_restored(drill: &mut Drill, validated: Validated) -> Result<Ending, Stop> {
+    let step = OpenStep::begin(drill, Step::Declare, 1);
+    if !drill.operator.decides("Declare the service restored?").await {
+        step.end(
+            drill,
+            Verdict::Fail,
+            "the operator did not declare the service restored",
+        );
+        drill.restored = Some(validated.cluster);
+        return Err(ended(
+            Outcome::NotRecovered,
+            "the operator did not declare the service restored",
+        ));
+    }
+    drill.recorder.record(What::Restored);
+    let recovery = drill.recorder.offset().saturating_sub(drill.failed_offset());
+    let rto_met = recovery <= drill.objectives.rto;
+    let rpo_met = validated
+        .data_loss_window_s
+        .is_some_and(|window| window <= drill.objectives.rpo.as_secs_f64());
+    let restored_at: DateTime<Utc> = Utc::now();
+    let met = if rto_met { "met" } else { "missed" };
+    let detail = format!(
+        "from {} to {}: RTO of {} {met}",
+        drill.failed_utc().to_rfc3339_opts(chrono::SecondsFormat::Millis, true),
+        restored_at.to_rfc3339_opts(chrono::SecondsFormat::Millis, true),
+        humantime::format_duration(drill.objectives.rto),
+    );
+    step.end_after(drill, Verdict::Pass, detail, recovery, None);
+    drill.restored = Some(validated.cluster);
+    Ok(Ending {
+        outcome: Outcome::restored(rpo_met, rto_met),
+        reason: String::new(),
+    })
+}
+
+/// What may still happen to a service that is restored: the failed primary comes back, the new one fails. Looked at
+/// where a scenario lets something happen then.
+pub(super) async fn afterwards(drill: &mut Drill, ending: Ending) -> Result<Ending, Stop> {
+    if !drill
+        .scenario
+        .faults
+        .iter()
+        .any(|fault| fault.at == Moment::AfterCutover)
+    {
+        return Ok(ending);
+    }
+    let mut restored = drill.restored.take();
+    let injected = inject(drill, Moment::AfterCutover, restored.as_mut()).await;
+    drill.restored = restored;
+    injected?;
+    let diagnosis = server_start::diagnose(&drill.as_application()).await;
+    let gone = matches!(diagnosis, Diagnosis::Unreachable(_));
+    let check = timed(CheckId::OldPrimaryFenced, Phase::AfterCutover, "source", async {
+        let expected = "no connection with the connection string that applications had";
+        Ok::<_, std::convert::Infallible>(Found::judge(gone, expected, diagnosis.to_string()))
+    });
+    drill.check(check.await);
+    if !gone {
+        drill
+            .recorder
+            .finding("The failed primary came back after the cutover; it was fenced again.");
+        fence(drill).await;
+    }
+    let (check, _) = smoke::smoke(&drill.application, &drill.admin_token, None, Phase::AfterCutover).await;
+    let lost = (check.verdict == Verdict::Fail)
+        .then(|| format!("after the cutover the service failed again: {}", check.actual));
+    drill.check(check);
+    Ok(lost.map_or(ending, |reason| Ending {
+        outcome: Outcome::NotRecovered,
+        reason,
+    }))
+}
