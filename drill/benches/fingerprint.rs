@@ -49,10 +49,10 @@ fn main() -> Result<()> {
         .warm_up_time(Duration::from_millis(1))
         .measurement_time(Duration::from_secs(10));
     group.bench_function("content-fingerprint", |bencher| {
-        bencher.iter(|| runtime.block_on(database.fingerprint()))
+        bencher.iter(|| runtime.block_on(database.fingerprint()));
     });
     group.bench_function("content-hash", |bencher| {
-        bencher.iter(|| runtime.block_on(database.hashes(1)))
+        bencher.iter(|| runtime.block_on(database.hashes(1)));
     });
     group.finish();
     criterion.final_summary();
