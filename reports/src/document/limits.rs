@@ -98,7 +98,7 @@ fn size(drill: &DrillEvidence) -> String {
         .unwrap_or_default();
     format!(
         "Your data and its size: the database is synthetic and small{size}. Restore and validation grow with size; \
-         measure with yours (drill verify, or --target-size)."
+         measure with yours (--target-size)."
     )
 }
 
