@@ -79,7 +79,7 @@ fn ask(question: &str) -> bool {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "tests")]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use reports::Role;
 

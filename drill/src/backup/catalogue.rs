@@ -50,6 +50,9 @@ pub fn list(repository: &Path) -> Result<Listing, BackupError> {
     for entry in fs::read_dir(repository).map_err(failed)? {
         let entry = entry.map_err(failed)?;
         let name = entry.file_name().to_string_lossy().into_owned();
+        if name.starts_with('.') {
+            continue;
+        }
         match fs::read(entry.path().join(ENTRY)) {
             Ok(bytes) => match serde_json::from_slice::<Backup>(&bytes) {
                 Ok(backup) => listing.backups.push(backup),

@@ -114,7 +114,8 @@ impl Application {
             .arg("app")
             .arg("--settings")
             .arg(&self.settings)
-            .stdin(Stdio::null())
+            .arg("--until-eof")
+            .stdin(Stdio::piped()) // closes with this process, even if that is killed
             .stdout(Stdio::piped())
             .stderr(log)
             .process_group(0)

@@ -41,6 +41,11 @@ pub(super) fn remove(root: &Root, files: &Selection, random: &mut StdRng) -> Res
     if left.is_empty() {
         return Err(root.no_match(&files.path));
     }
+    if chosen.is_none() && files.path.as_str() == "**" {
+        take_away(root)?;
+        removed = left;
+        left = doomed()?; // what a dying server may have made meanwhile
+    }
     while let Some(example) = left.first() {
         if Instant::now() > deadline {
             let what = format!(
@@ -98,6 +103,23 @@ fn matching(root: &Root, files: &Selection) -> Result<Vec<Entry>, FaultError> {
     let below = |name: &str| name.match_indices('/').any(|(slash, _)| files.matches(&name[..slash]));
     entries.retain(|entry| files.matches(&entry.name) || below(&entry.name));
     Ok(entries)
+}
+
+/// Takes everything out of a directory at once, as a lost volume does: what is in it is renamed to a place beside it
+/// that nobody reads, and goes with the drill's directory.
+///
+/// Removing file by file is another disaster: a server that still writes may then make a WAL segment anew that another
+/// of its processes has open, and stream what is in neither.
+fn take_away(root: &Root) -> Result<(), FaultError> {
+    let parent = root.path().parent().unwrap_or(root.path());
+    let gone = tempfile::Builder::new().prefix(".gone-").tempdir_in(parent);
+    let gone = gone.map_err(FaultError::io("make a directory in", parent))?.keep();
+    for entry in fs::read_dir(root.path()).map_err(FaultError::io("list", root.path()))? {
+        let entry = entry.map_err(FaultError::io("list", root.path()))?;
+        present(fs::rename(entry.path(), gone.join(entry.file_name())))
+            .map_err(FaultError::io("take away", &entry.path()))?;
+    }
+    Ok(())
 }
 
 /// Whether it was there and is gone now. A directory that has got a new entry meanwhile stays for the next pass.

@@ -51,6 +51,11 @@ impl Root {
         Ok(Self { path })
     }
 
+    /// The directory.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Everything below it, sorted by name. What vanishes meanwhile is left out.
     pub(super) fn entries(&self) -> Result<Vec<Entry>, FaultError> {
         let mut entries = Vec::new();

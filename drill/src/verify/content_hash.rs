@@ -14,8 +14,8 @@ use super::{
 };
 
 const EXPECTED: &str = "every version's content has the SHA-256 stored with it";
-/// Both counts in one scan. `convert_to` and not `"Content"::bytea`, which would read a backslash as an escape.
-const COUNTS: &str = r#"SELECT count(*), count(*) FILTER (WHERE sha256(convert_to("Content", 'UTF8')) IS DISTINCT FROM "ContentSha256")
+/// Versions, and how many of them have a stored hash that is not their content's, in one scan. `convert_to` and not `"Content"::bytea`, which would read a backslash as an escape.
+pub const COUNTS: &str = r#"SELECT count(*), count(*) FILTER (WHERE sha256(convert_to("Content", 'UTF8')) IS DISTINCT FROM "ContentSha256")
     FROM public."TransformationScriptVersions""#;
 const MISMATCHES: &str = r#"SELECT "ScriptId", "VersionNumber" FROM public."TransformationScriptVersions"
     WHERE sha256(convert_to("Content", 'UTF8')) IS DISTINCT FROM "ContentSha256" ORDER BY 1, 2 LIMIT 5"#;

@@ -50,7 +50,7 @@ impl Cluster {
         Ok(client)
     }
 
-    /// The environment by which client programs find this cluster; for [`super::Tool::envs`].
+    /// The environment by which client programs find this cluster; for [`crate::postgres::Tool::envs`].
     pub fn client_environment(&self, user: &str, database: &str, password: Option<&str>) -> Vec<(String, String)> {
         let mut environment = vec![
             (

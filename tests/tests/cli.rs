@@ -1,0 +1,319 @@
+//! The command line from outside: help, lists, plans, reports made again, and what two runs have in common.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use serde_json::Value;
+use tests::{Need, Place, Started, row, rows, trial};
+
+fn main() -> ExitCode {
+    let postgres = &[Need::Postgres];
+    let mut trials = Vec::new();
+    for (name, arguments) in HELP {
+        trials.push(trial(format!("help-{name}"), &[], || help(name, arguments)));
+    }
+    for what in ["scenarios", "checks", "faults", "backups", "providers"] {
+        trials.push(trial(format!("list-{what}"), &[], || list(what)));
+    }
+    trials.extend([
+        trial("show-says-a-scenario-in-words", &[], show),
+        trial("a-dry-run-touches-nothing", &[], dry_run),
+        trial("a-flag-wins-over-environment-and-file", &[], precedence),
+        trial("reports-are-made-again-byte-for-byte", postgres, report_again),
+        trial("one-seed-one-drill", postgres, one_seed),
+        trial("quiet-prints-results-only", postgres, quiet),
+        trial(
+            "no-colour-where-none-is-wanted",
+            &[Need::Postgres, Need::Program("script")],
+            no_colour,
+        ),
+        trial("several-scenarios-in-one-run", postgres, several),
+        trial(
+            "two-at-once-fetch-one-postgresql",
+            &[Need::Pip, Need::Packages],
+            two_at_once,
+        ),
+    ]);
+    tests::run(trials)
+}
+
+const HELP: [(&str, &[&str]); 8] = [
+    ("drill", &["--help"]),
+    ("drill-short", &["-h"]),
+    ("run", &["run", "--help"]),
+    ("list", &["list", "--help"]),
+    ("show", &["show", "--help"]),
+    ("report", &["report", "--help"]),
+    ("doctor", &["doctor", "--help"]),
+    ("version", &["--version"]),
+];
+
+fn help(name: &str, arguments: &[&str]) {
+    let place = Place::new();
+    let mut command = place.drill(arguments);
+    for variable in [
+        "DRILL_BINDIR",
+        "DRILL_CACHE_DIR",
+        "DRILL_POSTGRES",
+        "DRILL_PROVIDER",
+        "DRILL_WORK_DIR",
+    ] {
+        command.env_remove(variable); // help shows their values
+    }
+    let ran = Started::start(&mut command).finish();
+    ran.exits(0);
+    assert_eq!(ran.stderr, "");
+    insta::with_settings!({
+        prepend_module_to_snapshot => false,
+        snapshot_path => "../snapshots/help",
+        description => format!("drill {}", arguments.join(" ")),
+        omit_expression => true,
+    }, {
+        insta::assert_snapshot!(name, ran.stdout);
+    });
+}
+
+/// The table is for people and the JSON for programs; both say the same.
+fn list(what: &str) {
+    let place = Place::new();
+    let table = place.ran(["list", what]);
+    let json = place.ran(["list", what, "--format", "json"]);
+    for ran in [&table, &json] {
+        ran.exits(0);
+        assert_eq!(ran.stderr, "");
+    }
+    let items: Vec<BTreeMap<String, String>> = serde_json::from_str(&json.stdout).unwrap();
+    assert!(!items.is_empty());
+    let lines: Vec<&str> = table.stdout.lines().skip(1).collect();
+    assert_eq!(lines.len(), items.len());
+    for (line, item) in lines.iter().zip(&items) {
+        for cell in item.values() {
+            assert!(
+                !cell.is_empty() && line.contains(cell.as_str()),
+                "{cell:?} is not in {line:?}"
+            );
+        }
+    }
+}
+
+fn show() {
+    let ran = Place::new().ran(["show", "data-directory-lost"]);
+    ran.exits(0);
+    for said in [
+        "data-directory-lost (group backbone)",
+        "What breaks",
+        "server-start",
+        "How it must end",
+    ] {
+        assert!(ran.stdout.contains(said), "{}", ran.stdout);
+    }
+}
+
+fn dry_run() {
+    let place = Place::new();
+    let before = files_below(place.path());
+    let mut command = place.drill(["run", "--all", "--dry-run", "--out", "out"]);
+    let ran = Started::start(command.env("DRILL_CACHE_DIR", place.join("cache"))).finish();
+    ran.exits(0);
+    assert!(ran.stdout.ends_with("Nothing was touched.\n"), "{}", ran.stdout);
+    for scenario in drill::scenario::all().unwrap() {
+        assert!(ran.stdout.contains(&scenario.id), "{} is not in the plan", scenario.id);
+    }
+    assert_eq!(files_below(place.path()), before);
+    assert!(!place.join("cache").exists() && !place.out().exists());
+    place.nothing_left(ran.pid);
+}
+
+fn precedence() {
+    let place = Place::new();
+    place.write("drill.toml", "postgres = 13\n");
+    let planned = |variable: Option<&str>, arguments: &[&str]| {
+        let mut command = place.drill(["run", "--dry-run"].iter().chain(arguments));
+        command.env_remove("DRILL_POSTGRES");
+        command.envs(variable.map(|value| ("DRILL_POSTGRES", value)));
+        Started::start(&mut command).finish().stdout
+    };
+    assert!(planned(None, &[]).contains("with PostgreSQL 13"));
+    assert!(planned(Some("14"), &[]).contains("with PostgreSQL 14"));
+    assert!(planned(Some("14"), &["--postgres", "15"]).contains("with PostgreSQL 15"));
+}
+
+/// All reports but the two files that vouch for the run, which are made anew for no run that was changed.
+fn report_again() {
+    let place = Place::new();
+    place.run(&[]).exits(0);
+    let out = place.out();
+    let before = files_below(&out);
+    let vouching = [out.join("evidence.json"), out.join("manifest.json")];
+    let reports = before
+        .keys()
+        .filter(|file| file.parent() == Some(&*out) && !vouching.contains(file));
+    let removed = reports.map(|report| fs::remove_file(report).unwrap()).count();
+    assert_eq!(removed, 7, "{:?}", before.keys());
+    let ran = place.ran(["report", "out"]);
+    ran.exits(0);
+    assert!(ran.stdout.contains("out/report.md\n"), "{}", ran.stdout);
+    let after = files_below(&out);
+    assert_eq!(after.keys().collect::<Vec<_>>(), before.keys().collect::<Vec<_>>());
+    for (file, content) in &before {
+        assert!(after[file] == *content, "{} is another now", file.display());
+    }
+    assert!(reports::verify(&out).is_empty());
+
+    fs::write(out.join("report.md"), "All is well.").unwrap();
+    let changed = place.ran(["report", "out", "--format", "json"]);
+    changed.exits(2).complains(&["will not be vouched for", "report.md"]);
+}
+
+/// Who wins a race between writers is nobody's choice; what is seeded, and what each writer begins with, is.
+fn one_seed() {
+    let drilled = |seed: &str| {
+        let place = Place::new();
+        place.run(&["drop-table", "--seed", seed, "--writers", "1"]).exits(0);
+        let drill = row(&place.out(), "drills.csv");
+        assert_eq!(drill["seed"], seed);
+        let detected = rows(&place.out(), "detection.csv")
+            .iter()
+            .map(|row| row["detected"].clone())
+            .collect::<Vec<_>>();
+        let lines = |file: &str| -> Vec<Value> {
+            let text = fs::read_to_string(place.out().join("drop-table").join(file)).unwrap();
+            text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+        };
+        let events = lines("events.jsonl");
+        let seeded = events.iter().find(|event| event["event"] == "seeded").unwrap();
+        let seeded = ["scripts", "versions", "attachments"].map(|what| seeded[what].clone());
+        let ledger = lines("ledger.jsonl");
+        let sent = ledger.iter().filter(|entry| entry["phase"] == "invoked").take(5);
+        let sent = sent
+            .map(|entry| (entry["kind"].clone(), entry["sha256"].clone()))
+            .collect::<Vec<_>>();
+        (drill["outcome"].clone(), detected, seeded, sent)
+    };
+    let (first, again, other) = (drilled("7"), drilled("7"), drilled("8"));
+    assert_eq!(first, again);
+    assert_ne!(first.3, other.3, "another seed, and the same work");
+}
+
+fn quiet() {
+    let place = Place::new();
+    let ran = place.ran(["run", "--quiet", "--storage", "memory", "--out", "out"]);
+    ran.exits(0);
+    assert_eq!(ran.stderr, "");
+    assert_eq!(ran.stdout.lines().count(), 2, "{}", ran.stdout);
+    assert!(ran.stdout.ends_with("Report: out/report.md\n"));
+}
+
+/// On a terminal, where there would be colours.
+fn no_colour() {
+    let place = Place::new();
+    let drill = place.drill(["run", "--storage", "memory", "--verbose", "--out", "out"]);
+    let words = std::iter::once(drill.get_program()).chain(drill.get_args());
+    let line = words.map(|word| word.to_str().unwrap()).collect::<Vec<_>>().join(" ");
+    let mut terminal = std::process::Command::new("script");
+    terminal
+        .args(["--quiet", "--return", "--command", &line, "/dev/null"])
+        .current_dir(place.path());
+    for (name, value) in drill.get_envs() {
+        match value {
+            Some(value) => terminal.env(name, value),
+            None => terminal.env_remove(name),
+        };
+    }
+    terminal
+        .env("NO_COLOR", "1")
+        .env("TERM", "xterm-256color")
+        .stdin(std::process::Stdio::null());
+    let ran = Started::start(&mut terminal).finish();
+    ran.exits(0);
+    assert!(ran.stdout.contains("14 declared restored"), "{}", ran.stdout);
+    // Moving the cursor is no colour: only sequences that end with `m` are.
+    let sequences = ran.stdout.split("\x1b[").skip(1);
+    let ends = sequences.filter_map(|rest| rest.chars().find(char::is_ascii_alphabetic));
+    assert!(!ends.clone().any(|end| end == 'm'), "there are colours");
+    assert!(ends.count() > 0, "this was no terminal");
+}
+
+fn several() {
+    let place = Place::new();
+    let ran = place.run(&["drop-table", "backbone/", "--jobs", "2"]);
+    ran.exits(0);
+    let mut scenarios: Vec<String> = rows(&place.out(), "drills.csv")
+        .iter()
+        .map(|row| row["scenario"].clone())
+        .collect();
+    scenarios.sort();
+    let mut expected: Vec<String> = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios/backbone"))
+        .unwrap()
+        .map(|file| file.unwrap().path().file_stem().unwrap().to_string_lossy().into_owned())
+        .chain(["drop-table".to_owned()])
+        .collect();
+    expected.sort();
+    assert_eq!(scenarios, expected);
+    let report = fs::read_to_string(place.out().join("report.md")).unwrap();
+    assert!(
+        scenarios
+            .iter()
+            .all(|scenario| report.contains(&format!("`{scenario}`"))),
+        "{report}"
+    );
+    place.nothing_left(ran.pid);
+}
+
+/// Two drills meet at an empty cache: one fetches, the other waits, both are carried out.
+fn two_at_once() {
+    let place = Place::new();
+    let start = |out: &str| {
+        let mut command = place.drill([
+            "run",
+            "--provider",
+            "embedded",
+            "--postgres",
+            "16",
+            "--storage",
+            "memory",
+        ]);
+        command
+            .args(["--progress", "plain", "--out", out])
+            .env_remove("DRILL_BINDIR");
+        Started::start(command.env("DRILL_CACHE_DIR", place.join("cache")))
+    };
+    let both = [start("one"), start("two")].map(Started::finish);
+    for (ran, out) in both.iter().zip(["one", "two"]) {
+        ran.exits(0);
+        let drill = row(&place.join(out), "drills.csv");
+        assert_eq!((&*drill["provider"], &*drill["verdict"]), ("embedded", "pass"));
+        place.nothing_left(ran.pid);
+    }
+    let said = format!("{}{}", both[0].stderr, both[1].stderr);
+    assert_eq!(
+        said.matches("through pip").count(),
+        1,
+        "fetched other than once:\n{said}"
+    );
+    assert_eq!(
+        said.matches("waiting for another drill that is fetching").count(),
+        1,
+        "{said}"
+    );
+}
+
+/// Every file below a directory, with its content.
+fn files_below(directory: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(files_below(&path));
+        } else {
+            found.insert(path.clone(), fs::read(&path).unwrap());
+        }
+    }
+    found
+}

@@ -1,0 +1,372 @@
+//! The evidence of the default drill, read the way an auditor or a script does: what INTERFACE promises of names, columns
+//! and contents is spelled out here once more, so that a change of it shows. The last trials look past drill's own checks:
+//! they ask the restored database itself.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::{Arc, OnceLock},
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use tests::{Need, Place, Ran, header, row, rows, trial};
+
+const DRILLS: &str = "run_id,scenario,group,backup_system,postgres_version,provider,seed,outcome,expected_outcome,\
+    as_expected,verdict,rpo_objective_s,data_loss_window_s,rpo_met,acknowledged_commits,lost_commits,commits_beyond_target,\
+    indeterminate_commits,holes,unexpected_rows,rto_objective_s,recovery_time_s,rto_met,detection_s,decision_s,restore_s,\
+    validation_s,cutover_s,workload_started_at_utc,failed_at_utc,alerted_at_utc,restored_at_utc,recovery_point_at_utc,\
+    backup_id,backup_taken_at_utc,rejected_candidates,backup_bytes,database_bytes,harness_overhead_s,reason";
+const STEPS: &str =
+    "run_id,scenario,step,name,started_at_utc,duration_ms,budget_ms,within_budget,attempt,role,verdict,detail";
+const CHECKS: &str = "run_id,scenario,check,phase,verdict,expected,actual,duration_ms,detail";
+const DETECTION: &str = "run_id,scenario,check,should_detect,detected";
+
+/// What the default drill left, carried out when the first trial asks.
+struct Default(OnceLock<(Place, Ran)>);
+
+impl Default {
+    fn drill(&self) -> (&Ran, PathBuf) {
+        let (place, ran) = self.0.get_or_init(|| {
+            let place = Place::new();
+            let ran = place.ran(["run", "--progress", "plain", "--out", "out"]);
+            (place, ran)
+        });
+        ran.exits(0);
+        (ran, place.out())
+    }
+}
+
+fn main() -> ExitCode {
+    let default = Arc::new(Default(OnceLock::new()));
+    let on_the_default = |name: &str, body: fn(&Ran, &Path)| {
+        let default = Arc::clone(&default);
+        trial(name, &[Need::Postgres], move || {
+            let (ran, out) = default.drill();
+            body(ran, &out);
+        })
+    };
+    let trials = vec![
+        on_the_default("fourteen-steps-pass", fourteen_steps_pass),
+        on_the_default("the-service-is-restored-without-loss", restored_without_loss),
+        on_the_default("columns-are-those-of-the-interface", columns),
+        on_the_default("every-file-is-there", files),
+        on_the_default("the-report-begins-with-what-happened", report_begins),
+        on_the_default("events-are-in-order", events_are_in_order),
+        on_the_default("the-ledger-counts-as-the-report", ledger_counts),
+        on_the_default("no-secret-is-written", no_secret),
+        trial("a-scenario-of-ones-own-and-its-rows", &[Need::Postgres], own_scenario),
+        trial("a-lost-commit-is-counted", &[Need::Postgres], a_lost_commit_is_counted),
+    ];
+    drop(default); // the trials hold it now; its place goes with the last of them
+    tests::run(trials)
+}
+
+fn fourteen_steps_pass(_: &Ran, out: &Path) {
+    let steps = rows(out, "steps.csv");
+    let numbers: Vec<&str> = steps.iter().map(|step| &*step["step"]).collect();
+    let expected: Vec<String> = (1..=14).map(|number: u8| number.to_string()).collect();
+    assert_eq!(numbers, expected);
+    for step in &steps {
+        assert_eq!(step["verdict"], "pass", "{step:?}");
+        assert_ne!(step["within_budget"], "false", "{step:?}");
+    }
+    let role = |number: usize| &*steps[number - 1]["role"];
+    assert_eq!(
+        (role(3), role(5), role(9), role(10)),
+        ("RecoveryOperator", "RecoveryOperator", "AppAdmin", "AppAdmin")
+    );
+}
+
+fn restored_without_loss(ran: &Ran, out: &Path) {
+    let drill = row(out, "drills.csv");
+    for (column, value) in [
+        ("scenario", "data-directory-lost"),
+        ("outcome", "recovered"),
+        ("verdict", "pass"),
+        ("as_expected", "true"),
+        ("lost_commits", "0"),
+        ("holes", "0"),
+        ("unexpected_rows", "0"),
+        ("rpo_objective_s", "3600"),
+        ("rto_objective_s", "14400"),
+        ("rpo_met", "true"),
+        ("rto_met", "true"),
+        ("reason", ""),
+    ] {
+        assert_eq!(drill[column], value, "{column} in {drill:#?}");
+    }
+    assert!(drill["acknowledged_commits"].parse::<u64>().unwrap() >= 500);
+    assert!(drill["recovery_time_s"].parse::<f64>().unwrap() > 0.0);
+    assert!(ran.stdout.starts_with("Service restored "), "{}", ran.stdout);
+    assert!(ran.stdout.ends_with("Report: out/report.md\n"), "{}", ran.stdout);
+}
+
+fn columns(_: &Ran, out: &Path) {
+    for (table, columns) in [
+        ("drills.csv", DRILLS),
+        ("steps.csv", STEPS),
+        ("checks.csv", CHECKS),
+        ("detection.csv", DETECTION),
+    ] {
+        assert_eq!(header(out, table).join(","), columns, "{table}");
+        let text = fs::read_to_string(out.join(table)).unwrap();
+        assert!(text.ends_with("\r\n"), "{table} is not as RFC 4180 has it");
+    }
+}
+
+fn files(_: &Ran, out: &Path) {
+    for file in [
+        "report.md",
+        "report.html",
+        "junit.xml",
+        "drills.csv",
+        "steps.csv",
+        "checks.csv",
+        "detection.csv",
+        "evidence.json",
+        "manifest.json",
+        "data-directory-lost/events.jsonl",
+        "data-directory-lost/ledger.jsonl",
+        "data-directory-lost/logs/source.log",
+        "data-directory-lost/logs/restored.log",
+        "data-directory-lost/logs/application.log",
+    ] {
+        assert!(out.join(file).is_file(), "{file} is missing");
+    }
+    assert!(
+        files_below(out)
+            .iter()
+            .all(|file| file.extension().is_none_or(|e| e != "tmp"))
+    );
+    let problems = reports::verify(out);
+    assert!(problems.is_empty(), "{problems:?}");
+}
+
+fn report_begins(ran: &Ran, out: &Path) {
+    let report = fs::read_to_string(out.join("report.md")).unwrap();
+    let first = report.lines().nth(2).unwrap();
+    let headline = ran.stdout.lines().next().unwrap();
+    assert_eq!(first, format!("**PASS.** {headline}"));
+    assert!(
+        headline.contains("acknowledged commits lost; objectives RPO 1 h, RTO 4 h met."),
+        "{headline}"
+    );
+}
+
+/// Two clocks on every event, and the monotonic one never goes back.
+fn events_are_in_order(_: &Ran, out: &Path) {
+    let log = fs::read_to_string(out.join("data-directory-lost/events.jsonl")).unwrap();
+    let events: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    for (index, event) in events.iter().enumerate() {
+        assert_eq!(event["sequence"], index + 1);
+        assert!(event["at_utc"].as_str().unwrap().ends_with('Z'), "{event}");
+    }
+    assert!(events.is_sorted_by_key(|event| event["offset_ns"].as_u64().unwrap()));
+    assert_eq!(events[0]["event"], "drill-started");
+    assert_eq!(events[events.len() - 1]["event"], "drill-finished");
+}
+
+/// Counted here from the ledger's lines, not by drill.
+fn ledger_counts(_: &Ran, out: &Path) {
+    let ledger = fs::read_to_string(out.join("data-directory-lost/ledger.jsonl")).unwrap();
+    let entries: Vec<Value> = ledger
+        .lines()
+        .skip(1)
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let of = |phase: &str| -> BTreeSet<u64> {
+        let entries = entries.iter().filter(|entry| entry["phase"] == phase);
+        entries.map(|entry| entry["op"].as_u64().unwrap()).collect()
+    };
+    let drill = row(out, "drills.csv");
+    assert_eq!(of("acknowledged").len().to_string(), drill["acknowledged_commits"]);
+    assert_eq!(of("indeterminate").len().to_string(), drill["indeterminate_commits"]);
+    assert!(
+        of("acknowledged").is_subset(&of("invoked")),
+        "acknowledged without having been sent"
+    );
+}
+
+fn no_secret(_: &Ran, out: &Path) {
+    let files = files_below(out);
+    assert!(files.len() > 10);
+    for file in files {
+        let content = String::from_utf8_lossy(&fs::read(&file).unwrap()).to_lowercase();
+        for secret in [
+            "password=",
+            "pgpassword",
+            "scram-sha-256$",
+            "admintoken",
+            "readertoken",
+            "bearer ",
+        ] {
+            assert!(!content.contains(secret), "{secret} is in {}", file.display());
+        }
+    }
+}
+
+fn files_below(directory: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
+    entries
+        .flat_map(|path| if path.is_dir() { files_below(&path) } else { vec![path] })
+        .collect()
+}
+
+/// Rows that no check of drill's knows: made before the backups, gone with the disaster, back after the recovery.
+const OWN: &str = r#"
+id = "mine"
+title = "A table of ours goes with the schema"
+why = "To see with our own eyes"
+source = "this test"
+
+[given]
+streaming = "synchronous"
+
+[[fault]]
+at = "before-backups"
+kind = "sql"
+target = "cluster"
+statements = ["CREATE TABLE canary AS SELECT n FROM generate_series(1, 1000) n"]
+
+[[fault]]
+at = "failure"
+kind = "sql"
+target = "cluster"
+statements = ["DROP TABLE canary", 'DROP TABLE "TransformationScripts" CASCADE']
+
+[recovery]
+target = "before-failure"
+
+[expect]
+outcome = "recovered"
+"#;
+
+fn own_scenario() {
+    let place = Place::new();
+    place.write("mine.toml", OWN);
+    let ran = place.ran(["run", "./mine.toml", "--keep", "--progress", "none", "--out", "out"]);
+    let kept = Kept::of(&place);
+    ran.exits(0);
+    let (said, rest) = ran.stdout.split_once("psql -h ").unwrap();
+    assert!(said.contains("was left running as asked"), "{said}");
+    let words: Vec<&str> = rest.split_whitespace().collect();
+    let [host, "-p", port, "-U", user, database, ..] = words[..] else {
+        panic!("no way to connect in {rest:?}");
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let mut config = tokio_postgres::Config::new();
+        config
+            .host(host)
+            .port(port.parse().unwrap())
+            .user(user)
+            .dbname(database);
+        let (client, connection) = config.connect(tokio_postgres::NoTls).await.unwrap();
+        let connection = tokio::spawn(connection);
+        let canary = client
+            .query_one("SELECT count(*), sum(n) FROM canary", &[])
+            .await
+            .unwrap();
+        assert_eq!((canary.get::<_, i64>(0), canary.get::<_, i64>(1)), (1000, 500_500));
+        let scripts = client
+            .query_one(r#"SELECT count(*) FROM "TransformationScripts""#, &[])
+            .await
+            .unwrap();
+        assert!(scripts.get::<_, i64>(0) >= 200);
+        drop(client);
+        connection.await.unwrap().unwrap();
+    });
+    // A kept cluster is not a killed run's: nobody sweeps it.
+    let doctor = place.ran(["doctor", "--clean"]);
+    assert!(!doctor.stdout.contains("removed "), "{}", doctor.stdout);
+    drop(kept);
+    place.nothing_left(ran.pid);
+}
+
+/// Servers that a trial had left running, which it ends whatever becomes of it.
+struct Kept {
+    work: PathBuf,
+    servers: Vec<u32>,
+}
+
+impl Kept {
+    fn of(place: &Place) -> Self {
+        let work = place.work();
+        let runs = fs::read_dir(&work).unwrap().map(|run| run.unwrap().path());
+        let clusters = runs.flat_map(|run| fs::read_dir(run).unwrap().map(|cluster| cluster.unwrap().path()));
+        let pids = clusters.filter_map(|cluster| fs::read_to_string(cluster.join("data/postmaster.pid")).ok());
+        let servers = pids.map(|pid| pid.lines().next().unwrap().parse().unwrap()).collect();
+        Self { work, servers }
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        for server in &self.servers {
+            let cwd = Path::new("/proc").join(server.to_string()).join("cwd");
+            let is_ours = || cwd.read_link().is_ok_and(|cwd| cwd.starts_with(&self.work));
+            if is_ours()
+                && let Some(pid) = Pid::from_raw(server.cast_signed())
+            {
+                let _ = kill_process(pid, Signal::QUIT); // it may have ended just now
+            }
+            while is_ours() {
+                std::thread::sleep(std::time::Duration::from_millis(10)); // between two looks
+            }
+        }
+        for run in fs::read_dir(&self.work).into_iter().flatten().flatten() {
+            let _ = fs::remove_dir_all(run.path()); // the trial says what is left
+        }
+    }
+}
+
+/// A commit that is acknowledged and taken away again must be counted: a drill that always says *nothing lost* is none.
+const LOSSY: &str = r#"
+id = "lossy"
+title = "Versions vanish before the last backup"
+why = "A ledger that finds nothing must be able to find something"
+source = "this test"
+
+[[fault]]
+at = "between-backups"
+kind = "sql"
+target = "cluster"
+statements = ['DELETE FROM "TransformationScriptVersions" WHERE "Id" = (SELECT max("Id") FROM "TransformationScriptVersions")']
+
+[[fault]]
+at = "failure"
+kind = "remove-files"
+target = "cluster"
+path = "**"
+
+[expect]
+outcome = "recovered"
+"#;
+
+fn a_lost_commit_is_counted() {
+    let place = Place::new();
+    place.write("lossy.toml", LOSSY);
+    let ran = place.run(&["./lossy.toml"]);
+    ran.exits(1);
+    let drill = row(&place.out(), "drills.csv");
+    assert_eq!(
+        (&*drill["as_expected"], &*drill["verdict"]),
+        ("false", "fail"),
+        "{drill:#?}"
+    );
+    assert_ne!(drill["outcome"], "recovered", "{drill:#?}");
+    let ledger: Vec<_> = rows(&place.out(), "checks.csv");
+    let failed = ledger
+        .iter()
+        .any(|check| check["check"] == "ledger-prefix" && check["verdict"] == "fail");
+    assert!(failed, "the ledger did not notice: {ledger:#?}");
+    place.nothing_left(ran.pid);
+}

@@ -1,0 +1,206 @@
+//! A drill that is interrupted or killed, at each stage: no process and no directory of a cluster is left (after a SIGKILL:
+//! once the next drill, or `drill doctor --clean`, has swept), and what there is of evidence does not look finished.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    process::ExitCode,
+    time::{Duration, Instant},
+};
+
+use rustix::process::Signal;
+use tests::{Left, Need, Place, Started, left_by, trial};
+
+/// How far a drill is, by what it says on stderr.
+const STAGES: [(&str, &str); 7] = [
+    ("as-it-begins", "evidence in"),
+    ("once-seeded", "seeded:"),
+    ("under-load", "live writers"),
+    ("after-a-backup", "backup basebackup-1"),
+    ("after-the-failure", "fault:"),
+    ("before-the-restore", "4 backup chosen"),
+    ("after-the-restore", "6 data restored"),
+];
+
+fn main() -> ExitCode {
+    let mut trials = Vec::new();
+    for (stage, says) in STAGES {
+        for (name, signal, storage) in [("sigint", Signal::INT, "disk"), ("sigterm", Signal::TERM, "memory")] {
+            trials.push(trial(format!("{name}-{stage}"), &[Need::Postgres], move || {
+                interrupted(says, signal, storage);
+            }));
+        }
+        trials.push(trial(format!("sigkill-{stage}"), &[Need::Postgres], move || {
+            killed(says);
+        }));
+    }
+    trials.extend([
+        trial("the-next-drill-sweeps", &[Need::Postgres], the_next_drill_sweeps),
+        trial(
+            "a-living-drill-is-not-swept",
+            &[Need::Postgres],
+            a_living_drill_is_not_swept,
+        ),
+        trial("sigint-at-a-question", &[Need::Postgres], interrupted_at_a_question),
+        trial(
+            "a-torn-run-can-be-reported",
+            &[Need::Postgres],
+            a_torn_run_can_be_reported,
+        ),
+    ]);
+    tests::run(trials)
+}
+
+fn start(place: &Place, more: &[&str]) -> Started {
+    let always = ["run", "--progress", "plain", "--out", "out"];
+    Started::start(&mut place.drill(always.iter().chain(more)))
+}
+
+fn interrupted(says: &str, signal: Signal, storage: &str) {
+    let place = Place::new();
+    let started = start(&place, &["--storage", storage]);
+    started.says(says);
+    let began = Instant::now();
+    started.signal(signal);
+    let ran = started.finish();
+    let took = began.elapsed();
+    place.nothing_left(ran.pid);
+    ran.exits(3).complains(&[if signal == Signal::INT {
+        "interrupted"
+    } else {
+        "terminated"
+    }]);
+    assert_eq!(ran.stdout, "", "an interrupted drill has no result");
+    assert!(took < Duration::from_secs(5), "it took {took:?} to stop");
+    unfinished(&place);
+}
+
+/// Without evidence.json a run did not finish.
+fn unfinished(place: &Place) {
+    for report in ["evidence.json", "manifest.json", "report.md", "drills.csv"] {
+        assert!(!place.out().join(report).exists(), "{report} of an interrupted drill");
+    }
+}
+
+fn killed(says: &str) {
+    let place = Place::new();
+    let started = start(&place, &["--storage", "disk"]);
+    started.says(says);
+    let pid = started.pid();
+    started.signal(Signal::KILL);
+    assert_eq!(started.end().code(), None);
+    let left = left_by(&place, pid);
+    assert_ne!(
+        left.directories,
+        Vec::<std::path::PathBuf>::new(),
+        "nothing was left: the trial proves nothing"
+    );
+    unfinished(&place);
+
+    let doctor = place.ran(["doctor", "--clean"]);
+    assert!(doctor.stdout.contains("removed "), "{}", doctor.stdout);
+    place.nothing_left(pid);
+    no_shared_memory_of(&left);
+}
+
+/// A server that is killed leaves a System V segment, which outlives every process.
+fn no_shared_memory_of(left: &Left) {
+    let dead: BTreeSet<String> = left.processes.iter().map(|(pid, _)| pid.to_string()).collect();
+    let segments = fs::read_to_string("/proc/sysvipc/shm").unwrap_or_default();
+    let creator = |line: &str| line.split_whitespace().nth(4).map(ToOwned::to_owned);
+    let kept: Vec<_> = segments
+        .lines()
+        .filter(|line| creator(line).is_some_and(|pid| dead.contains(&pid)))
+        .collect();
+    assert!(kept.is_empty(), "shared memory is left: {kept:?}");
+}
+
+fn the_next_drill_sweeps() {
+    let place = Place::new();
+    let started = start(&place, &["--storage", "disk"]);
+    started.says("live writers");
+    let dead = started.pid();
+    started.signal(Signal::KILL);
+    started.end();
+    assert_ne!(
+        left_by(&place, dead).processes,
+        [],
+        "no server was left: the trial proves nothing"
+    );
+
+    let next = place.ran(["run", "--progress", "plain", "--storage", "disk", "--out", "next"]);
+    next.exits(0).complains(&["removed what a killed run had left"]);
+    place.nothing_left(dead);
+    place.nothing_left(next.pid);
+}
+
+fn a_living_drill_is_not_swept() {
+    let place = Place::new();
+    let living = start(&place, &["--storage", "disk"]);
+    living.says("live writers");
+    let doctor = place.ran(["doctor", "--clean"]);
+    assert!(
+        doctor.stdout.contains("\n0 directories") || doctor.stdout.starts_with("0 directories"),
+        "{}",
+        doctor.stdout
+    );
+    let ran = living.finish();
+    ran.exits(0);
+    place.nothing_left(ran.pid);
+}
+
+/// Somebody is asked, and presses Ctrl-C instead of answering.
+fn interrupted_at_a_question() {
+    let place = Place::new();
+    let mut command = place.drill([
+        "run",
+        "--operator",
+        "ask",
+        "--storage",
+        "memory",
+        "--progress",
+        "plain",
+        "--out",
+        "out",
+    ]);
+    command.stdin(std::process::Stdio::piped());
+    let (asked, _keyboard) = Started::start_with_keyboard(&mut command);
+    asked.says("Give the database up and restore it? [y/N]");
+    let began = Instant::now();
+    asked.signal(Signal::INT);
+    let ran = asked.finish();
+    assert!(
+        began.elapsed() < Duration::from_secs(5),
+        "it waited for an answer: {:?}",
+        began.elapsed()
+    );
+    ran.exits(3);
+    place.nothing_left(ran.pid);
+    unfinished(&place);
+}
+
+/// What a killed drill wrote can be looked at, and says that nothing is proven.
+fn a_torn_run_can_be_reported() {
+    let place = Place::new();
+    let started = start(&place, &["--storage", "memory"]);
+    started.says("4 backup chosen");
+    let pid = started.pid();
+    started.signal(Signal::KILL);
+    started.end();
+    place.ran(["doctor", "--clean"]);
+    place.nothing_left(pid);
+    place.ran(["report", "out"]).exits(0);
+    let drill = tests::row(&place.out(), "drills.csv");
+    assert_eq!(
+        (&*drill["verdict"], &*drill["as_expected"]),
+        ("unknown", "false"),
+        "{drill:#?}"
+    );
+    let report = fs::read_to_string(place.out().join("report.md")).unwrap();
+    assert!(
+        report.contains("The drill did not finish; nothing is proven."),
+        "{report}"
+    );
+}
