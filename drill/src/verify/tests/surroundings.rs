@@ -112,7 +112,7 @@ async fn every_kind_of_object_that_changes_is_named() {
         (
             r#"ALTER TABLE "TransformationScripts" DROP CONSTRAINT "CK_TransformationScripts_CurrentVersion",
                ADD CONSTRAINT "CK_TransformationScripts_CurrentVersion" CHECK ("CurrentVersion" >= 1) NOT VALID"#,
-            "now CHECK ((\"CurrentVersion\" >= 1)) NOT VALID",
+            "now CHECK (\"CurrentVersion\" >= 1) NOT VALID",
         ),
         (r#"DROP VIEW "ActiveScripts""#, "missing: view \"ActiveScripts\""),
         (
