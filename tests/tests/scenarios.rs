@@ -75,7 +75,19 @@ fn carry_out(scenario: &Scenario, system: &str) {
         ran.stderr
     );
     let drill = row(&out, "drills.csv");
-    let seen = format!("{drill:#?}\nchecks: {:#?}", rows(&out, "checks.csv"));
+    let failed = rows(&out, "checks.csv")
+        .into_iter()
+        .filter(|check| check["verdict"] != "pass");
+    let failed: Vec<_> = failed
+        .map(|check| format!("{} ({})", check["check"], check["phase"]))
+        .collect();
+    let seen = format!(
+        "`drill run {} --backup {system} --seed {}`: {}\nchecks that did not pass: {}",
+        scenario.id,
+        drill["seed"],
+        drill["reason"],
+        failed.join(", ")
+    );
     assert_eq!(ran.code, Some(0), "{}\n{}\n{seen}", ran.stdout, ran.stderr);
     assert_eq!(drill["scenario"], scenario.id, "{seen}");
     assert_eq!(drill["backup_system"], system, "{seen}");
