@@ -27,6 +27,9 @@ const OVERLAP: u64 = 16;
 const LOST: usize = 1_000;
 
 fn main() {
+    if !is_meant(&["ledger"]) {
+        return;
+    }
     let mut criterion = Criterion::default().configure_from_args();
     // Without `--bench` this is a test run: only that it works.
     let divisor = if std::env::args().any(|argument| argument == "--bench") {
@@ -42,6 +45,12 @@ fn main() {
         large.as_secs_f64() / small.as_secs_f64()
     );
     criterion.final_summary();
+}
+
+/// Whether the command line names another bench than this one: `cargo bench -- NAME` starts them all.
+fn is_meant(names: &[&str]) -> bool {
+    let filter = std::env::args().skip(1).find(|argument| !argument.starts_with('-'));
+    filter.is_none_or(|filter| names.iter().any(|name| name.contains(&filter)))
 }
 
 /// Measures one size and returns the best of three single runs.

@@ -5,6 +5,7 @@
 
 use std::{
     fs,
+    io::Write as _,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     time::Duration,
@@ -211,11 +212,36 @@ pub(super) fn kill_orphans(directory: &Path, program: Option<&Path>) -> usize {
     found.len()
 }
 
+/// The list of postmasters that were started in a cluster's home, one number a line. It lies beside the data, because a
+/// fault may take the data away, and postmaster.pid with it.
+const POSTMASTERS: &str = "postmasters";
+
+/// Adds a postmaster to its cluster's list, for a sweep after this process was killed.
+pub(super) fn record_postmaster(home: &Path, pid: u32) {
+    let list = fs::OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(home.join(POSTMASTERS));
+    if let Err(error) = list.and_then(|mut list| writeln!(list, "{pid}")) {
+        tracing::debug!(%error, "the postmaster is not on its cluster's list");
+    }
+}
+
+/// The postmasters on a cluster's list, dead or alive.
+pub(super) fn recorded_postmasters(home: &Path) -> Vec<u32> {
+    let list = fs::read_to_string(home.join(POSTMASTERS)).unwrap_or_default();
+    list.lines().filter_map(|line| line.trim().parse().ok()).collect()
+}
+
 /// Gives back the small System V segment by which a postmaster guards its data directory. One that was killed leaves it, and
-/// the system has room for some thousands only. Taken is only what that process made and nobody is attached to.
+/// the system has room for some thousands only. Taken is only what that process made and nobody is attached to; for
+/// processes that are just dying it waits a moment.
 pub(super) fn release_shared_memory(postmaster: u32) {
-    let segments = fs::read_to_string("/proc/sysvipc/shm").unwrap_or_default();
-    for id in abandoned_segments(&segments, postmaster) {
+    let table = || fs::read_to_string("/proc/sysvipc/shm").unwrap_or_default();
+    files::wait_blocking(Duration::from_secs(2), || {
+        created_segments(&table(), postmaster) == abandoned_segments(&table(), postmaster).len()
+    });
+    for id in abandoned_segments(&table(), postmaster) {
         let run = Command::new("ipcrm")
             .args(["-m", &id])
             .stdin(Stdio::null())
@@ -225,6 +251,16 @@ pub(super) fn release_shared_memory(postmaster: u32) {
             tracing::debug!(id, "could not give back a shared memory segment");
         }
     }
+}
+
+/// How many segments a process made, attached to or not.
+fn created_segments(table: &str, creator: u32) -> usize {
+    let creator = creator.to_string();
+    table
+        .lines()
+        .skip(1)
+        .filter(|line| line.split_whitespace().nth(4) == Some(&creator))
+        .count()
 }
 
 /// Reads /proc/sysvipc/shm: `key shmid perms size cpid lpid nattch …`.

@@ -5,6 +5,7 @@
 use std::{
     fs::{self, File},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use rustix::process::Signal;
@@ -12,8 +13,8 @@ use serde::Serialize;
 
 use super::{
     ServerUser, Storage, files,
-    process::{descendants, kill_orphans, release_shared_memory, send},
-    workdir::{KEEP, LOCK, PREFIX, is_ours},
+    process::{descendants, kill_orphans, recorded_postmasters, release_shared_memory, send},
+    workdir::{KEEP, LOCK, LOCK_NEW, PREFIX, is_ours},
 };
 
 /// A directory that a killed run had left.
@@ -49,7 +50,13 @@ pub(super) fn sweep_below(base: &Path) -> Vec<Swept> {
 
 fn sweep(path: &Path, user: &ServerUser) -> Option<Swept> {
     let ours = |path: &Path| fs::symlink_metadata(path).ok().filter(|meta| is_ours(meta, user));
-    if !ours(path)?.is_dir() || !ours(&path.join(LOCK))?.is_file() || path.join(KEEP).exists() {
+    if !ours(path)?.is_dir() || path.join(KEEP).exists() {
+        return None;
+    }
+    if !path.join(LOCK).exists() {
+        return sweep_unborn(path);
+    }
+    if !ours(&path.join(LOCK))?.is_file() {
         return None;
     }
     // Held until the directory is gone, so that two sweepers do not share the work.
@@ -61,14 +68,31 @@ fn sweep(path: &Path, user: &ServerUser) -> Option<Swept> {
     send(&postmasters, Signal::STOP);
     send(&doomed, Signal::KILL);
     let killed = doomed.len() + kill_orphans(path, None);
-    for pid in &postmasters {
-        release_shared_memory(*pid);
+    for pid in started_below(path).into_iter().chain(postmasters) {
+        release_shared_memory(pid);
     }
     unmount_below(path);
     let removed = files::remove_tree(path).is_ok();
     Some(Swept {
         path: path.to_owned(),
         killed,
+        removed,
+    })
+}
+
+/// A run that was killed between making its directory and locking it: nothing is in there yet but the beginning of a
+/// lock. One that is younger than a moment may still be about to lock it.
+fn sweep_unborn(path: &Path) -> Option<Swept> {
+    const MOMENT: Duration = Duration::from_secs(2);
+    let age = fs::metadata(path).ok()?.modified().ok()?.elapsed().ok()?;
+    let mut entries = fs::read_dir(path).ok()?.flatten();
+    if age < MOMENT || !entries.all(|entry| entry.file_name() == LOCK_NEW) {
+        return None;
+    }
+    let removed = files::remove_tree(path).is_ok();
+    Some(Swept {
+        path: path.to_owned(),
+        killed: 0,
         removed,
     })
 }
@@ -80,6 +104,12 @@ fn unmount_below(path: &Path) {
     for place in places.filter(|place| place.starts_with(path) && *place != path) {
         let _ = rustix::mount::unmount(place, rustix::mount::UnmountFlags::DETACH); // if not, removing says so
     }
+}
+
+/// Every postmaster that was started below `work`, dead or alive, by the list that each cluster keeps.
+fn started_below(work: &Path) -> Vec<u32> {
+    let homes = fs::read_dir(work).into_iter().flatten().flatten();
+    homes.flat_map(|home| recorded_postmasters(&home.path())).collect()
 }
 
 /// The living postmasters that lock files below `work` name, if they really are at work there.

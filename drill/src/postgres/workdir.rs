@@ -20,6 +20,8 @@ use super::{ServerUser, UserError, files};
 pub(super) const PREFIX: &str = "drill-";
 /// The file whose lock says that the run lives.
 pub(super) const LOCK: &str = ".lock";
+/// The file that is about to become it.
+pub(super) const LOCK_NEW: &str = ".lock-new";
 /// The file that says that the run ended and its clusters were meant to stay.
 pub(super) const KEEP: &str = ".keep";
 const MEMORY: &str = "/dev/shm";
@@ -245,7 +247,7 @@ impl Drop for Inner {
 
 /// Makes the lock file, locked from the moment it has its name.
 fn locked_file(directory: &Path, run_id: &str) -> io::Result<File> {
-    let unnamed = directory.join(".lock-new");
+    let unnamed = directory.join(LOCK_NEW);
     let mut file = OpenOptions::new().create_new(true).write(true).open(&unnamed)?;
     file.try_lock()?;
     writeln!(file, "{run_id} {}", std::process::id())?;

@@ -10,7 +10,12 @@ use std::{
 use rustix::process::Signal;
 
 use super::{
-    super::{Accepting, ServerProcess, StartError, files, process::Server, readiness::Watch, tool},
+    super::{
+        Accepting, ServerProcess, StartError, files,
+        process::{Server, record_postmaster},
+        readiness::Watch,
+        tool,
+    },
     Cluster, ClusterError, Shutdown,
 };
 
@@ -46,6 +51,7 @@ impl Cluster {
             program: program.clone(),
             source,
         })?;
+        record_postmaster(&self.home, child.id());
         let server = Server::new(child, self.data_directory(), &program);
         let config = self.config("postgres", "postgres");
         let watch = Watch {
