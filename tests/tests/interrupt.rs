@@ -73,7 +73,9 @@ fn interrupted(says: &str, signal: Signal, storage: &str) {
         "terminated"
     }]);
     assert_eq!(ran.stdout, "", "an interrupted drill has no result");
-    assert!(took < Duration::from_secs(5), "it took {took:?} to stop");
+    // Removing thousands of files takes a busy disk a while; in memory there is nothing to wait for.
+    let patience = Duration::from_secs(if storage == "disk" { 60 } else { 10 });
+    assert!(took < patience, "it took {took:?} to stop");
     unfinished(&place);
 }
 
