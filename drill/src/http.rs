@@ -194,7 +194,8 @@ mod tests {
         let mut receiver = Receiver::start().await.unwrap();
         receiver.behave(Behaviour::Healthy, Some(1));
         receiver.behave(Behaviour::Status(503), Some(2));
-        let client = reqwest::Client::new();
+        // A pooled connection that the receiver closes ends otherwise than one that is refused: each gets its own.
+        let client = reqwest::Client::builder().pool_max_idle_per_host(0).build().unwrap();
         let mut statuses = Vec::new();
         for _ in 0..4 {
             let answer = client.post(receiver.url("x")).json(&1).send().await.unwrap();
