@@ -20,7 +20,7 @@ use crate::{
     monitor::{Alerts, prober::Prober},
     notify::Inbox,
     operator::{Operator, OperatorMode},
-    postgres::{Cluster, ClusterOptions, Installation, Storage, WorkDir},
+    postgres::{Cluster, ClusterOptions, Installation, Storage, TimelineId, WorkDir},
     record::Recorder,
     recovery,
     scenario::{Moment, Scenario, StorageWish, Streaming},
@@ -209,6 +209,7 @@ async fn set_up(
             None => Operator::new(options.operator),
         },
         source,
+        timeline: TimelineId::FIRST,
         restored: None,
         seed_plan,
         seeded,
@@ -244,7 +245,7 @@ async fn set_up(
         attachments: drill.seeded.attachments,
         database_bytes: size as u64,
     });
-    drill.cluster_started("source", &drill.source).await?;
+    drill.timeline = TimelineId(drill.cluster_started("source", &drill.source).await?);
     let connection = drill.connection_string(&drill.source).to_npgsql();
     drill.store.write(&json!({
         "ConnectionStrings": { "DefaultConnection": connection },

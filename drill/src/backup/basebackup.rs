@@ -19,7 +19,7 @@ use super::{
     Backup, BackupError, BackupSystem, Capabilities, RecoveryTarget, RestoreRequest, Site, catalogue, copy, wal,
 };
 use crate::{
-    postgres::{Cluster, ClusterOptions},
+    postgres::{Cluster, ClusterOptions, TimelineId},
     verify::{self, Found, catalog_inventory},
 };
 
@@ -114,7 +114,7 @@ impl BaseBackup {
             .and_then(|copied| copied)
             .map_err(io)?;
         self.site.recorder.external_since("copy the backup", began);
-        let mut settings = self.recovery_settings(&request.target)?;
+        let mut settings = self.recovery_settings(&request.target, request.timeline)?;
         settings.extend(isolated());
         settings.push(("recovery_init_sync_method".to_owned(), "syncfs".to_owned()));
         let options = ClusterOptions {
@@ -136,7 +136,11 @@ impl BaseBackup {
         Ok(cluster)
     }
 
-    fn recovery_settings(&self, target: &RecoveryTarget) -> Result<Vec<(String, String)>, BackupError> {
+    fn recovery_settings(
+        &self,
+        target: &RecoveryTarget,
+        timeline: Option<TimelineId>,
+    ) -> Result<Vec<(String, String)>, BackupError> {
         let script = self.site.work.path().join("restore-wal.sh");
         fs::write(
             &script,
@@ -153,6 +157,9 @@ impl BaseBackup {
             format!("sh '{}' '%f' '%p'", script.display()),
         )];
         let mut set = |name: &str, value: String| settings.push((name.to_owned(), value));
+        if let Some(timeline) = timeline {
+            set("recovery_target_timeline", timeline.to_string());
+        }
         match target {
             RecoveryTarget::End => return Ok(settings),
             RecoveryTarget::Lsn(lsn) => {
@@ -214,6 +221,15 @@ impl BackupSystem for BaseBackup {
     fn restore<'a>(&'a self, request: &'a RestoreRequest) -> BoxFuture<'a, Result<Cluster, BackupError>> {
         Box::pin(self.restore_into(request))
     }
+}
+
+/// The WAL that a base backup brings along, if it brings any: what it needs to be consistent.
+pub fn held_wal(backup: &Backup) -> Option<PathBuf> {
+    let directory = backup.directory.join("data/pg_wal");
+    let is_segment = |name: &str| name.len() == 24 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let mut entries = fs::read_dir(&directory).ok()?.flatten();
+    let some = entries.any(|entry| is_segment(&entry.file_name().to_string_lossy()));
+    some.then_some(directory)
 }
 
 /// Settings that keep a restored cluster from acting on production: it archives nowhere, waits for no standby, and

@@ -31,7 +31,7 @@ use reports::event::BackupInfo;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    postgres::{Cluster, ClusterError, Installation, Lsn, StartError, Tool, WorkDir},
+    postgres::{Cluster, ClusterError, Installation, Lsn, StartError, TimelineId, Tool, WorkDir},
     record::Recorder,
     verify::{
         catalog_inventory::Inventory,
@@ -162,6 +162,8 @@ pub struct RestoreRequest {
     pub cluster: String,
     /// How far to replay.
     pub target: RecoveryTarget,
+    /// The timeline to follow, where it must be named; else the server follows the newest that it sees.
+    pub timeline: Option<TimelineId>,
     /// Status and bytes for whoever polls.
     pub progress: Progress,
     /// Passed when the files are in place and the server is not started yet.

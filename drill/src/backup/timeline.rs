@@ -1,11 +1,13 @@
-//! Timelines: which one a recovery follows, and which file then holds which segment.
+//! Timelines: which of them are the service's history, which one a recovery follows, and which file then holds which
+//! segment.
 //!
-//! A server follows the newest timeline of which it finds a history file (PostgreSQL manual, "Timelines"), and takes
-//! each segment from the newest timeline that had begun by then. An empty history file names no parents: the server
-//! then refuses the backup as not part of that timeline's past.
+//! Left to itself a server follows the newest timeline of which it finds a history file (PostgreSQL manual,
+//! "Timelines"), whoever wrote that file, and it gives up where the file is empty. Positions on different timelines
+//! say nothing about each other: what a promoted clone wrote after it branched off is not what the service wrote. So
+//! the timeline that the service was on decides here, and where another one is in the archive it is named explicitly.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs, io,
     path::{Path, PathBuf},
 };
@@ -18,6 +20,9 @@ use crate::postgres::{Lsn, TimelineId};
 
 /// The parents of a timeline: each with the position at which the next one branched off.
 pub type History = Vec<(TimelineId, Lsn)>;
+
+/// The history files that there are; what is the matter with those that cannot be read.
+pub type Histories = BTreeMap<TimelineId, Result<History, String>>;
 
 /// Reads a timeline's history file.
 ///
@@ -52,56 +57,186 @@ pub fn parse(text: &str, timeline: TimelineId) -> Result<History, String> {
 pub struct Course {
     /// The timeline that it ends on.
     pub timeline: TimelineId,
-    /// Timelines from the newest on, each with the number of the segment in which it begins.
-    begins: Vec<(TimelineId, u64)>,
+    /// Timelines from the newest on, each with the position at which it begins.
+    begins: Vec<(TimelineId, Lsn)>,
+    segment_bytes: u64,
 }
 
 impl Course {
-    /// The file that holds a segment: of the newest timeline that had begun by then and has one.
+    /// The file that holds a segment: of the newest timeline that had begun by then, and was not left yet, and has one.
     pub fn file<'a>(
         &self,
         segments: &'a BTreeMap<SegmentNumber, PathBuf>,
         number: u64,
     ) -> Option<(SegmentNumber, &'a PathBuf)> {
-        let candidates = self.begins.iter().filter(|(_, first)| *first <= number);
-        candidates
+        self.begins
+            .iter()
             .map(|(timeline, _)| SegmentNumber {
                 timeline: timeline.0,
                 number,
             })
+            .filter(|segment| self.includes(*segment))
             .find_map(|segment| segments.get(&segment).map(|path| (segment, path)))
     }
 
-    /// Whether a segment lies on it.
+    /// Whether a segment lies on it: in the segment of a branch two timelines do.
     pub fn includes(&self, segment: SegmentNumber) -> bool {
-        let newer = self
-            .begins
+        let begun = |(timeline, begin): &&(TimelineId, Lsn)| {
+            timeline.0 == segment.timeline && begin.0 / self.segment_bytes <= segment.number
+        };
+        let left = self.left(segment.timeline);
+        self.begins.iter().any(|entry| begun(&entry))
+            && left.is_none_or(|left| segment.number <= left.0 / self.segment_bytes)
+    }
+
+    /// Where it leaves a timeline for the next one.
+    pub fn left(&self, timeline: u32) -> Option<Lsn> {
+        let newer = self.begins.iter().take_while(|(newer, _)| newer.0 != timeline);
+        newer.last().map(|(_, begin)| *begin)
+    }
+}
+
+/// Where the recovery of a backup leads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Way {
+    /// Through which timelines.
+    pub course: Course,
+    /// Whether its timeline must be named: the server might choose another one by itself, or give up.
+    pub explicit: bool,
+    /// Whether the history files prove that it is the service's own.
+    pub proven: bool,
+    /// Timelines that it could take as well and that are not the service's, each with the reason.
+    pub foreign: Vec<(TimelineId, String)>,
+    /// What is the matter in the archive.
+    pub problems: Vec<String>,
+}
+
+/// The way of a backup that was taken from `from` on on timeline `taken_on`, for a service that was on `own` last.
+///
+/// # Errors
+/// Why the backup is no part of that service's history.
+pub fn way(
+    (from, taken_on): (Lsn, TimelineId),
+    own: TimelineId,
+    histories: &Histories,
+    segments: &BTreeSet<SegmentNumber>,
+    segment_bytes: u64,
+) -> Result<Way, String> {
+    let mut way = Way {
+        course: Course {
+            timeline: taken_on,
+            begins: vec![(taken_on, Lsn(0))],
+            segment_bytes,
+        },
+        explicit: false,
+        proven: true,
+        foreign: Vec::new(),
+        problems: Vec::new(),
+    };
+    let name = own.history_file_name();
+    let past = match histories.get(&own) {
+        _ if own == taken_on => &History::new(),
+        Some(Ok(history)) => history,
+        _ if own < taken_on => return Err(format!("it was taken on timeline {taken_on}, the service was on {own}")),
+        broken => {
+            way.proven = false;
+            if broken.is_none() {
+                way.problems.push(format!(
+                    "{name} is missing: where timeline {own} branched off is not known"
+                ));
+            }
+            &History::new()
+        }
+    };
+    if way.proven && own != taken_on {
+        match past.iter().find(|(parent, _)| *parent == taken_on) {
+            None => {
+                return Err(format!(
+                    "timeline {own}, the service's, does not descend from timeline {taken_on}"
+                ));
+            }
+            Some((_, left)) if *left < from => {
+                return Err(format!(
+                    "the service left timeline {taken_on} at {left}, and it was taken after that"
+                ));
+            }
+            Some(_) => {}
+        }
+        way.course.timeline = own;
+        way.course.begins = vec![(own, Lsn(0))];
+        for (parent, switch) in past.iter().rev() {
+            if let Some(newest) = way.course.begins.last_mut() {
+                newest.1 = *switch;
+            }
+            way.course.begins.push((*parent, Lsn(0)));
+        }
+        for (parent, left) in past {
+            let last = segments.iter().rfind(|segment| segment.timeline == parent.0);
+            if let Some(last) = last.filter(|last| last.number > left.0 / segment_bytes) {
+                way.problems.push(format!(
+                    "timeline {own} branched off at {left}, but timeline {parent} goes on to segment {}",
+                    super::wal::name(*last, segment_bytes)
+                ));
+            }
+        }
+    }
+    let named = histories.keys().copied();
+    let newer: BTreeSet<TimelineId> = named
+        .chain(segments.iter().map(|segment| TimelineId(segment.timeline)))
+        .filter(|timeline| *timeline > taken_on)
+        .collect();
+    way.explicit = !newer.is_empty();
+    for timeline in newer {
+        way.look_at(timeline, (from, taken_on), own, histories, segments);
+    }
+    Ok(way)
+}
+
+impl Way {
+    /// What another timeline in the archive means for it.
+    fn look_at(
+        &mut self,
+        timeline: TimelineId,
+        (from, taken_on): (Lsn, TimelineId),
+        own: TimelineId,
+        histories: &Histories,
+        segments: &BTreeSet<SegmentNumber>,
+    ) {
+        let name = timeline.history_file_name();
+        let history = match histories.get(&timeline) {
+            Some(Ok(history)) => history,
+            Some(Err(problem)) => return self.problems.push(format!("{name} {problem}")),
+            None => {
+                let first = segments.iter().find(|segment| segment.timeline == timeline.0);
+                let first = first.map(|segment| super::wal::name(*segment, self.course.segment_bytes));
+                return self.problems.extend(first.filter(|_| timeline != own).map(|segment| {
+                    format!("segment {segment} is there, {name} is not: the server does not see that timeline")
+                }));
+            }
+        };
+        if self.course.begins.iter().any(|(mine, _)| *mine == timeline) {
+            return;
+        }
+        let (parent, branch) = history.last().copied().unwrap_or((taken_on, from));
+        let reason = format!(
+            "timeline {timeline} branched off timeline {parent} at {branch}, and the service went on on timeline {own}"
+        );
+        self.problems.push(format!("{reason}: that is the one to name"));
+        if history
             .iter()
-            .take_while(|(timeline, _)| timeline.0 != segment.timeline);
-        let over = newer.map(|(_, first)| *first).min();
-        self.begins
-            .iter()
-            .any(|(timeline, first)| timeline.0 == segment.timeline && segment.number >= *first)
-            && over.is_none_or(|first| segment.number <= first)
+            .any(|(parent, branch)| *parent == taken_on && *branch >= from)
+        {
+            self.foreign.push((timeline, reason));
+        }
     }
 }
 
 impl WalSource {
-    /// The course of a recovery from `from` on `timeline`; what is in its way is added to `problems`.
+    /// Reads every history file.
     ///
     /// # Errors
     /// If a directory cannot be listed.
-    pub fn course(
-        &self,
-        segments: &BTreeMap<SegmentNumber, PathBuf>,
-        from: Lsn,
-        timeline: TimelineId,
-        problems: &mut Vec<String>,
-    ) -> Result<Course, BackupError> {
-        let mut course = Course {
-            timeline,
-            begins: vec![(timeline, 0)],
-        };
+    pub fn histories(&self) -> Result<Histories, BackupError> {
         let mut files = BTreeMap::new();
         for directory in [&self.archive, &self.stream].into_iter().flatten() {
             histories(directory, &mut files).map_err(|source| BackupError::Io {
@@ -110,53 +245,11 @@ impl WalSource {
                 source,
             })?;
         }
-        for (newer, path) in files.range(TimelineId(timeline.0 + 1)..) {
-            let name = newer.history_file_name();
-            let read = fs::read_to_string(path).map_err(|error| format!("cannot be read: {error}"));
-            let history = match read.and_then(|text| parse(&text, *newer)) {
-                Ok(history) => history,
-                Err(problem) => {
-                    problems.push(format!("{name} {problem}"));
-                    continue;
-                }
-            };
-            let Some((_, branch)) = history.iter().find(|(parent, _)| *parent == timeline) else {
-                continue;
-            };
-            if *branch < from {
-                problems.push(format!(
-                    "timeline {newer} branched off at {branch}, before this backup: name the timeline to recover"
-                ));
-                continue;
-            }
-            // Bytes on the parent beyond the branch: two servers went on, and each believed to be the one.
-            let goes_on = segments.keys().rfind(|segment| segment.timeline == timeline.0);
-            if let Some(last) = goes_on.filter(|last| last.number > branch.0 / self.segment_bytes) {
-                let last = self.name(*last);
-                problems.push(format!(
-                    "timeline {newer} branched off at {branch}, but timeline {timeline} goes on to segment {last}: name the timeline to recover"
-                ));
-            }
-            course.timeline = *newer;
-            course.begins = vec![(*newer, 0)];
-            for (parent, switch) in history.iter().rev() {
-                if let Some(newest) = course.begins.last_mut() {
-                    newest.1 = switch.0 / self.segment_bytes;
-                }
-                course.begins.push((*parent, 0));
-            }
-        }
-        let unnamed = segments
-            .keys()
-            .find(|segment| segment.timeline > timeline.0 && !files.contains_key(&TimelineId(segment.timeline)));
-        if let Some(segment) = unnamed {
-            problems.push(format!(
-                "segment {} is there, {} is not: the server does not see that timeline",
-                self.name(*segment),
-                TimelineId(segment.timeline).history_file_name()
-            ));
-        }
-        Ok(course)
+        let read = |(timeline, path): (TimelineId, PathBuf)| {
+            let text = fs::read_to_string(path).map_err(|error| format!("cannot be read: {error}"));
+            (timeline, text.and_then(|text| parse(&text, timeline)))
+        };
+        Ok(files.into_iter().map(read).collect())
     }
 }
 
@@ -201,78 +294,192 @@ mod tests {
         );
     }
 
+    #[test]
+    fn history_files_are_found_by_their_names() {
+        let directory = tempfile::tempdir().unwrap();
+        let put = |name: &str, text: &str| fs::write(directory.path().join(name), text).unwrap();
+        put("00000002.history", "1\t0/380000\tx\n");
+        put("00000003.history", "");
+        put("000000010000000000000003", "");
+        let wal = WalSource {
+            archive: Some(directory.path().to_owned()),
+            stream: None,
+            segment_bytes: MIB,
+        };
+        let histories = wal.histories().unwrap();
+        assert_eq!(histories.len(), 2);
+        assert_eq!(histories[&TimelineId(2)], Ok(vec![(TimelineId(1), Lsn(0x38_0000))]));
+        assert!(histories[&TimelineId(3)].is_err());
+    }
+
+    fn segments(numbers: &[(u32, u64)]) -> BTreeSet<SegmentNumber> {
+        let segment = |(timeline, number): &(u32, u64)| SegmentNumber {
+            timeline: *timeline,
+            number: *number,
+        };
+        numbers.iter().map(segment).collect()
+    }
+
+    /// Timeline 2 branched off timeline 1 in the middle of segment 3.
+    fn forked() -> Histories {
+        BTreeMap::from([(TimelineId(2), Ok(vec![(TimelineId(1), Lsn(0x38_0000))]))])
+    }
+
+    fn walk(from: u64, taken_on: u32, own: u32, histories: &Histories, numbers: &[(u32, u64)]) -> Result<Way, String> {
+        let backup = (Lsn(from), TimelineId(taken_on));
+        way(backup, TimelineId(own), histories, &segments(numbers), MIB)
+    }
+
+    #[test]
+    fn the_services_own_timeline_is_followed_and_a_clones_is_not() {
+        let there = [(1, 1), (1, 2), (1, 3), (1, 4), (2, 3), (2, 4)];
+        let cloned = walk(MIB, 1, 1, &forked(), &there).unwrap();
+        assert_eq!((cloned.course.timeline, cloned.explicit), (TimelineId(1), true));
+        assert_eq!(cloned.foreign[0].0, TimelineId(2));
+        assert!(
+            cloned.problems[0].contains("the service went on on timeline 1"),
+            "{cloned:?}"
+        );
+        let after = walk(4 * MIB, 1, 1, &forked(), &there).unwrap();
+        assert!(after.foreign.is_empty() && after.explicit && !after.problems.is_empty());
+
+        let there = [(1, 1), (1, 2), (1, 3), (2, 3), (2, 4)];
+        let promoted = walk(MIB, 1, 2, &forked(), &there).unwrap();
+        assert_eq!(
+            (promoted.course.timeline, &promoted.problems),
+            (TimelineId(2), &Vec::new())
+        );
+        let files = segments(&there)
+            .into_iter()
+            .map(|segment| (segment, PathBuf::new()))
+            .collect();
+        let taken: Vec<_> = (1..=5)
+            .filter_map(|number| {
+                promoted
+                    .course
+                    .file(&files, number)
+                    .map(|(segment, _)| segment.timeline)
+            })
+            .collect();
+        assert_eq!(taken, [1, 1, 2, 2]);
+        assert_eq!(promoted.course.left(1), Some(Lsn(0x38_0000)));
+    }
+
+    #[test]
+    fn what_went_on_after_the_branch_is_named_and_not_taken() {
+        let there = [(1, 3), (1, 4), (2, 3)];
+        let way = walk(3 * MIB, 1, 2, &forked(), &there).unwrap();
+        assert!(
+            way.problems[0].contains("timeline 1 goes on to segment 000000010000000000000004"),
+            "{way:?}"
+        );
+        assert!(!way.course.includes(SegmentNumber { timeline: 1, number: 4 }));
+    }
+
+    #[test]
+    fn an_empty_or_missing_history_file_is_named() {
+        let there = [(1, 1), (2, 1)];
+        let missing = walk(MIB, 1, 1, &Histories::new(), &there).unwrap();
+        assert!(
+            missing.problems[0].contains("00000002.history is not") && missing.explicit,
+            "{missing:?}"
+        );
+        let empty = BTreeMap::from([(TimelineId(2), parse("", TimelineId(2)))]);
+        let empty_way = walk(MIB, 1, 1, &empty, &there).unwrap();
+        assert_eq!((empty_way.course.timeline, empty_way.proven), (TimelineId(1), true));
+        assert!(
+            empty_way.problems[0].contains("is empty") && empty_way.explicit,
+            "{empty_way:?}"
+        );
+        // The service's own: where it left timeline 1 cannot be known any more.
+        for (own, says) in [(&empty, "is empty"), (&Histories::new(), "is missing")] {
+            let lost = walk(MIB, 1, 2, own, &there).unwrap();
+            assert_eq!((lost.course.timeline, lost.proven), (TimelineId(1), false));
+            assert!(lost.problems[0].contains(says), "{lost:?}");
+        }
+    }
+
+    #[test]
+    fn a_backup_of_another_history_is_refused() {
+        assert!(
+            walk(MIB, 2, 1, &forked(), &[])
+                .unwrap_err()
+                .contains("taken on timeline 2")
+        );
+        assert!(
+            walk(4 * MIB, 1, 2, &forked(), &[])
+                .unwrap_err()
+                .contains("left timeline 1 at 0/380000")
+        );
+        let other = BTreeMap::from([(TimelineId(3), Ok(vec![(TimelineId(1), Lsn(0x38_0000))]))]);
+        assert!(walk(MIB, 2, 3, &other, &[]).unwrap_err().contains("does not descend"));
+    }
+
+    /// A family of timelines: each but the first has a parent and branches off it after that began.
+    fn family() -> impl Strategy<Value = Vec<(usize, u64)>> {
+        prop::collection::vec((any::<prop::sample::Index>(), 1..4 * MIB), 0..5).prop_map(|children| {
+            let mut family = vec![(0, 0)];
+            for (parent, after) in children {
+                let parent = parent.index(family.len());
+                family.push((parent, family[parent].1 + after));
+            }
+            family
+        })
+    }
+
+    /// The timelines of a line of descent, oldest first, each with where it begins.
+    fn descent(family: &[(usize, u64)], of: usize) -> Vec<(usize, u64)> {
+        let mut line = vec![(of, family[of].1)];
+        while line[0].0 != 0 {
+            let parent = family[line[0].0].0;
+            line.insert(0, (parent, family[parent].1));
+        }
+        line
+    }
+
     proptest! {
         #[test]
         fn any_text_is_read_or_refused(text in ".{0,80}") {
             let _ = parse(&text, TimelineId(2));
         }
-    }
 
-    fn wal(directory: &Path) -> WalSource {
-        WalSource {
-            archive: Some(directory.to_owned()),
-            stream: None,
-            segment_bytes: MIB,
+        #[test]
+        fn only_the_services_own_history_is_ever_followed(
+            family in family(), own in any::<prop::sample::Index>(), taken in any::<prop::sample::Index>(), after in 0..2 * MIB
+        ) {
+            let id = |index: usize| TimelineId(index as u32 + 1);
+            let (own, taken) = (own.index(family.len()), taken.index(family.len()));
+            let histories: Histories = (1..family.len())
+                .map(|index| {
+                    let line = descent(&family, index);
+                    let parents = line.windows(2).map(|pair| (id(pair[0].0), Lsn(pair[1].1))).collect();
+                    (id(index), Ok(parents))
+                })
+                .collect();
+            let all: Vec<(u32, u64)> = (0..family.len())
+                .flat_map(|index| (family[index].1 / MIB..40).map(move |number| (index as u32 + 1, number)))
+                .collect();
+            let from = family[taken].1 + after;
+            let line = descent(&family, own);
+            let place = line.iter().position(|(index, _)| *index == taken);
+            let ours = place.is_some_and(|place| line.get(place + 1).is_none_or(|(_, begins)| from <= *begins));
+            match walk(from, id(taken).0, id(own).0, &histories, &all) {
+                Err(_) => prop_assert!(!ours),
+                Ok(way) => {
+                    prop_assert!(ours && way.proven && way.course.timeline == id(own));
+                    let files = segments(&all).into_iter().map(|segment| (segment, PathBuf::new())).collect();
+                    for number in from / MIB..40 {
+                        let newest = line[place.unwrap_or(0)..].iter().rfind(|(_, begins)| begins / MIB <= number);
+                        let (segment, _) = way.course.file(&files, number).unwrap();
+                        prop_assert_eq!(TimelineId(segment.timeline), newest.map_or(id(taken), |(index, _)| id(*index)));
+                    }
+                    for (timeline, _) in &way.foreign {
+                        prop_assert!(line.iter().all(|(index, _)| id(*index) != *timeline));
+                    }
+                    let strangers = (0..family.len()).any(|index| index > taken && line.iter().all(|(mine, _)| *mine != index));
+                    prop_assert!(!strangers || way.explicit && !way.problems.is_empty());
+                }
+            }
         }
-    }
-
-    fn segments(numbers: &[(u32, u64)]) -> BTreeMap<SegmentNumber, PathBuf> {
-        numbers
-            .iter()
-            .map(|(timeline, number)| {
-                (
-                    SegmentNumber {
-                        timeline: *timeline,
-                        number: *number,
-                    },
-                    PathBuf::new(),
-                )
-            })
-            .collect()
-    }
-
-    #[test]
-    fn the_newest_timeline_is_followed_and_a_fork_is_named() {
-        let directory = tempfile::tempdir().unwrap();
-        fs::write(directory.path().join("00000002.history"), "1\t0/380000\tx\n").unwrap();
-        let mut problems = Vec::new();
-        let there = segments(&[(1, 1), (1, 2), (1, 3), (2, 3), (2, 4)]);
-        let course = wal(directory.path())
-            .course(&there, Lsn(MIB), TimelineId(1), &mut problems)
-            .unwrap();
-        assert_eq!((course.timeline, &problems), (TimelineId(2), &Vec::new()));
-        let taken: Vec<_> = (1..=5)
-            .filter_map(|number| course.file(&there, number).map(|(segment, _)| segment.timeline))
-            .collect();
-        assert_eq!(taken, [1, 1, 2, 2]);
-
-        let forked = segments(&[(1, 3), (1, 4), (2, 3)]);
-        wal(directory.path())
-            .course(&forked, Lsn(MIB), TimelineId(1), &mut problems)
-            .unwrap();
-        assert!(
-            problems[0].contains("timeline 1 goes on to segment 000000010000000000000004"),
-            "{problems:?}"
-        );
-    }
-
-    #[test]
-    fn an_empty_or_missing_history_file_is_named() {
-        let directory = tempfile::tempdir().unwrap();
-        let mut problems = Vec::new();
-        let there = segments(&[(1, 1), (2, 1)]);
-        wal(directory.path())
-            .course(&there, Lsn(MIB), TimelineId(1), &mut problems)
-            .unwrap();
-        assert!(problems[0].contains("00000002.history is not"), "{problems:?}");
-        fs::write(directory.path().join("00000002.history"), "").unwrap();
-        problems.clear();
-        let course = wal(directory.path())
-            .course(&there, Lsn(MIB), TimelineId(1), &mut problems)
-            .unwrap();
-        assert!(
-            course.timeline == TimelineId(1) && problems[0].contains("is empty"),
-            "{problems:?}"
-        );
     }
 }

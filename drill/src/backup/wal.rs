@@ -5,7 +5,7 @@
 //! [`WalSource::reach`] reads the WAL with pg_waldump and tells how far it can be proven to go.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt::Write as _,
     fs,
     path::{Path, PathBuf},
@@ -14,7 +14,7 @@ use std::{
 use chrono::{DateTime, Utc};
 
 use super::{
-    BackupError, Site, segment,
+    BackupError, Site, segment, timeline,
     waldump::{dump, last_record_end, read_dump, stopped_after},
 };
 use crate::postgres::{Lsn, SystemIdentifier, TimelineId};
@@ -39,6 +39,21 @@ pub struct SegmentNumber {
     pub number: u64,
 }
 
+/// Where a replay begins, and whose history it must stay in.
+#[derive(Debug, Clone, Copy)]
+pub struct Start<'a> {
+    /// The first position needed.
+    pub from: Lsn,
+    /// The timeline that the backup was taken on.
+    pub timeline: TimelineId,
+    /// The timeline that the service was on last.
+    pub own: TimelineId,
+    /// The cluster that wrote it.
+    pub system: Option<SystemIdentifier>,
+    /// Segments that the backup brings along: the server takes them where the archive has none.
+    pub held: Option<&'a Path>,
+}
+
 /// How far the WAL goes from some LSN on.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Reach {
@@ -46,6 +61,14 @@ pub struct Reach {
     pub end: Option<Lsn>,
     /// The timeline that it ends on.
     pub timeline: Option<TimelineId>,
+    /// Whether that timeline must be named to the server.
+    pub explicit: bool,
+    /// Whether the history files prove that this is the service's own history.
+    pub proven: bool,
+    /// Timelines in the archive that the server could follow from here and that are not the service's, and why.
+    pub foreign: Vec<(TimelineId, String)>,
+    /// Why the backup is no part of the service's history, if it is none.
+    pub stray: Option<String>,
     /// The last commit in it: where its record begins, and its time.
     pub last_commit: Option<(Lsn, DateTime<Utc>)>,
     /// Segments read.
@@ -90,13 +113,7 @@ impl WalSource {
 
     /// A segment's file name.
     pub fn name(&self, segment: SegmentNumber) -> String {
-        let per_xlog_id = 0x1_0000_0000 / self.segment_bytes.max(1);
-        format!(
-            "{:08X}{:08X}{:08X}",
-            segment.timeline,
-            segment.number / per_xlog_id,
-            segment.number % per_xlog_id
-        )
+        name(segment, self.segment_bytes)
     }
 
     fn parse(&self, name: &str) -> Option<SegmentNumber> {
@@ -111,23 +128,46 @@ impl WalSource {
         })
     }
 
-    /// How far the WAL goes from `from` on, beginning on `timeline` and following the newest timeline that descends from
-    /// it, as the server does by default: contiguous segments of the right size and cluster, then every record read.
+    /// How far the WAL goes from a start on, through the timelines of the service's own history: contiguous segments of
+    /// the right size and cluster, then every record read.
     ///
     /// # Errors
     /// If the segments cannot be listed or pg_waldump cannot be run at all.
-    pub async fn reach(
-        &self,
-        site: &Site,
-        from: Lsn,
-        timeline: TimelineId,
-        system: Option<SystemIdentifier>,
-    ) -> Result<Reach, BackupError> {
-        let segments = self.segments()?;
+    pub async fn reach(&self, site: &Site, start: Start<'_>) -> Result<Reach, BackupError> {
+        let (from, system) = (start.from, start.system);
+        let mut segments = self.segments()?;
+        let there: BTreeSet<SegmentNumber> = segments.keys().copied().collect();
         let mut reach = Reach::default();
-        let course = self.course(&segments, from, timeline, &mut reach.problems)?;
+        let backup = (from, start.timeline);
+        let way = match timeline::way(backup, start.own, &self.histories()?, &there, self.segment_bytes) {
+            Ok(way) => way,
+            Err(stray) => {
+                reach.problems.push(stray.clone());
+                reach.stray = Some(stray);
+                return Ok(reach);
+            }
+        };
+        let course = way.course;
         reach.timeline = Some(course.timeline);
+        (reach.explicit, reach.proven) = (way.explicit, way.proven);
+        (reach.foreign, reach.problems) = (way.foreign, way.problems);
         let first = from.0 / self.segment_bytes;
+        if start.held.is_some() {
+            let held = WalSource {
+                archive: start.held.map(Path::to_owned),
+                stream: None,
+                ..*self
+            };
+            for (segment, path) in held.segments()? {
+                if course.includes(segment) && segment.number >= first && !segments.contains_key(&segment) {
+                    let name = self.name(segment);
+                    reach
+                        .problems
+                        .push(format!("segment {name} is missing; only the backup itself has it"));
+                    segments.insert(segment, path);
+                }
+            }
+        }
         let magic = segment::magic(site.installation.major);
         let mut usable: Vec<(SegmentNumber, &PathBuf)> = Vec::new();
         let mut broken = false;
@@ -179,9 +219,16 @@ impl WalSource {
             let text = dump(site, self, &usable, at, course.timeline, &[]).await?;
             reach.end = last_record_end(&text, self.segment_bytes).or(reach.last_commit.map(|(lsn, _)| lsn));
         }
+        if let Some(left) = course.left(last.timeline) {
+            // What that timeline holds behind the branch is another history.
+            reach.end = reach.end.map(|end| end.min(left));
+            reach.last_commit = reach.last_commit.filter(|(begins, _)| *begins < left);
+        }
         let stopped = text.lines().rev().find(|line| line.contains("error: "));
         // A whole segment can be read to its end; the tail of an unfinished one is zeros, or a record not yet complete.
-        let early = last_path.extension().is_none() || reach.end.is_some_and(|end| end < last_begins);
+        // A backup's own WAL ends with the backup.
+        let unfinished = last_path.extension().is_some() || start.held.is_some_and(|held| last_path.starts_with(held));
+        let early = !unfinished || reach.end.is_some_and(|end| end < last_begins);
         if let (Some(stopped), true) = (stopped, early) {
             let end = reach.end.map_or_else(|| "nothing".to_owned(), |end| end.to_string());
             reach
@@ -190,6 +237,17 @@ impl WalSource {
         }
         Ok(reach)
     }
+}
+
+/// A segment's file name, for segments of so many bytes.
+pub fn name(segment: SegmentNumber, segment_bytes: u64) -> String {
+    let per_xlog_id = 0x1_0000_0000 / segment_bytes.max(1);
+    format!(
+        "{:08X}{:08X}{:08X}",
+        segment.timeline,
+        segment.number / per_xlog_id,
+        segment.number % per_xlog_id
+    )
 }
 
 /// The script that `restore_command` runs: `SCRIPT %f %p`. It takes a file from the archive, else from the stream,

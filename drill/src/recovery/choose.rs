@@ -9,10 +9,13 @@ use reports::{CheckId, CheckResult, Outcome, Phase, Role, Step, Verdict, What, e
 
 use crate::{
     backup::{
-        self, Backup, RecoveryTarget, catalogue,
+        self, Backup, RecoveryTarget,
+        basebackup::held_wal,
+        catalogue,
         planner::{self, Candidate, Standing},
+        wal::Reach,
     },
-    postgres::Lsn,
+    postgres::{Lsn, TimelineId},
     stage::Drill,
     verify::{Found, chain, timed, wal_continuity},
 };
@@ -72,6 +75,8 @@ pub(super) async fn backups_listed(drill: &mut Drill, attempt: u32) -> Result<Ve
 pub(super) struct Choice {
     pub(super) backup: Backup,
     pub(super) target: RecoveryTarget,
+    /// The timeline to name to the server, where there are others.
+    pub(super) timeline: Option<TimelineId>,
     pub(super) reach: Option<Lsn>,
 }
 
@@ -86,7 +91,7 @@ pub(super) async fn backup_chosen(
     let target = drill.recovery_target();
     let mut candidates = Vec::new();
     for backup in backups {
-        candidates.push(candidate(drill, backup, &target, standings, attempt).await);
+        candidates.extend(looked_at(drill, backup, &target, standings, attempt).await);
     }
     let failed_at = drill.failed_utc();
     let rpo = chrono::Duration::from_std(drill.objectives.rpo).unwrap_or(chrono::Duration::MAX);
@@ -113,6 +118,7 @@ pub(super) async fn backup_chosen(
             drill.reject(rejection);
         }
         let best = candidates.swap_remove(chosen);
+        let timeline = best.timeline.filter(|_| best.explicit);
         drill.check(artifact_age(drill, &best, plan.age).await);
         drill.recorder.record(What::PlanChosen(PlanInfo {
             backup: best.backup.info.clone(),
@@ -126,7 +132,8 @@ pub(super) async fn backup_chosen(
         } else {
             "; nothing newer is usable, so the RPO will be missed"
         };
-        let detail = format!("{} to the {target}{miss}", best.backup.info.id);
+        let along = timeline.map_or_else(String::new, |timeline| format!(", on timeline {timeline} and no other"));
+        let detail = format!("{} to the {target}{along}{miss}", best.backup.info.id);
         if !drill.operator.decides(&format!("Restore {detail}?")).await {
             step.end(drill, Verdict::Fail, "the operator did not confirm");
             return Err(ended(Outcome::Refused, "the operator did not confirm the plan"));
@@ -135,19 +142,21 @@ pub(super) async fn backup_chosen(
         return Ok(Choice {
             backup: best.backup,
             target,
+            timeline,
             reach: best.reach,
         });
     }
 }
 
-/// What can be said of a backup without reading it.
-pub(super) async fn candidate(
+/// What can be said of a backup without reading it: a candidate on the service's own history, and one for each other
+/// timeline that a server could follow from it.
+async fn looked_at(
     drill: &mut Drill,
     backup: Backup,
     target: &RecoveryTarget,
     standings: &BTreeMap<String, Standing>,
     attempt: u32,
-) -> Candidate {
+) -> Vec<Candidate> {
     let id = backup.info.id.clone();
     let (mut reach, mut reach_at) = (backup.stop_lsn(), Some(backup.info.taken_at_utc));
     let mut standing = standings.get(&id).cloned().unwrap_or(Standing::Unverified);
@@ -158,9 +167,23 @@ pub(super) async fn candidate(
     if backup.info.system_identifier != drill.source.recorded_identifier().to_string() {
         standing = unusable(None, "it is a backup of another cluster (system identifier)");
     }
-    if let Some((check, wal)) = wal_continuity::check(&drill.site, &backup).await {
+    let held = held_wal(&backup);
+    let is_whole = held.is_some();
+    let mut wal = Reach::default();
+    if let Some((check, seen)) = wal_continuity::check(&drill.site, &backup, drill.timeline, held).await {
         if attempt == 1 {
             drill.check(check);
+        }
+        wal = seen;
+        if wal.timeline.is_some() && !is_whole && wal.end < reach {
+            let (end, stop) = (or_nothing(wal.end), or_nothing(reach));
+            let reason =
+                format!("it holds no WAL of its own, and the archive's goes to {end}, short of its end at {stop}");
+            standing = unusable(Some(CheckId::WalContinuity), &reason);
+            reach = wal.end;
+        }
+        if let Some(stray) = &wal.stray {
+            standing = unusable(Some(CheckId::WalContinuity), stray);
         }
         reach = reach.max(wal.end);
         reach_at = wal.last_commit.map(|(_, at)| at).or(reach_at);
@@ -177,12 +200,30 @@ pub(super) async fn candidate(
         reach = reach.map(|reach| reach.min(*lsn));
         reach_at = None; // the target decides, not the WAL's end
     }
-    Candidate {
+    let foreign = wal.foreign.into_iter().map(|(timeline, reason)| Candidate {
+        backup: backup.clone(),
+        timeline: Some(timeline),
+        explicit: true,
+        standing: Standing::Foreign { reason },
+        proven: true,
+        reach: None,
+        reach_at: None,
+    });
+    let mut candidates: Vec<_> = foreign.collect();
+    candidates.push(Candidate {
         backup,
+        timeline: wal.timeline,
+        explicit: wal.explicit,
         standing,
+        proven: wal.timeline.is_none() || wal.proven,
         reach,
         reach_at,
-    }
+    });
+    candidates
+}
+
+fn or_nothing(lsn: Option<Lsn>) -> String {
+    lsn.map_or_else(|| "nothing".to_owned(), |lsn| lsn.to_string())
 }
 
 pub(super) async fn verify_candidate(drill: &mut Drill, backup: &Backup) -> Result<Standing, Stop> {
@@ -225,14 +266,7 @@ pub(super) async fn artifact_age(drill: &Drill, best: &Candidate, age: Option<ch
 }
 
 pub(super) fn record_rejection(drill: &mut Drill, candidate: &Candidate) {
-    if let Standing::Unusable { check, reason } = &candidate.standing {
-        drill.reject(planner::Rejection {
-            backup_id: candidate.backup.info.id.clone(),
-            check: *check,
-            reason: reason.clone(),
-            unusable: true,
-        });
-    }
+    drill.reject(planner::reject(candidate, None));
 }
 
 pub(super) fn why_none(candidates: &[Candidate]) -> String {

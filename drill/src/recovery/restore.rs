@@ -34,6 +34,7 @@ pub(super) fn restore_started(drill: &mut Drill, attempt: u32, choice: &Choice) 
         backup: choice.backup.clone(),
         cluster: format!("restored-{attempt}"),
         target: choice.target.clone(),
+        timeline: choice.timeline,
         progress: Progress::default(),
         pause: Pause::default(), // the job has the other end of it
     };

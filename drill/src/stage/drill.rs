@@ -24,7 +24,7 @@ use crate::{
     monitor::{Alerts, prober::Prober},
     notify::Inbox,
     operator::Operator,
-    postgres::{Cluster, ClusterError, ControlError, Lsn, Shutdown, StartError, WorkDirError},
+    postgres::{Cluster, ClusterError, ControlError, Lsn, Shutdown, StartError, TimelineId, WorkDirError},
     record::Recorder,
     scenario::{FaultTarget, Scenario, Target},
     verify::{
@@ -55,6 +55,8 @@ pub struct Drill {
     pub operator: Operator,
     /// The cluster that will fail.
     pub source: Cluster,
+    /// The timeline that the service was on last: its own history, whatever else is in the archive.
+    pub timeline: TimelineId,
     /// The cluster that was cut over to.
     pub restored: Option<Cluster>,
     /// How the seed data was made.
@@ -141,13 +143,16 @@ impl Drill {
 
     /// Records a rejected candidate, once.
     pub fn reject(&mut self, rejection: Rejection) {
+        let reason = rejection.to_string();
         let Rejection {
             backup_id,
             check,
-            reason,
             unusable,
+            foreign,
+            ..
         } = rejection;
-        if self.rejected.insert((backup_id.clone(), unusable)) {
+        let which = foreign.map_or_else(String::new, |timeline| timeline.to_string());
+        if self.rejected.insert((format!("{backup_id}@{which}"), unusable)) {
             self.recorder.record(What::CandidateRejected {
                 backup_id,
                 check,

@@ -53,6 +53,13 @@ async fn one(drill: &mut Drill, fault: &Fault, restored: Option<&mut Cluster>) -
         drill.failed = Some((drill.recorder.offset(), Utc::now()));
         drill.recorder.record(What::Failed);
     }
+    // What its server sent last is still on the way into the stream: a file that grows again was not damaged.
+    if fault.target == FaultTarget::Stream
+        && !drill.source.is_running()
+        && let Some(stream) = drill.stream.take()
+    {
+        stream.stop().await;
+    }
     let backups = backup::catalogue::list(&drill.site.repository)?.backups;
     let archive_service = drill.site.archive_service();
     let mut world = fault::World {

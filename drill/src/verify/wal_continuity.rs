@@ -4,21 +4,38 @@
 //! of this cluster and in its place; timelines are followed as the server follows them. What it cannot see: WAL that
 //! never left the primary, so that nothing after the end is no problem to it.
 
+use std::path::PathBuf;
+
 use reports::{CheckId, CheckResult, Phase};
 
 use super::{Found, timed};
-use crate::backup::{Backup, BackupError, Site, wal::Reach};
+use crate::backup::{
+    Backup, BackupError, Site,
+    wal::{Reach, Start},
+};
 use crate::postgres::TimelineId;
 
-/// The check; hands out how far the WAL reaches as well. `None` for a backup that does not replay.
-pub async fn check(site: &Site, backup: &Backup) -> Option<(CheckResult, Reach)> {
+/// The check, for a service that was on timeline `own` last; hands out how far the WAL reaches as well. `None` for a
+/// backup that does not replay.
+pub async fn check(
+    site: &Site,
+    backup: &Backup,
+    own: TimelineId,
+    held: Option<PathBuf>,
+) -> Option<(CheckResult, Reach)> {
     let (start, timeline) = (backup.start_lsn()?, TimelineId(backup.info.timeline?));
     let mut reach = Reach::default();
     let result = timed(CheckId::WalContinuity, Phase::Backup, &backup.info.id, async {
-        let system = backup.info.system_identifier.parse().ok();
+        let begin = Start {
+            from: start,
+            timeline,
+            own,
+            system: backup.info.system_identifier.parse().ok(),
+            held: held.as_deref(),
+        };
         reach = site
             .recorder
-            .external("pg_waldump", site.wal.reach(site, start, timeline, system))
+            .external("pg_waldump", site.wal.reach(site, begin))
             .await?;
         let expected = format!("segments of this cluster from {start} on without a gap, every record readable");
         let end = reach.end.map_or_else(|| "nothing".to_owned(), |end| end.to_string());

@@ -11,7 +11,7 @@ use super::World;
 use crate::{
     backup::{
         Site,
-        wal::{Reach, WalSource, archive_command},
+        wal::{Reach, Start, WalSource, archive_command},
     },
     postgres::{Lsn, TimelineId},
     record::Recorder,
@@ -94,11 +94,14 @@ impl Archive {
 
     async fn reach(&self) -> Reach {
         let system = Some(self.world.cluster.recorded_identifier());
-        self.site
-            .wal
-            .reach(&self.site, self.start, TimelineId(1), system)
-            .await
-            .unwrap()
+        let start = Start {
+            from: self.start,
+            timeline: TimelineId(1),
+            own: TimelineId(1),
+            system,
+            held: None,
+        };
+        self.site.wal.reach(&self.site, start).await.unwrap()
     }
 
     async fn named(&self, problem: &str) {
