@@ -232,12 +232,12 @@ pub const KINDS: &[Kind] = &[
     Kind {
         name: "setting",
         about: "Changes a setting of a server, with a restart where the setting asks for one.",
-        keys: "name, value",
+        keys: "name, [value: if absent, the setting is reset]",
         needs: Needs::Server,
         read: |table| {
             Ok(Action::Setting {
                 name: table.need("name", Item::text)?,
-                value: table.need("value", |item| Ok(item.string()?.to_owned()))?,
+                value: table.maybe("value", |item| Ok(item.string()?.to_owned()))?,
             })
         },
     },

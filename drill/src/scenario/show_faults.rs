@@ -132,7 +132,11 @@ fn action(action: &Action, whose: &str) -> String {
             ServerDeed::StopImmediate => format!("stops the server of {whose} as a crash would"),
             ServerDeed::Start => format!("starts the server of {whose}"),
         },
-        Action::Setting { name, value } => format!("sets {name} = {value} on {whose}"),
+        Action::Setting {
+            name,
+            value: Some(value),
+        } => format!("sets {name} = {value} on {whose}"),
+        Action::Setting { name, value: None } => format!("resets {name} on {whose}"),
         Action::FillDisk => format!("fills the filesystem of {whose}"),
         Action::Command { argv } => format!("runs `{}` against {whose}", argv.join(" ")),
         Action::Service { does, after, times } => service(*does, *after, *times, whose),
