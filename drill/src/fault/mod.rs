@@ -93,7 +93,7 @@ pub async fn inject(fault: &Fault, world: &mut World<'_>) -> Result<FaultReport,
         }
         Action::Signal { process, signal } => signal::send(cluster(fault, world)?, *process, *signal).await?,
         Action::Server { does } => server::act(cluster(fault, world)?, *does).await?,
-        Action::Setting { name, value } => server::set(cluster(fault, world)?, name, value).await?,
+        Action::Setting { name, value } => server::set(cluster(fault, world)?, name, value.as_deref()).await?,
         Action::Command { argv } => {
             let (archive, repository) = (world.archive, world.repository);
             command::run(cluster(fault, world)?, argv, archive, repository).await?

@@ -29,6 +29,14 @@ pub(super) async fn confirmed_unrecoverable(drill: &mut Drill) -> Result<(), Sto
     let began = drill.recorder.offset();
     let mut healthy = "the database is healthy: false alarm";
     let mut symptoms = examined(drill).await?;
+    if !symptoms.is_empty()
+        && let Err(refusal) = drill.source.authorise_destruction()
+    {
+        // Nothing is started, fenced or replaced that this run did not make.
+        let reason = format!("the wrong environment: {}", chain(&refusal));
+        step.end(drill, Verdict::Fail, reason.clone());
+        return Err(ended(Outcome::Refused, reason));
+    }
     if !symptoms.is_empty() && !drill.source.is_running() {
         match restarted(drill).await? {
             Ok(()) => {

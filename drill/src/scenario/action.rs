@@ -128,8 +128,8 @@ pub enum Action {
     Setting {
         /// Its name.
         name: String,
-        /// Its new value.
-        value: String,
+        /// Its new value; absent: what the configuration files say without the drill's doing.
+        value: Option<String>,
     },
     /// Fills the filesystem that a cluster lives on, down to the last byte.
     FillDisk,
