@@ -13,7 +13,11 @@ use crate::{
     scenario::Streaming,
     stage::Drill,
     verify::{
-        Found, catalog_inventory, chain, ledger, ledger_prefix, server_start, server_start::Diagnosis, smoke, timed,
+        Found, Subject, catalog_inventory, chain,
+        content_fingerprint::{self, Against},
+        content_hash, ledger, ledger_prefix, page_checksums, referential_integrity, server_start,
+        server_start::Diagnosis,
+        smoke, timed,
     },
     workload::{ledger::History, writer::SHARE},
 };
@@ -78,7 +82,9 @@ async fn examined(drill: &mut Drill) -> Result<Vec<String>, Stop> {
             .and_then(|listing| listing.backups.last().cloned());
         let inventory = recorded.as_ref().and_then(|backup| backup.inventory.as_ref());
         let inventory = catalog_inventory::check(&drill.source, inventory, Phase::Source, "source").await;
-        for check in [Some(inventory), promises_kept(drill).await?].into_iter().flatten() {
+        let promises = promises_kept(drill).await?;
+        let looked_through = read_through(drill).await;
+        for check in [Some(inventory), promises].into_iter().flatten().chain(looked_through) {
             if check.verdict == Verdict::Fail {
                 symptoms.push(format!("{}: {}; {}", check.check, check.actual, check.detail));
             }
@@ -126,11 +132,7 @@ async fn promises_kept(drill: &Drill) -> Result<Option<reports::CheckResult>, St
         return Ok(None);
     };
     let looked_at_ns = nanoseconds(drill.recorder.offset());
-    let writers = drill.scenario.given.writers.unwrap_or(drill.options.writers).max(1);
-    let theirs = (1..=drill.seed_facts().max_script_id)
-        .take(SHARE * writers as usize)
-        .collect();
-    let read = ledger_prefix::read(&mut validator, theirs, &drill.seed_facts(), &drill.seeded).await;
+    let read = ledger_prefix::read(&mut validator, theirs(drill), &drill.seed_facts(), &drill.seeded).await;
     let history = History::read(&drill.ledger, &drill.ledger_header)?.as_of(looked_at_ns);
     let mut check = timed(CheckId::LedgerPrefix, Phase::Source, "source", async {
         let expected = "every commit acknowledged so far, and nothing that nobody wrote";
@@ -149,6 +151,37 @@ async fn promises_kept(drill: &Drill) -> Result<Option<reports::CheckResult>, St
     .await;
     check.duration_ms += crate::record::milliseconds(drill.recorder.offset()) - looked_at_ns as f64 / 1e6;
     Ok(Some(check))
+}
+
+/// What no probe sees: every page, every row that was seeded, every stored hash and every reference, side by side.
+async fn read_through(drill: &Drill) -> Vec<reports::CheckResult> {
+    let subject = Subject {
+        cluster: &drill.source,
+        name: "source",
+        phase: Phase::Source,
+        credentials: &drill.site.credentials,
+        inventory: None,
+    };
+    let theirs = theirs(drill);
+    let against = Against::Serving {
+        reference: &drill.fingerprint,
+        theirs: &theirs,
+    };
+    let (pages, content, hashes, references) = tokio::join!(
+        page_checksums::check(&subject),
+        content_fingerprint::check(&subject, against),
+        content_hash::check(&subject),
+        referential_integrity::check(&subject),
+    );
+    vec![pages, content, hashes, references]
+}
+
+/// Seeded scripts that the writers may change at any moment, ascending.
+fn theirs(drill: &Drill) -> Vec<i64> {
+    let writers = drill.scenario.given.writers.unwrap_or(drill.options.writers).max(1);
+    (1..=drill.seed_facts().max_script_id)
+        .take(SHARE * writers as usize)
+        .collect()
 }
 
 /// Starts a server again that merely died. A data directory that is lost is not tried.
