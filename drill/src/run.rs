@@ -169,6 +169,7 @@ async fn set_up(
         },
         credentials,
         durable,
+        wal_in_backup: given.wal_in_backup,
         recorder: recorder.clone(),
     };
     let began = recorder.offset();
@@ -302,9 +303,6 @@ async fn workload_and_backups(drill: &mut Drill, scenario: &Scenario, system: &s
     let mut workload = Workload::start(&plan, &drill.ledger, &drill.ledger_header, started)?;
     drill.recorder.record(What::WorkloadStarted { writers });
     inject(drill, Moment::BeforeBackups, None).await?;
-    let system = backup::system(system, &drill.site).ok_or_else(|| DrillError::UnknownBackupSystem {
-        name: system.to_owned(),
-    })?;
     // Commits are spread over the backups, so that each is taken with writers at work and the failure comes after
     // the number asked for, not after however many a fast machine makes meanwhile.
     let slice = commits / u64::from(given.backups + 1);
@@ -313,8 +311,11 @@ async fn workload_and_backups(drill: &mut Drill, scenario: &Scenario, system: &s
         workload.allow(slice);
         written(drill, &mut workload, slice * u64::from(number) - slice / 2).await?;
         drill.recorder.external_since("live writers", began);
-        let backup = system
-            .take(&drill.source, &format!("{}-{number}", system.name()))
+        let name = given.method(system, number);
+        let method = backup::system(name, &drill.site)
+            .ok_or_else(|| DrillError::UnknownBackupSystem { name: name.to_owned() })?;
+        let backup = method
+            .take(&drill.source, &format!("{}-{number}", method.name()))
             .await?;
         drill.recorder.record(What::BackupTaken(backup.info));
         if number < given.backups {
@@ -371,6 +372,9 @@ fn header(assignment: &Assignment<'_>, options: &Options, work: &WorkDir) -> Dri
             given.writers.unwrap_or(options.writers).to_string(),
         ),
     ];
+    if !given.wal_in_backup {
+        described.push(("wal_in_backup".to_owned(), "false".to_owned()));
+    }
     if options.operator == OperatorMode::Ask {
         described.push(("operator".to_owned(), "ask".to_owned()));
     }

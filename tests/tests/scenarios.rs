@@ -30,7 +30,9 @@ fn main() -> ExitCode {
 }
 
 fn systems(scenario: &Scenario) -> Vec<String> {
-    if scenario.given.backup.is_empty() {
+    if let Some(mixed) = scenario.given.mixed() {
+        vec![mixed]
+    } else if scenario.given.backup.is_empty() {
         vec!["basebackup".to_owned()]
     } else {
         scenario.given.backup.clone()
@@ -67,7 +69,11 @@ fn every_file_is_known(known: &BTreeSet<String>) {
 
 fn carry_out(scenario: &Scenario, system: &str) {
     let place = Place::new();
-    let ran = place.run(&[&scenario.id, "--backup", system]);
+    let mut arguments = vec![scenario.id.as_str()];
+    if scenario.given.methods.is_empty() {
+        arguments.extend(["--backup", system]); // several in one drill are the scenario's own
+    }
+    let ran = place.run(&arguments);
     let out = place.out();
     assert!(
         out.join("drills.csv").is_file(),
@@ -82,8 +88,8 @@ fn carry_out(scenario: &Scenario, system: &str) {
         .map(|check| format!("{} ({})", check["check"], check["phase"]))
         .collect();
     let seen = format!(
-        "`drill run {} --backup {system} --seed {}`: {}\nchecks that did not pass: {}",
-        scenario.id,
+        "`drill run {} --seed {}` with {system}: {}\nchecks that did not pass: {}",
+        arguments.join(" "),
         drill["seed"],
         drill["reason"],
         failed.join(", ")

@@ -56,7 +56,12 @@ impl BaseBackup {
             .envs(self.site.environment(source, Role::RecoveryOperator, "postgres"))
             .arg("--pgdata")
             .arg(&data)
-            .args(["--checkpoint=fast", "--wal-method=stream", "--no-password", "--label"])
+            .arg(if self.site.wal_in_backup {
+                "--wal-method=stream"
+            } else {
+                "--wal-method=none" // the server then waits until what the backup needs is archived
+            })
+            .args(["--checkpoint=fast", "--no-password", "--label"])
             .arg(id);
         // Syncing a thousand files one by one takes seconds; one syncfs does the same (as --sync-method=syncfs does
         // from PostgreSQL 17 on).
@@ -201,6 +206,8 @@ impl BackupSystem for BaseBackup {
                         self.site
                             .tool("pg_verifybackup")
                             .arg("--quiet")
+                            // WAL that the backup does not bring along is wal-continuity's to look at.
+                            .args((!self.site.wal_in_backup).then_some("--no-parse-wal"))
                             .arg(backup.directory.join("data"))
                             .output(),
                     )

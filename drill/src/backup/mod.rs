@@ -54,6 +54,8 @@ pub struct Site {
     pub credentials: Arc<fixtures::Credentials>,
     /// Whether what is written must survive a crash of the machine (fsync).
     pub durable: bool,
+    /// Whether a base backup brings along the WAL that it needs to be consistent.
+    pub wal_in_backup: bool,
     /// Where to record external work.
     pub recorder: Recorder,
 }

@@ -255,13 +255,15 @@ fn chosen(args: &RunArgs) -> Result<Vec<Scenario>, Failure> {
 fn planned(args: &RunArgs, scenarios: &[Scenario]) -> Result<Vec<Planned>, Failure> {
     let mut planned = Vec::new();
     for scenario in scenarios {
-        let systems = match (&args.backup, scenario.given.backup.as_slice()) {
-            (Some(system), _) => vec![system.clone()],
-            (None, []) => vec![backup::basebackup::NAME.to_owned()],
-            (None, named) => named.to_vec(),
+        let given = &scenario.given;
+        let systems = match (&args.backup, given.mixed(), given.backup.as_slice()) {
+            (Some(system), ..) => vec![system.clone()],
+            (None, Some(mixed), _) => vec![mixed],
+            (None, None, []) => vec![backup::basebackup::NAME.to_owned()],
+            (None, None, named) => named.to_vec(),
         };
-        for system in &systems {
-            if !backup::SYSTEMS.iter().any(|(name, _)| name == system) {
+        for system in systems.iter().flat_map(|mixed| mixed.split('+')) {
+            if !backup::SYSTEMS.iter().any(|(name, _)| *name == system) {
                 let names: Vec<_> = backup::SYSTEMS.iter().map(|(name, _)| *name).collect();
                 let place = scenario.path.display();
                 return Err(Failure::usage(format!(
@@ -269,6 +271,8 @@ fn planned(args: &RunArgs, scenarios: &[Scenario]) -> Result<Vec<Planned>, Failu
                     names.join(", ")
                 )));
             }
+        }
+        for system in &systems {
             let name = if systems.len() == 1 {
                 scenario.id.clone()
             } else {

@@ -182,6 +182,7 @@ pub(super) fn replace(
                 path: path.clone(),
                 pick: Some(Pick::First),
                 relation: None,
+                segment: None,
             };
             let chosen = root.select(&first, random)?;
             let source = chosen.first().ok_or_else(|| root.no_match(path))?;

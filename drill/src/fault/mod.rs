@@ -7,6 +7,7 @@
 //! - `files.rs` (remove, truncate, replace, permissions) and `bytes.rs` (flip, zero, write, append)
 //! - `swap.rs` (an older copy) and `page.rs` (one page and its checksum)
 //! - `sql.rs`, `signal.rs` with `processes.rs`, and `server.rs` (stop, start, settings): what acts on a server
+//! - `stray.rs`: other servers that write into the service's archive
 //! - `service.rs`: the services around it; `disk.rs`: its filesystem; `command.rs`: a program of the user's own
 
 use std::{
@@ -34,6 +35,7 @@ mod server;
 mod service;
 mod signal;
 mod sql;
+mod stray;
 mod swap;
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
@@ -100,6 +102,19 @@ pub async fn inject(fault: &Fault, world: &mut World<'_>) -> Result<FaultReport,
         }
         Action::Service { does, after, times } => {
             service::misbehave(fault.target, *does, *after, *times, &mut world.services).await?
+        }
+        Action::AlienSegment { files } => {
+            let (_, directory) = directories(fault, world)?.swap_remove(0);
+            stray::alien_segment(world.cluster, &Root::open(&directory)?, files, fault.line, world.random).await?
+        }
+        Action::PromoteClone => {
+            let (name, directory) = directories(fault, world)?.swap_remove(0);
+            let backup = name.trim_start_matches("backup ").trim_end_matches(": ");
+            let archive = world.archive.ok_or(FaultError::NoSuchTarget {
+                target: fault.target,
+                at: fault.at,
+            })?;
+            stray::promote_clone(world.cluster, (backup, &directory), archive, fault.line).await?
         }
         Action::FillDisk => {
             cluster(fault, world)?;

@@ -30,6 +30,7 @@ pub(super) fn swap(
             path,
             pick: Some(Pick::First),
             relation: None,
+            segment: None,
         };
         let copies = backups.select(&copy, random)?;
         let Some(copy) = copies.first() else {

@@ -29,6 +29,7 @@ fn files(path: &str) -> Selection {
         path: glob::Pattern::new(path).unwrap(),
         pick: None,
         relation: None,
+        segment: None,
     }
 }
 

@@ -133,6 +133,13 @@ pub enum Action {
     },
     /// Fills the filesystem that a cluster lives on, down to the last byte.
     FillDisk,
+    /// Puts a segment of another cluster, of the same name, in place of a WAL segment.
+    AlienSegment {
+        /// Which.
+        files: Selection,
+    },
+    /// Restores a backup into a clone, which promotes itself, writes, and archives into the service's archive.
+    PromoteClone,
     /// Runs a program of the user's own, as the server's account.
     Command {
         /// The program and its arguments.
@@ -168,6 +175,8 @@ impl Action {
             Self::Server { .. } => "server",
             Self::Setting { .. } => "setting",
             Self::FillDisk => "fill-disk",
+            Self::AlienSegment { .. } => "alien-segment",
+            Self::PromoteClone => "promote-clone",
             Self::Command { .. } => "command",
             Self::Service { .. } => "service",
         }
@@ -185,6 +194,7 @@ impl Action {
             | Self::ReplaceFile { files, .. }
             | Self::SwapFile { files, .. }
             | Self::CorruptPage { files, .. }
+            | Self::AlienSegment { files }
             | Self::Chmod { files, .. } => Some(files),
             _ => None,
         }
@@ -202,6 +212,7 @@ impl Action {
             | Self::ReplaceFile { files, .. }
             | Self::SwapFile { files, .. }
             | Self::CorruptPage { files, .. }
+            | Self::AlienSegment { files }
             | Self::Chmod { files, .. } => Some(files),
             _ => None,
         }

@@ -1,25 +1,46 @@
 //! Keys that several kinds of faults have in common.
 
-use super::{FaultTarget, Keep, Pick, Replacement, ScenarioError, Selection, Which, item::Item, reader::Table};
+use super::{
+    FaultTarget, Keep, Named as _, Pick, Replacement, ScenarioError, SegmentOf, SegmentPlace, Selection, Which,
+    item::Item, reader::Table,
+};
 
 pub(super) fn files(table: &mut Table<'_>) -> Result<Selection, ScenarioError> {
     let relation = table.take("relation");
+    let segment = table.take("segment");
     let pick = table.maybe("pick", Item::choice::<Pick>)?;
-    let Some(relation) = relation else {
+    let Some(instead) = relation.or(segment) else {
         return Ok(Selection {
             path: table.need("path", pattern)?,
             pick,
             relation: None,
+            segment: None,
         });
     };
-    if table.take("path").is_some() {
-        return Err(relation.bad("`path` says already which file; remove one of them"));
+    if table.take("path").is_some() || relation.is_some() && segment.is_some() {
+        return Err(instead.bad("another key says already which file; keep one of `path`, `relation` and `segment`"));
     }
     Ok(Selection {
         path: glob::Pattern::default(),
         pick,
-        relation: Some(relation.text()?),
+        relation: relation.map(Item::text).transpose()?,
+        segment: segment.map(segment_of).transpose()?,
     })
+}
+
+fn segment_of(item: Item<'_>) -> Result<SegmentOf, ScenarioError> {
+    let text = item.string()?;
+    let read = |place: &SegmentPlace| {
+        let backup = text.strip_prefix(place.name())?.strip_prefix(' ')?;
+        match FaultTarget::from_name(backup)? {
+            FaultTarget::Backup(backup) if backup != Which::All => Some(SegmentOf { place: *place, backup }),
+            _ => None,
+        }
+    };
+    SegmentPlace::ALL
+        .iter()
+        .find_map(read)
+        .ok_or_else(|| item.bad("write \"start of\", \"end of\" or \"after\" and one backup: \"after backup:2\""))
 }
 
 fn pattern(item: Item<'_>) -> Result<glob::Pattern, ScenarioError> {

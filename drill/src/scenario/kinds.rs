@@ -93,7 +93,7 @@ pub const KINDS: &[Kind] = &[
     Kind {
         name: "remove-files",
         about: "Removes files, links and directories with everything below them.",
-        keys: "path or relation, [pick = \"all\"]",
+        keys: "path, relation or segment, [pick = \"all\"]",
         needs: Needs::Files,
         read: |table| Ok(Action::RemoveFiles { files: files(table)? }),
     },
@@ -247,6 +247,20 @@ pub const KINDS: &[Kind] = &[
         keys: "",
         needs: Needs::OwnFilesystem,
         read: |_| Ok(Action::FillDisk),
+    },
+    Kind {
+        name: "alien-segment",
+        about: "Puts a segment of another cluster, of the same name, in place of a WAL segment.",
+        keys: "path or segment, [pick]",
+        needs: Needs::Files,
+        read: |table| Ok(Action::AlienSegment { files: files(table)? }),
+    },
+    Kind {
+        name: "promote-clone",
+        about: "Restores a backup into a clone, which promotes itself, writes, and archives where the service does.",
+        keys: "",
+        needs: Needs::Files,
+        read: |_| Ok(Action::PromoteClone),
     },
     Kind {
         name: "command",

@@ -41,7 +41,7 @@ pub use error::{Place, ScenarioError};
 pub use kinds::{KINDS, Kind, Needs};
 pub use named::Named;
 pub use parse::{load, parse};
-pub use selection::{Pick, Selection};
+pub use selection::{Pick, SegmentOf, SegmentPlace, Selection};
 pub use show::show;
 pub use target::{FaultTarget, Moment, Which};
 
@@ -83,8 +83,12 @@ pub struct Scenario {
 pub struct Given {
     /// Backup systems; the scenario runs once for each. Empty: the scenario does not say.
     pub backup: Vec<String>,
+    /// The system that takes each backup, oldest first, where they differ; empty: `backup` takes all of them.
+    pub methods: Vec<String>,
     /// How many backups are taken while the writers run.
     pub backups: u32,
+    /// Whether a base backup brings along the WAL that it needs; else that is in the archive only.
+    pub wal_in_backup: bool,
     /// Whether WAL is archived continuously.
     pub archive: bool,
     /// Whether, and how, WAL is streamed to a second place.
@@ -105,7 +109,9 @@ impl Default for Given {
     fn default() -> Self {
         Self {
             backup: Vec::new(),
+            methods: Vec::new(),
             backups: 2,
+            wal_in_backup: true,
             archive: true,
             streaming: Streaming::Off,
             commits: None,
@@ -114,6 +120,26 @@ impl Default for Given {
             storage_bytes: None,
             settings: BTreeMap::new(),
         }
+    }
+}
+
+impl Given {
+    /// The systems of `methods` as one name: `basebackup+dump`. `None` where one system takes all backups.
+    pub fn mixed(&self) -> Option<String> {
+        let mut names = self.methods.clone();
+        names.sort();
+        names.dedup();
+        (!names.is_empty()).then(|| names.join("+"))
+    }
+
+    /// The system that takes a backup, counted from 1, in a drill with `system`.
+    pub fn method<'a>(&'a self, system: &'a str, number: u32) -> &'a str {
+        let index = number.saturating_sub(1) as usize;
+        let own = self
+            .methods
+            .get(index)
+            .filter(|_| self.mixed().as_deref() == Some(system));
+        own.map_or(system, String::as_str)
     }
 }
 

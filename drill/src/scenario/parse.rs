@@ -90,13 +90,25 @@ fn id(item: Item<'_>) -> Result<String, ScenarioError> {
 fn read_given(item: Item<'_>) -> Result<Given, ScenarioError> {
     let mut table = item.table("[given]")?;
     let unsaid = Given::default();
+    let names = |item: Item<'_>| item.one_or_more()?.into_iter().map(Item::text).collect();
+    let backup: Option<Vec<String>> = table.maybe("backup", names)?;
+    let backups = table.maybe("backups", |item| item.count(0))?;
+    let methods = table.take("methods");
+    if let Some(item) = methods.filter(|_| backup.is_some() || backups.is_some()) {
+        return Err(item.bad("it names the system of each backup; remove `backup` and `backups`"));
+    }
+    let methods: Vec<String> = methods.map(names).transpose()?.unwrap_or_default();
+    let count = match methods.len() {
+        0 => unsaid.backups,
+        several => u32::try_from(several).unwrap_or(u32::MAX),
+    };
     let given = Given {
-        backup: table
-            .maybe("backup", |item| {
-                item.one_or_more()?.into_iter().map(Item::text).collect()
-            })?
-            .unwrap_or_default(),
-        backups: table.maybe("backups", |item| item.count(0))?.unwrap_or(unsaid.backups),
+        backup: backup.unwrap_or_default(),
+        methods,
+        backups: backups.unwrap_or(count),
+        wal_in_backup: table
+            .maybe("wal_in_backup", Item::boolean)?
+            .unwrap_or(unsaid.wal_in_backup),
         archive: table.maybe("archive", Item::boolean)?.unwrap_or(unsaid.archive),
         streaming: table
             .maybe("streaming", Item::choice::<Streaming>)?

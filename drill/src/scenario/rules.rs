@@ -27,6 +27,13 @@ pub(super) fn check(scenario: &Scenario, source: Source<'_>, places: &Places) ->
 
 fn target(scenario: &Scenario) -> Result<(), String> {
     let given = &scenario.given;
+    if !given.wal_in_backup && !given.archive {
+        return Err(
+            "without `archive`, and with `wal_in_backup = false`, no base backup can ever become consistent; keep \
+                    an archive"
+                .to_owned(),
+        );
+    }
     if scenario.recovery.target == Target::End {
         return Ok(());
     }
@@ -83,7 +90,20 @@ fn fault_target(scenario: &Scenario, target: FaultTarget, at: Moment) -> Result<
 /// What a kind asks for beyond its target.
 fn fault_action(scenario: &Scenario, fault: &Fault) -> Result<(), String> {
     let relation = fault.action.files().and_then(|files| files.relation.as_ref());
+    let segment = fault.action.files().and_then(|files| files.segment.as_ref());
     match &fault.action {
+        _ if segment.is_some() && !matches!(fault.target, FaultTarget::Archive | FaultTarget::Stream) => {
+            Err("only the archive and the stream hold WAL segments by a backup; write a `path`".to_owned())
+        }
+        Action::AlienSegment { .. } if !matches!(fault.target, FaultTarget::Archive | FaultTarget::Stream) => {
+            Err("`alien-segment` acts on archive or stream".to_owned())
+        }
+        Action::PromoteClone if !matches!(fault.target, FaultTarget::Backup(which) if which != Which::All) => {
+            Err("`promote-clone` restores one backup: aim at backup:latest, backup:oldest or backup:N".to_owned())
+        }
+        Action::PromoteClone if !scenario.given.archive => {
+            Err("a promoted clone does harm in the archive, and `given.archive` is false; keep an archive".to_owned())
+        }
         _ if relation.is_some() && matches!(fault.target, FaultTarget::Archive | FaultTarget::Stream) => {
             Err("the archive and the stream hold WAL and no relations; write a `path`".to_owned())
         }

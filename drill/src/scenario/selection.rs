@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Named as _, named::named};
+use super::{FaultTarget, Named as _, Which, named::named};
 
 /// Files below a target's directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,6 +14,36 @@ pub struct Selection {
     /// The first file of a relation of the application's database, instead of a path: `path` is then empty until the
     /// relation is looked up, right before the fault.
     pub relation: Option<String>,
+    /// The WAL segment at one end of a backup, instead of a path: `path` is then empty until the catalogue is asked,
+    /// right before the fault.
+    pub segment: Option<SegmentOf>,
+}
+
+/// A WAL segment, by a backup.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SegmentOf {
+    /// Where, seen from the backup.
+    pub place: SegmentPlace,
+    /// Which backup.
+    pub backup: Which,
+}
+
+named! {
+    /// Where a WAL segment is, seen from a backup.
+    pub enum SegmentPlace {
+        /// The backup begins in it.
+        Start = "start of",
+        /// The backup ends in it.
+        End = "end of",
+        /// It is the first one that the backup does not need.
+        After = "after",
+    }
+}
+
+impl fmt::Display for SegmentOf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.place, FaultTarget::Backup(self.backup))
+    }
 }
 
 named! {
@@ -52,6 +82,9 @@ impl fmt::Display for Selection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(relation) = &self.relation {
             return write!(f, "the file of {relation}");
+        }
+        if let Some(segment) = &self.segment {
+            return write!(f, "the WAL segment {segment}");
         }
         match self.pick {
             Some(pick) => write!(f, "{} ({})", self.path, pick.name()),

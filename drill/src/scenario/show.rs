@@ -79,6 +79,9 @@ pub(super) fn plural(count: u64, noun: &str) -> String {
 
 fn given(given: &Given) -> Vec<String> {
     let mut first = plural(u64::from(given.backups), "backup");
+    if !given.methods.is_empty() {
+        let _ = write!(first, ", oldest first: {}", given.methods.join(", "));
+    }
     if !given.backup.is_empty() {
         let _ = write!(first, " by {}", given.backup.join(", then again by "));
     }
@@ -88,6 +91,9 @@ fn given(given: &Given) -> Vec<String> {
     } else {
         "WAL is not archived".to_owned()
     });
+    if !given.wal_in_backup {
+        lines.push("base backups hold no WAL of their own: what they need is in the archive only".to_owned());
+    }
     match given.streaming {
         Streaming::Off => {}
         Streaming::Asynchronous => lines.push("WAL is also streamed to a second place, which may lag".to_owned()),

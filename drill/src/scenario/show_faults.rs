@@ -2,7 +2,7 @@
 
 use super::{
     Action, Behaviour, Fault, FaultTarget, Keep, Moment, Named as _, PageChecksum, Pick, Process, Replacement,
-    Selection, ServerDeed, Which, show::plural,
+    SegmentPlace, Selection, ServerDeed, Which, show::plural,
 };
 
 /// When it happens, and what it does.
@@ -18,7 +18,16 @@ pub(super) fn fault_in_words(fault: &Fault) -> String {
         Moment::Switched => "after the connection string was changed, before the application is restarted",
         Moment::AfterCutover => "after the cutover",
     };
-    let whose = match fault.target {
+    format!(
+        "{when}: {} (line {})",
+        action(&fault.action, &whose(fault.target)),
+        fault.line
+    )
+}
+
+/// What a target is called.
+fn whose(target: FaultTarget) -> String {
+    match target {
         FaultTarget::Cluster => "the service's cluster".to_owned(),
         FaultTarget::Archive => "the WAL archive".to_owned(),
         FaultTarget::Stream => "the streamed WAL".to_owned(),
@@ -31,8 +40,7 @@ pub(super) fn fault_in_words(fault: &Fault) -> String {
         FaultTarget::ConfigStore => "the configuration store".to_owned(),
         FaultTarget::Notifier => "the receiver of notifications".to_owned(),
         FaultTarget::Monitor => "monitoring".to_owned(),
-    };
-    format!("{when}: {} (line {})", action(&fault.action, &whose), fault.line)
+    }
 }
 
 fn action(action: &Action, whose: &str) -> String {
@@ -138,6 +146,13 @@ fn action(action: &Action, whose: &str) -> String {
         } => format!("sets {name} = {value} on {whose}"),
         Action::Setting { name, value: None } => format!("resets {name} on {whose}"),
         Action::FillDisk => format!("fills the filesystem of {whose}"),
+        Action::AlienSegment { files } => format!(
+            "puts a segment of another cluster, of the same name, in place of {} of {whose}",
+            one(files)
+        ),
+        Action::PromoteClone => {
+            format!("restores {whose} into a clone, which promotes itself, writes, and archives where the service does")
+        }
         Action::Command { argv } => format!("runs `{}` against {whose}", argv.join(" ")),
         Action::Service { does, after, times } => service(*does, *after, *times, whose),
         Action::Signal { process, signal } => format!("sends {signal} to the {} of {whose}", process.name()),
@@ -170,6 +185,14 @@ fn one(files: &Selection) -> String {
 fn matches(files: &Selection, otherwise: Pick) -> String {
     if let Some(relation) = &files.relation {
         return format!("the file of {relation}");
+    }
+    if let Some(segment) = files.segment {
+        let backup = whose(FaultTarget::Backup(segment.backup));
+        return match segment.place {
+            SegmentPlace::Start => format!("the segment in which {backup} begins,"),
+            SegmentPlace::End => format!("the segment in which {backup} ends,"),
+            SegmentPlace::After => format!("the first segment after the end of {backup},"),
+        };
     }
     let path = files.path.as_str();
     match files.pick.unwrap_or(otherwise) {

@@ -117,6 +117,8 @@ const EXAMPLES: &[(&str, &str)] = &[
     ("server", "target='cluster'\ndoes='stop-fast'"),
     ("setting", "target='cluster'\nname='work_mem'\nvalue='64kB'"),
     ("fill-disk", "target='cluster'"),
+    ("alien-segment", "target='archive'\nsegment='after backup:2'"),
+    ("promote-clone", "target='backup:oldest'"),
     ("command", "target='cluster'\nargv=['sh', '-c', 'true']"),
     (
         "service",
@@ -431,7 +433,7 @@ proptest! {
     ) {
         // `**` is a name by itself; beside other characters it is refused.
         prop_assume!(pattern.iter().all(|name| *name == "**" || !name.contains("**")));
-        let selection = Selection { path: glob::Pattern::new(&pattern.join("/")).unwrap(), pick: None, relation: None };
+        let selection = Selection { path: glob::Pattern::new(&pattern.join("/")).unwrap(), pick: None, relation: None, segment: None };
         let names = |names: &[String]| names.iter().map(String::as_str).collect::<Vec<_>>().join("/");
         let (pattern_names, path_names): (Vec<_>, Vec<_>) =
             (pattern.iter().map(String::as_str).collect(), path.iter().map(String::as_str).collect());

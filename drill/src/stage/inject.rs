@@ -9,9 +9,10 @@ use reports::{Verdict, What};
 
 use super::{Drill, DrillError};
 use crate::{
-    backup, fault,
-    postgres::Cluster,
-    scenario::{Action, Fault, FaultTarget, Moment},
+    backup::{self, Backup, wal},
+    fault,
+    postgres::{Cluster, Lsn},
+    scenario::{Action, Fault, FaultTarget, Moment, SegmentPlace, Which},
     verify::chain,
 };
 
@@ -61,6 +62,7 @@ async fn one(drill: &mut Drill, fault: &Fault, restored: Option<&mut Cluster>) -
         stream.stop().await;
     }
     let backups = backup::catalogue::list(&drill.site.repository)?.backups;
+    let fault = &with_segment(fault, &backups, drill.site.wal.segment_bytes);
     let archive_service = drill.site.archive_service();
     let mut world = fault::World {
         cluster: &mut drill.source,
@@ -94,6 +96,31 @@ async fn one(drill: &mut Drill, fault: &Fault, restored: Option<&mut Cluster>) -
         drill.broken.push(fault.target);
     }
     Ok(())
+}
+
+/// The fault with the name of the WAL segment that it means, if it means one by a backup.
+fn with_segment(fault: &Fault, backups: &[Backup], segment_bytes: u64) -> Fault {
+    let mut fault = fault.clone();
+    let Some(files) = fault.action.files_mut() else {
+        return fault;
+    };
+    let Some(segment) = files.segment else { return fault };
+    let backup = match segment.backup {
+        Which::Oldest => backups.first(),
+        Which::Number(number) => number.checked_sub(1).and_then(|index| backups.get(index as usize)),
+        Which::Latest | Which::All => backups.last(),
+    };
+    let number = |lsn: Lsn| lsn.0.saturating_sub(1) / segment_bytes; // a backup that ends with a segment ends in it
+    let number = backup.and_then(|backup| match segment.place {
+        SegmentPlace::Start => Some(backup.start_lsn()?.0 / segment_bytes),
+        SegmentPlace::End => backup.stop_lsn().map(number),
+        SegmentPlace::After => Some(number(backup.stop_lsn()?) + 1),
+    });
+    if let (Some(timeline), Some(number)) = (backup.and_then(|backup| backup.info.timeline), number) {
+        let name = wal::name(wal::SegmentNumber { timeline, number }, segment_bytes);
+        files.path = glob::Pattern::new(&name).unwrap_or_default();
+    }
+    fault
 }
 
 /// Mends every service that a fault broke, and records that.

@@ -50,6 +50,7 @@ impl Archive {
             },
             credentials: std::sync::Arc::new(world.credentials.clone()),
             durable: false,
+            wal_in_backup: true,
             recorder: Recorder::create(&directory.join("events.jsonl"), None).unwrap(),
         };
         // The next segment begins behind the switch.
