@@ -59,8 +59,13 @@ impl Dump {
         let dump = self
             .site
             .tool("pg_dump")
-            .envs(source.client_environment("postgres", fixtures::DATABASE, None))
-            .args(["--format=custom", "--no-password", "--compress=1", "--snapshot"])
+            .envs(match self.site.backup_role {
+                Some(role) => self.site.environment(source, role, fixtures::DATABASE),
+                None => source.client_environment("postgres", fixtures::DATABASE, None),
+            })
+            .args(["--format=custom", "--no-password", "--compress=1"])
+            .args(&self.site.backup_options)
+            .arg("--snapshot")
             .arg(&snapshot)
             .arg("--file")
             .arg(directory.join(DUMP));

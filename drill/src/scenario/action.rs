@@ -133,6 +133,8 @@ pub enum Action {
     },
     /// Fills the filesystem that a cluster lives on, down to the last byte.
     FillDisk,
+    /// Removes whole backups from the repository, as retention does: nothing is left to tell of them.
+    ExpireBackup,
     /// Runs a program of the user's own, as the server's account.
     Command {
         /// The program and its arguments.
@@ -168,6 +170,7 @@ impl Action {
             Self::Server { .. } => "server",
             Self::Setting { .. } => "setting",
             Self::FillDisk => "fill-disk",
+            Self::ExpireBackup => "expire-backup",
             Self::Command { .. } => "command",
             Self::Service { .. } => "service",
         }

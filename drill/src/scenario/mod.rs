@@ -85,6 +85,12 @@ pub struct Given {
     pub backup: Vec<String>,
     /// How many backups are taken while the writers run.
     pub backups: u32,
+    /// Options of the tool that takes them, beyond those that it always gets.
+    pub backup_options: Vec<String>,
+    /// The role that takes dumps, instead of the superuser.
+    pub backup_role: Option<fixtures::Role>,
+    /// After them a backup of another cluster gets into the repository.
+    pub foreign_backup: bool,
     /// Whether WAL is archived continuously.
     pub archive: bool,
     /// Whether, and how, WAL is streamed to a second place.
@@ -106,6 +112,9 @@ impl Default for Given {
         Self {
             backup: Vec::new(),
             backups: 2,
+            backup_options: Vec::new(),
+            backup_role: None,
+            foreign_backup: false,
             archive: true,
             streaming: Streaming::Off,
             commits: None,

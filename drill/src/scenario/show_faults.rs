@@ -132,6 +132,7 @@ fn action(action: &Action, whose: &str) -> String {
             ServerDeed::Start => format!("starts the server of {whose}"),
         },
         Action::Setting { name, value } => format!("sets {name} = {value} on {whose}"),
+        Action::ExpireBackup => format!("retention removes {whose}"),
         Action::FillDisk => format!("fills the filesystem of {whose}"),
         Action::Command { argv } => format!("runs `{}` against {whose}", argv.join(" ")),
         Action::Service { does, after, times } => service(*does, *after, *times, whose),

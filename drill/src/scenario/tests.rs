@@ -117,6 +117,7 @@ const EXAMPLES: &[(&str, &str)] = &[
     ("server", "target='cluster'\ndoes='stop-fast'"),
     ("setting", "target='cluster'\nname='work_mem'\nvalue='64kB'"),
     ("fill-disk", "target='cluster'"),
+    ("expire-backup", "target='backup:oldest'"),
     ("command", "target='cluster'\nargv=['sh', '-c', 'true']"),
     (
         "service",
