@@ -242,6 +242,7 @@ async fn too_young(candidates: &[Candidate], target: &RecoveryTarget) -> Option<
     };
     let oldest = candidates.iter().find(young)?;
     let (id, taken) = (&oldest.backup.info.id, oldest.backup.info.taken_at_utc);
+    let taken = taken.to_rfc3339_opts(chrono::SecondsFormat::Millis, true);
     let check = timed(CheckId::ArtifactAge, Phase::Backup, id, async {
         Ok::<_, std::convert::Infallible>(Found::fail(
             format!("a backup that was complete before the recovery target, {target}"),
