@@ -119,6 +119,7 @@ const EXAMPLES: &[(&str, &str)] = &[
     ("fill-disk", "target='cluster'"),
     ("alien-segment", "target='archive'\nsegment='after backup:2'"),
     ("promote-clone", "target='backup:oldest'"),
+    ("expire-backup", "target='backup:oldest'"),
     ("command", "target='cluster'\nargv=['sh', '-c', 'true']"),
     (
         "service",
