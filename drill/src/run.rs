@@ -159,7 +159,7 @@ async fn set_up(
     recorder.external("start the source server", source.start()).await?;
     let credentials = Arc::new(Credentials::generate(&mut random));
     let site = Site {
-        installation: assignment.installation.clone(),
+        installation: source.installation().clone(),
         work: work.clone(),
         repository,
         wal: wal::WalSource {
