@@ -12,7 +12,7 @@ use reports::{CheckId, Phase, event::BackupInfo};
 use super::{
     Backup, BackupError, BackupSystem, Capabilities, RecoveryTarget, RestoreRequest, Site,
     basebackup::{directory_bytes, isolated},
-    catalogue,
+    catalogue, target,
 };
 use crate::{
     postgres::{Cluster, ClusterOptions, Shutdown},
@@ -109,10 +109,7 @@ impl Dump {
                 target: request.target.to_string(),
             });
         }
-        let target = self.site.work.path().join(&request.cluster);
-        if target.exists() {
-            return Err(BackupError::TargetExists { path: target });
-        }
+        target::free(&self.site, &request.cluster)?;
         let recorder = &self.site.recorder;
         let options = ClusterOptions {
             name: request.cluster.clone(),

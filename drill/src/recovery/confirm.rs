@@ -1,11 +1,16 @@
 //! Step 2: is the database really lost? Unreachable, damaged and healthy are told apart; a server that merely died is
-//! started again; and what is given up is fenced before anything else is done, so that it acknowledges nothing more.
+//! started again; damage that a restore does not cure, as its WAL brings it back, is repaired in place; and what is given
+//! up is fenced before anything else is done, so that it acknowledges nothing more.
 
 use std::time::{Duration, Instant};
 
-use reports::{CheckId, Outcome, Phase, Step, Verdict, What};
+use reports::{CheckId, Outcome, Phase, Step, Verdict, What, event::LedgerComparison};
 
-use super::{OpenStep, Stop, ended, validate::connect};
+use super::{
+    OpenStep, Stop, ended,
+    repair::{repaired, repairs},
+    validate::connect,
+};
 use crate::{
     backup::{catalogue, stream::Stream},
     cutover::fencing,
@@ -13,7 +18,8 @@ use crate::{
     scenario::Streaming,
     stage::Drill,
     verify::{
-        Found, catalog_inventory, chain, ledger, ledger_prefix, server_start, server_start::Diagnosis, smoke, timed,
+        Found, Subject, catalog_inventory, chain, index_integrity, ledger, ledger_prefix, server_start,
+        server_start::Diagnosis, smoke, timed,
     },
     workload::{ledger::History, writer::SHARE},
 };
@@ -23,27 +29,69 @@ const WRITE_PATIENCE: Duration = Duration::from_secs(1);
 /// So many answers to writers make an opinion.
 const ANSWERS: u64 = 20;
 
+/// What step 2 came to, if there was something to recover from.
+pub(super) enum Confirmed {
+    /// The database is given up.
+    Lost,
+    /// It was damaged and has been repaired in place: there is nothing to restore. With what the ledger proves to be lost.
+    Repaired(Option<LedgerComparison>),
+}
+
+/// What a look at the failed database found.
+#[derive(Default)]
+struct Look {
+    symptoms: Vec<Symptom>,
+    ledger: Option<LedgerComparison>,
+}
+
+/// Something wrong, and the check that says so, if one does.
+struct Symptom {
+    check: Option<CheckId>,
+    text: String,
+}
+
+impl Look {
+    fn add(&mut self, check: impl Into<Option<CheckId>>, text: String) {
+        let check = check.into();
+        self.symptoms.push(Symptom { check, text });
+    }
+
+    /// The checks that failed; none if something else is wrong as well.
+    fn failed_checks(&self) -> Option<Vec<CheckId>> {
+        self.symptoms.iter().map(|symptom| symptom.check).collect()
+    }
+}
+
 /// Goes on only if there is something to recover from.
-pub(super) async fn confirmed_unrecoverable(drill: &mut Drill) -> Result<(), Stop> {
+pub(super) async fn confirmed_unrecoverable(drill: &mut Drill) -> Result<Confirmed, Stop> {
     let step = OpenStep::begin(drill, Step::Confirm, 1);
     let began = drill.recorder.offset();
     let mut healthy = "the database is healthy: false alarm";
-    let mut symptoms = examined(drill).await?;
-    if !symptoms.is_empty() && !drill.source.is_running() {
+    let mut look = examined(drill).await?;
+    if !look.symptoms.is_empty() && !drill.source.is_running() {
         match restarted(drill).await? {
             Ok(()) => {
                 healthy = "a restart sufficed: crash recovery brought everything back";
-                symptoms = examined(drill).await?;
+                look = examined(drill).await?;
             }
-            Err(reason) => symptoms.push(reason),
+            Err(reason) => look.add(None, reason),
         }
     }
+    let damage = said(&look.symptoms);
+    let repaired = repaired_in_place(drill, &look).await?;
+    if repaired {
+        look = examined(drill).await?;
+    }
     drill.recorder.external_since("investigate the failed database", began);
-    if symptoms.is_empty() {
+    if repaired && look.symptoms.is_empty() {
+        step.end(drill, Verdict::Pass, format!("repaired in place, nothing to restore: {damage}"));
+        return Ok(Confirmed::Repaired(look.ledger));
+    }
+    if look.symptoms.is_empty() {
         step.end(drill, Verdict::Pass, healthy);
         return Err(ended(Outcome::FalseAlarm, format!("{healthy}; nothing is restored")));
     }
-    let detail = symptoms.join("; ");
+    let detail = said(&look.symptoms);
     let question = format!("{detail}\nGive the database up and restore it?");
     if !drill.operator.decides(&question).await {
         step.end(drill, Verdict::Fail, "the operator did not confirm");
@@ -53,39 +101,84 @@ pub(super) async fn confirmed_unrecoverable(drill: &mut Drill) -> Result<(), Sto
     fence(drill).await;
     stop_workload(drill).await?;
     step.end(drill, Verdict::Pass, detail);
-    Ok(())
+    Ok(Confirmed::Lost)
+}
+
+fn said(symptoms: &[Symptom]) -> String {
+    let texts: Vec<_> = symptoms.iter().map(|symptom| symptom.text.as_str()).collect();
+    texts.join("; ")
 }
 
 /// Looks at the database and at the application. No symptom: it serves, and what it serves is right.
-async fn examined(drill: &mut Drill) -> Result<Vec<String>, Stop> {
+async fn examined(drill: &mut Drill) -> Result<Look, Stop> {
     let (check, diagnosis) = server_start::check(&drill.as_application(), Phase::Source, "source").await;
     drill.check(check);
-    let mut symptoms = Vec::new();
+    let mut look = Look::default();
     if diagnosis != Diagnosis::Healthy {
-        symptoms.push(diagnosis.to_string());
+        look.add(None, diagnosis.to_string());
     }
     if !matches!(diagnosis, Diagnosis::Unreachable(_)) {
-        let recorded = catalogue::list(&drill.site.repository)
-            .ok()
-            .and_then(|listing| listing.backups.last().cloned());
-        let inventory = recorded.as_ref().and_then(|backup| backup.inventory.as_ref());
-        let inventory = catalog_inventory::check(&drill.source, inventory, Phase::Source, "source").await;
-        for check in [Some(inventory), promises_kept(drill).await?].into_iter().flatten() {
-            if check.verdict == Verdict::Fail {
-                symptoms.push(format!("{}: {}; {}", check.check, check.actual, check.detail));
-            }
-            drill.check(check);
+        let recorded = newest_inventory(drill);
+        let inventory = catalog_inventory::check(&drill.source, recorded.as_ref(), Phase::Source, "source").await;
+        let promises = promises_kept(drill).await?;
+        let (promises, ledger) = promises.map_or((None, None), |(check, ledger)| (Some(check), ledger));
+        look.ledger = ledger;
+        for check in [Some(inventory), promises].into_iter().flatten() {
+            noted(drill, &mut look, check);
         }
     }
     let (check, _) = smoke::smoke(&drill.application, &drill.admin_token, None, Phase::Source).await;
     if check.verdict == Verdict::Fail {
-        symptoms.push(format!("the application: {}", check.actual));
+        look.add(None, format!("the application: {}", check.actual));
     }
     drill.check(check);
-    if symptoms.is_empty() {
-        symptoms.extend(writers_stand_still(drill).await);
+    if look.symptoms.is_empty()
+        && let Some(text) = writers_stand_still(drill).await
+    {
+        look.add(None, text);
     }
-    Ok(symptoms)
+    if look.symptoms.is_empty() {
+        // It answers every question, and yet there was an alarm: an index that misses rows hides them from whoever uses
+        // it, and from nobody else. This reads everything, so it comes last.
+        let check = index_integrity::check(&subject(drill, None)).await;
+        noted(drill, &mut look, check);
+    }
+    Ok(look)
+}
+
+fn noted(drill: &Drill, look: &mut Look, check: reports::CheckResult) {
+    if check.verdict == Verdict::Fail {
+        look.add(check.check, format!("{}: {}; {}", check.check, check.actual, check.detail));
+    }
+    drill.check(check);
+}
+
+fn subject<'a>(drill: &'a Drill, inventory: Option<&'a catalog_inventory::Inventory>) -> Subject<'a> {
+    Subject {
+        cluster: &drill.source,
+        name: drill.source.name(),
+        phase: Phase::Source,
+        credentials: &drill.site.credentials,
+        inventory,
+    }
+}
+
+/// The inventory recorded with the newest backup.
+fn newest_inventory(drill: &Drill) -> Option<catalog_inventory::Inventory> {
+    let listing = catalogue::list(&drill.site.repository).ok()?;
+    listing.backups.last()?.inventory.clone()
+}
+
+/// Whether everything that is wrong could be repaired where it is. Whatever a restore to the end of the WAL would bring
+/// back as well is better repaired: nothing is given up, and it takes no time.
+async fn repaired_in_place(drill: &Drill, look: &Look) -> Result<bool, Stop> {
+    let Some(repairs) = look.failed_checks().and_then(|failed| repairs(&failed)) else {
+        return Ok(false);
+    };
+    let recorded = newest_inventory(drill);
+    let history = History::read(&drill.ledger, &drill.ledger_header)?;
+    let subject = subject(drill, recorded.as_ref());
+    Ok(repaired(drill, &subject, &repairs, history.largest_created()).await)
 }
 
 /// Reading says nothing about writing: on a full disk every query is answered, and what finds room in a page that
@@ -112,7 +205,7 @@ async fn writers_stand_still(drill: &Drill) -> Option<String> {
 
 /// `ledger-prefix` on a database that is still written to: what was promised before it was looked at must be there,
 /// what is promised meanwhile may be there or not. `None` if it cannot be read as the validator.
-async fn promises_kept(drill: &Drill) -> Result<Option<reports::CheckResult>, Stop> {
+async fn promises_kept(drill: &Drill) -> Result<Option<(reports::CheckResult, Option<LedgerComparison>)>, Stop> {
     let login = drill.login(&drill.source, fixtures::Role::DrillValidator);
     let Ok(mut validator) = connect(&login).await else {
         return Ok(None);
@@ -124,6 +217,7 @@ async fn promises_kept(drill: &Drill) -> Result<Option<reports::CheckResult>, St
         .collect();
     let read = ledger_prefix::read(&mut validator, theirs, &drill.seed_facts(), &drill.seeded).await;
     let history = History::read(&drill.ledger, &drill.ledger_header)?.as_of(looked_at_ns);
+    let mut ledger = None;
     let mut check = timed(CheckId::LedgerPrefix, Phase::Source, "source", async {
         let expected = "every commit acknowledged so far, and nothing that nobody wrote";
         let recovered = match read {
@@ -133,6 +227,7 @@ async fn promises_kept(drill: &Drill) -> Result<Option<reports::CheckResult>, St
         let facts = drill.seed_facts();
         let found = ledger::compare(&history, Some(&recovered), &facts, ledger::Target::End, looked_at_ns)?;
         let examples = found.summary.examples.join("; ");
+        ledger = Some(found.summary.clone());
         Ok(match found.verdict() {
             Verdict::Unknown => Found::unknown(expected, examples),
             verdict => Found::judge(verdict == Verdict::Pass, expected, found.describe()).detail(examples),
@@ -140,7 +235,7 @@ async fn promises_kept(drill: &Drill) -> Result<Option<reports::CheckResult>, St
     })
     .await;
     check.duration_ms += crate::record::milliseconds(drill.recorder.offset()) - looked_at_ns as f64 / 1e6;
-    Ok(Some(check))
+    Ok(Some((check, ledger)))
 }
 
 /// Starts a server again that merely died. A data directory that is lost is not tried.

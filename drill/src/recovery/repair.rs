@@ -11,11 +11,11 @@ use reports::{CheckId, Verdict, What};
 use tokio_postgres::Client;
 
 use crate::{
-    backup::{REPLAY_PATIENCE, catalogue},
+    backup::start::REPLAY_PATIENCE,
     postgres::Cluster,
     stage::Drill,
     verify::{
-        Subject, catalog_inventory, catalog_inventory::Inventory, chain, collations, index_integrity, privileges,
+        Subject, catalog_inventory, chain, collations, index_integrity, privileges,
         sequences,
     },
 };
@@ -181,12 +181,6 @@ async fn resumed(cluster: &mut Cluster) -> Result<String, String> {
     client.batch_execute(resume).await.map_err(failed)?;
     let out = cluster.wait_until_writable(REPLAY_PATIENCE).await;
     out.map(|()| at).map_err(|error| chain(&error))
-}
-
-/// The inventory recorded with the newest backup: what the source is held against.
-pub(super) fn newest_inventory(drill: &Drill) -> Option<Inventory> {
-    let listing = catalogue::list(&drill.site.repository).ok()?;
-    listing.backups.last()?.inventory.clone()
 }
 
 #[cfg(test)]

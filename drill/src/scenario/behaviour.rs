@@ -17,13 +17,15 @@ pub enum Behaviour {
     Slow(Duration),
     /// It answers with this HTTP status.
     Status(u16),
+    /// What fetches from it is killed before it has anything.
+    Kill,
     /// It raises the alert of a failed database, whatever the database does.
     Alert,
 }
 
 impl Behaviour {
     /// The name of each, for files and people.
-    pub const NAMES: &[&str] = &["down", "refuse", "hang", "slow", "status", "alert"];
+    pub const NAMES: &[&str] = &["down", "refuse", "hang", "slow", "status", "kill", "alert"];
 
     /// Its name.
     pub fn name(self) -> &'static str {
@@ -33,6 +35,7 @@ impl Behaviour {
             Self::Hang => "hang",
             Self::Slow(_) => "slow",
             Self::Status(_) => "status",
+            Self::Kill => "kill",
             Self::Alert => "alert",
         }
     }
@@ -44,7 +47,7 @@ impl Behaviour {
             FaultTarget::ConfigStore => &["down", "refuse"],
             FaultTarget::Notifier => &["down", "hang", "slow", "status"],
             FaultTarget::Monitor => &["down", "hang", "slow", "status", "alert"],
-            FaultTarget::Archive => &["down", "slow"],
+            FaultTarget::Archive => &["down", "slow", "kill"],
             _ => &[],
         }
     }
