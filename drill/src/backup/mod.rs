@@ -278,12 +278,10 @@ pub enum BackupError {
         source: std::io::Error,
     },
     /// The target of a restore is not fit for it.
-    #[error("the target {} has {by} in it; a restore only goes into a new or empty place", path.display())]
+    #[error("the target {} is not empty; a restore only goes into a new or empty place", path.display())]
     TargetTaken {
         /// The directory.
         path: PathBuf,
-        /// What is there: `files`, `a server`.
-        by: &'static str,
     },
     /// What pg_control says cannot be read.
     #[error(transparent)]

@@ -136,7 +136,8 @@ async fn looked_at(
     };
     let mut checks = vec![check];
     if choice.backup.start_lsn().is_some() {
-        checks.push(replay::check(&superuser, &choice.target, choice.reach, &name).await);
+        let timelines = (choice.backup.info.timeline, timeline);
+        checks.push(replay::check(&superuser, &choice.target, choice.reach, timelines, &name).await);
     }
     let subject = subject(drill, cluster, choice);
     let known = suite::Known {
