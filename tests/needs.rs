@@ -83,6 +83,7 @@ fn postgres() -> Option<String> {
             .map_or_else(|_| drill::postgres::Provider::Auto, |name| name.parse().unwrap()),
         major: env::var("DRILL_POSTGRES").map_or(16, |major| major.parse().unwrap()),
         bindir: env::var_os("DRILL_BINDIR").map(PathBuf::from),
+        ..Request::default()
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -1,7 +1,8 @@
 //! The fourteen steps of SEQ-RF-002, from the alert to *service restored*, in their order.
 //!
 //! [`recover`] reads like the runbook. Steps 3 to 8 are gone through again with the next candidate when a backup turns
-//! out to be unusable; step 9 is the one commit point: it takes only a [`Validated`] cluster, and what comes after it is
+//! out to be unusable, and once more with the same one when it was not to blame; what a restore does not cure is repaired
+//! in place and looked at again (step 8). Step 9 is the one commit point: it takes only a [`Validated`] cluster, and what comes after it is
 //! undone when a later step fails. What the steps do in detail is in `backup`, `verify`, `cutover`, `monitor` and `notify`.
 
 use std::{
@@ -26,13 +27,16 @@ use crate::{
 mod choose;
 mod confirm;
 mod cut_over;
+mod examine;
+mod kept;
+mod repair;
 mod restore;
 mod validate;
 
 use choose::{backup_chosen, backups_listed, reject};
-use confirm::confirmed_unrecoverable;
-use cut_over::{afterwards, application_back, connection_updated, cutover_failed, declared_restored};
-use restore::{data_restored, restore_started};
+use confirm::{Confirmed, confirmed_unrecoverable};
+use cut_over::{afterwards, application_back, connection_updated, cutover_failed, declared, declared_restored};
+use restore::{data_restored, restore_started, tried_again};
 use validate::data_validated;
 
 /// How a drill ended.
@@ -89,9 +93,16 @@ async fn runbook(drill: &mut Drill) -> Result<Ending, Stop> {
     drill.recorder.part(Part::Detection);
     alert_received(drill).await?; // 1
     drill.recorder.part(Part::Decision);
-    confirmed_unrecoverable(drill).await?; // 2
+    if let Confirmed::Serves(ledger) = confirmed_unrecoverable(drill).await? {
+        drill.recorder.part(Part::Cutover);
+        let window = ledger.as_ref().map(|ledger| ledger.data_loss_window_s);
+        if let Some(ledger) = ledger {
+            drill.recorder.record(What::LedgerCompared(ledger));
+        }
+        return declared(drill, window).await; // 14: it serves, there is nothing to restore
+    } // 2
     let mut standings = BTreeMap::new();
-    let mut attempt = 0;
+    let (mut attempt, mut looks) = (0, 0);
     let mut validated = loop {
         attempt += 1;
         drill.recorder.part(Part::Decision);
@@ -102,14 +113,16 @@ async fn runbook(drill: &mut Drill) -> Result<Ending, Stop> {
         let job = restore_started(drill, attempt, &choice)?; // 5
         let mut restored = match data_restored(drill, attempt, job).await? {
             Ok(restored) => restored, // 6, 7
-            Err(reason) => {
-                reject(&mut standings, &choice, None, reason);
+            Err(failure) => {
+                if !tried_again(drill, &choice, &failure) {
+                    reject(&mut standings, &choice, None, failure.reason);
+                }
                 continue;
             }
         };
         inject(drill, Moment::Restored, Some(&mut restored)).await?;
         drill.recorder.part(Part::Validation);
-        match data_validated(drill, attempt, restored, &choice).await? {
+        match data_validated(drill, &mut looks, restored, &choice).await? {
             Ok(validated) => break validated, // 8
             Err((check, reason)) => reject(&mut standings, &choice, Some(check), reason),
         }

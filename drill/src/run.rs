@@ -148,7 +148,7 @@ async fn set_up(
     let segment_bytes = u64::from(cluster_options.wal_segment_mb) << 20;
     let disk = given
         .storage_bytes
-        .map(|bytes| small_disk(&work, &cluster_options.name, bytes))
+        .map(|bytes| SmallDisk::of_cluster(&work, &cluster_options.name, bytes))
         .transpose()?;
     let mut source = recorder
         .external(
@@ -239,6 +239,9 @@ async fn set_up(
         relations: std::collections::BTreeMap::new(),
         broken: Vec::new(),
         disk,
+        target_disk: None,
+        target_out_of_reach: false,
+        restored_again: std::collections::BTreeSet::new(),
         rejected: std::collections::BTreeSet::new(),
         site,
     };
@@ -262,14 +265,6 @@ async fn set_up(
         drill.stream = Some(recorder.external("start pg_receivewal", started).await?);
     }
     Ok(drill)
-}
-
-/// A small filesystem where the cluster of that name will be.
-fn small_disk(work: &WorkDir, cluster: &str, bytes: u64) -> Result<SmallDisk, DrillError> {
-    let home = work.subdirectory(cluster)?;
-    let disk = SmallDisk::mount(&home, bytes).map_err(|source| DrillError::SmallDisk { bytes, source })?;
-    work.subdirectory(cluster)?; // the new filesystem's root belongs to the server's account as well
-    Ok(disk)
 }
 
 /// Settings of the source beyond the defaults of a disposable cluster: archiving, and what the scenario says.

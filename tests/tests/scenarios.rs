@@ -42,7 +42,7 @@ fn systems(scenario: &Scenario) -> Vec<String> {
 /// What a scenario and its backup system need beside PostgreSQL.
 fn needs(scenario: &Scenario, system: &str) -> &'static [Need] {
     match system {
-        _ if scenario.given.storage_bytes.is_some() => &[Need::Postgres, Need::Mount],
+        _ if scenario.given.storage_bytes.or(scenario.given.restore_bytes).is_some() => &[Need::Postgres, Need::Mount],
         "pgbackrest" => &[Need::Postgres, Need::Program("pgbackrest")],
         "barman" => &[Need::Postgres, Need::Program("barman")],
         _ => &[Need::Postgres],

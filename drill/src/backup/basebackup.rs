@@ -7,7 +7,6 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    time::{Duration, Instant},
 };
 
 use chrono::Utc;
@@ -16,7 +15,8 @@ use futures_util::future::BoxFuture;
 use reports::{CheckId, Phase, event::BackupInfo};
 
 use super::{
-    Backup, BackupError, BackupSystem, Capabilities, RecoveryTarget, RestoreRequest, Site, catalogue, copy, wal,
+    Backup, BackupError, BackupSystem, Capabilities, RecoveryTarget, RestoreRequest, Site, catalogue, copy, start,
+    target, wal,
 };
 use crate::{
     postgres::{Cluster, ClusterOptions, TimelineId},
@@ -25,8 +25,6 @@ use crate::{
 
 /// Its name on the command line.
 pub const NAME: &str = "basebackup";
-/// How long the server may take to come out of recovery without making progress.
-const REPLAY_PATIENCE: Duration = Duration::from_mins(10);
 
 /// The system.
 pub struct BaseBackup {
@@ -97,10 +95,7 @@ impl BaseBackup {
     }
 
     async fn restore_into(&self, request: &RestoreRequest) -> Result<Cluster, BackupError> {
-        let target = self.site.work.path().join(&request.cluster);
-        if target.exists() {
-            return Err(BackupError::TargetExists { path: target });
-        }
+        let target = target::free(&self.site, &request.cluster)?;
         let from = request.backup.directory.join("data");
         let data = target.join("data");
         let began = self.site.recorder.offset();
@@ -133,8 +128,7 @@ impl BaseBackup {
         let mut cluster = request.pause.pass(cluster).await.ok_or(BackupError::GivenUp)?;
         request.progress.replaying();
         let began = self.site.recorder.offset();
-        cluster.start().await?;
-        wait_for_promotion(&mut cluster).await?;
+        start::restored_server(&self.site, &mut cluster).await?;
         self.site
             .recorder
             .external_since("start the restored server and replay", began);
@@ -249,38 +243,6 @@ pub fn isolated() -> Vec<(String, String)> {
     ]
     .map(|(name, value)| (name.to_owned(), value.to_owned()))
     .to_vec()
-}
-
-/// Waits until the server is out of recovery; as long as replay makes progress, it may take its time.
-async fn wait_for_promotion(cluster: &mut Cluster) -> Result<(), BackupError> {
-    let query = |source| BackupError::Query {
-        what: "cannot ask the restored server whether it is in recovery",
-        source,
-    };
-    let client = cluster.connect("postgres", "postgres").await?;
-    let (mut last, mut since) = (String::new(), Instant::now());
-    loop {
-        let sql = "SELECT pg_is_in_recovery(), coalesce(pg_last_wal_replay_lsn()::text, ''), \
-                   pg_is_in_recovery() AND pg_get_wal_replay_pause_state() = 'paused'";
-        let row = client.query_one(sql, &[]).await.map_err(query)?;
-        let (in_recovery, replayed): (bool, String) = (row.get(0), row.get(1));
-        if !in_recovery {
-            return Ok(());
-        }
-        if row.get(2) {
-            return Err(BackupError::StillInRecovery {
-                reason: format!("it paused at {replayed}"),
-            });
-        }
-        if replayed != last {
-            (last, since) = (replayed, Instant::now());
-        } else if since.elapsed() > REPLAY_PATIENCE {
-            return Err(BackupError::StillInRecovery {
-                reason: format!("no progress beyond {last}"),
-            });
-        }
-        tokio::time::sleep(Duration::from_millis(5)).await; // back-off of a bounded wait
-    }
 }
 
 /// Writes everything of the filesystem that `path` is on to its disk.

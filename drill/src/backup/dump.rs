@@ -12,7 +12,7 @@ use reports::{CheckId, Phase, event::BackupInfo};
 use super::{
     Backup, BackupError, BackupSystem, Capabilities, RecoveryTarget, RestoreRequest, Site,
     basebackup::{directory_bytes, isolated},
-    catalogue,
+    catalogue, target,
 };
 use crate::{
     postgres::{Cluster, ClusterOptions, Shutdown},
@@ -114,10 +114,7 @@ impl Dump {
                 target: request.target.to_string(),
             });
         }
-        let target = self.site.work.path().join(&request.cluster);
-        if target.exists() {
-            return Err(BackupError::TargetExists { path: target });
-        }
+        target::free(&self.site, &request.cluster)?;
         let recorder = &self.site.recorder;
         let options = ClusterOptions {
             name: request.cluster.clone(),
@@ -146,17 +143,16 @@ impl Dump {
             .site
             .tool("pg_restore")
             .envs(cluster.client_environment("postgres", "postgres", None))
-            .args([
-                "--create",
-                "--exit-on-error",
-                "--no-password",
-                "--jobs=2",
-                "--dbname=postgres",
-            ])
+            .args(["--create", "--no-password", "--jobs=2", "--dbname=postgres"])
             .arg(request.backup.directory.join(DUMP));
         let restored = recorder.external("pg_restore", restore.run()).await;
         request.progress.add(directory_bytes(cluster.data_directory()));
         if let Err(error) = restored {
+            if let Some(ignored) = errors_ignored(error.stderr()) {
+                // Whether what is there will do is for the checks to say, not for an exit code.
+                recorder.finding(format!("pg_restore did not restore everything: {ignored}."));
+                return Ok(cluster);
+            }
             let _ = cluster.stop(Shutdown::Immediate).await; // the restore's own error is what matters
             return Err(error.into());
         }
@@ -251,4 +247,32 @@ async fn roles(backup: &Backup) -> reports::CheckResult {
         Ok::<_, std::io::Error>(Found::judge(missing.is_empty(), expected, actual))
     })
     .await
+}
+
+/// What pg_restore says last when it went on after errors, to its end; it then exits with 1, as it does when it gave up.
+fn errors_ignored(stderr: &str) -> Option<String> {
+    let said = stderr.lines().last()?.strip_prefix("pg_restore: warning: ")?;
+    let last = stderr
+        .lines()
+        .rev()
+        .find_map(|line| line.strip_prefix("pg_restore: error: "));
+    said.starts_with("errors ignored on restore")
+        .then(|| format!("{said}, the last: {}", last.unwrap_or("not said")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::errors_ignored;
+
+    #[test]
+    fn errors_that_pg_restore_went_on_after_are_told_from_the_one_that_stopped_it() {
+        let went_on = "pg_restore: error: could not execute query: ERROR:  role \"a\" does not exist\npg_restore: warning: errors ignored on restore: 2";
+        assert_eq!(
+            errors_ignored(went_on).as_deref(),
+            Some("errors ignored on restore: 2, the last: could not execute query: ERROR:  role \"a\" does not exist")
+        );
+        let gave_up = "pg_restore: error: could not read from input file: end of file";
+        assert_eq!(errors_ignored(gave_up), None);
+        assert_eq!(errors_ignored(""), None);
+    }
 }

@@ -12,7 +12,9 @@ pub mod job;
 pub mod pause;
 pub mod planner;
 pub mod segment;
+pub mod start;
 pub mod stream;
+pub mod target;
 pub mod timeline;
 pub mod wal;
 mod waldump;
@@ -219,7 +221,7 @@ pub trait BackupSystem: Send + Sync {
     /// Checks a backup as well as it can be checked without restoring it.
     fn verify<'a>(&'a self, backup: &'a Backup) -> BoxFuture<'a, Vec<reports::CheckResult>>;
 
-    /// Restores into a new cluster, started, out of recovery, and isolated from production.
+    /// Restores into a new cluster, started and isolated from production; out of recovery, or paused at its target.
     fn restore<'a>(&'a self, request: &'a RestoreRequest) -> BoxFuture<'a, Result<Cluster, BackupError>>;
 }
 
@@ -284,11 +286,14 @@ pub enum BackupError {
         source: std::io::Error,
     },
     /// The target of a restore is not fit for it.
-    #[error("the target {} exists; a restore only goes into a new, empty place", path.display())]
-    TargetExists {
+    #[error("the target {} is not empty; a restore only goes into a new or empty place", path.display())]
+    TargetTaken {
         /// The directory.
         path: PathBuf,
     },
+    /// What pg_control says cannot be read.
+    #[error(transparent)]
+    Control(#[from] crate::postgres::ControlError),
     /// A point in time was asked of a system that cannot replay.
     #[error("{system} cannot recover to a point in time ({target}); use basebackup with an archive")]
     NoPointInTime {

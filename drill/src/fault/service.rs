@@ -89,7 +89,7 @@ pub(super) async fn misbehave(
             summary = String::from("the alert DB_UNAVAILABLE was posted and taken, without a failed probe");
         }
         (FaultTarget::Monitor, _) => receiver(services.alerts.receiver(), does, after, times).await,
-        (FaultTarget::Archive, Behaviour::Down | Behaviour::Slow(_)) => {
+        (FaultTarget::Archive, Behaviour::Down | Behaviour::Slow(_) | Behaviour::Kill) => {
             let path = services.archive_service;
             let program = archive_program(does, after, times);
             fs::write(path, program).map_err(FaultError::io("write", path))?;
@@ -151,7 +151,9 @@ async fn receiver(receiver: &mut http::Receiver, does: Behaviour, after: u64, ti
         Behaviour::Hang => http::Behaviour::Hang,
         Behaviour::Slow(delay) => http::Behaviour::Slow(delay),
         Behaviour::Status(status) => http::Behaviour::Status(status),
-        Behaviour::Down | Behaviour::Refuse | Behaviour::Alert | Behaviour::Stale => return receiver.go_down().await,
+        Behaviour::Down | Behaviour::Refuse | Behaviour::Kill | Behaviour::Alert | Behaviour::Stale => {
+            return receiver.go_down().await;
+        }
     };
     if after > 0 {
         receiver.behave(http::Behaviour::Healthy, Some(after));
@@ -159,10 +161,11 @@ async fn receiver(receiver: &mut http::Receiver, does: Behaviour, after: u64, ti
     receiver.behave(behaviour, times);
 }
 
-/// Asked with the name of a file: waits or fails. Only segments count; a timeline's history is always there.
+/// Asked with the name of a file: waits, fails, or kills who asks. Only segments count; a timeline's history is always there.
 pub(super) fn archive_program(does: Behaviour, after: u64, times: Option<u64>) -> String {
     let does = match does {
         Behaviour::Slow(delay) => format!("sleep {}", seconds(delay)),
+        Behaviour::Kill => "kill -KILL $PPID".to_owned(),
         _ => "exit 1".to_owned(),
     };
     let last = times.map_or(u64::MAX >> 1, |times| after + times);

@@ -209,12 +209,18 @@ async fn ask(config: &tokio_postgres::Config) -> Result<Accepting, String> {
 }
 
 /// The message of the last line that the server calls FATAL or PANIC, else of the last with which the program gave up
-/// before it could log.
+/// before it could log. What it tells clients that it turns away meanwhile ("the database system is starting up") is not
+/// what it died of.
 fn last_words(log: &str) -> Option<String> {
     let message = |line: &str| {
         let (level, at) = ["FATAL:", "PANIC:"]
             .into_iter()
-            .find_map(|level| Some((level, line.find(level)?)))?;
+            .find_map(|level| Some((level, line.find(level)?)))
+            .filter(|(level, at)| {
+                !line[at + level.len()..]
+                    .trim_start()
+                    .starts_with("the database system is ")
+            })?;
         Some(format!("{level} {}", line[at + level.len()..].trim()))
     };
     let before_logging = |line: &str| line.strip_prefix("postgres: ").map(ToOwned::to_owned);
@@ -251,5 +257,10 @@ mod tests {
             Some("could not find the database system")
         );
         assert_eq!(last_words("LOG:  all is well"), None);
+        let turned_away = "[1] FATAL:  could not restore file\n[2] postgres@postgres FATAL:  the database system is in recovery mode\n";
+        assert_eq!(
+            last_words(turned_away).as_deref(),
+            Some("FATAL: could not restore file")
+        );
     }
 }

@@ -1,49 +1,46 @@
 //! Step 2: is the database really lost? Unreachable, damaged and healthy are told apart; a server that merely died is
-//! started again; and what is given up is fenced before anything else is done, so that it acknowledges nothing more.
+//! started again; damage that a restore does not cure, as its WAL brings it back, is repaired in place; and what is given
+//! up is fenced before anything else is done, so that it acknowledges nothing more.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_util::future::OptionFuture;
-use reports::{CheckId, Outcome, Phase, Step, Verdict, What};
+use reports::{CheckId, Outcome, Phase, Step, Verdict, What, event::LedgerComparison};
 
-use super::{OpenStep, Stop, cut_over::declared, ended, validate::connect};
+use super::{
+    OpenStep, Stop, ended,
+    examine::{Look, examined, newest_inventory, subject},
+    kept::Kept,
+    repair::{repaired, repairs},
+};
 use crate::{
-    backup::{
-        catalogue,
-        stream::Stream,
-        wal::{Reach, Start, WalSource},
-    },
+    backup::stream::Stream,
     cutover::fencing,
-    postgres::{Lsn, TimelineId},
-    record::nanoseconds,
     scenario::Streaming,
     stage::Drill,
-    verify::{
-        Found, Subject, catalog_inventory, chain,
-        content_fingerprint::{self, Against},
-        content_hash,
-        ledger::{self, Comparison},
-        ledger_prefix, page_checksums, referential_integrity, server_start,
-        server_start::Diagnosis,
-        smoke, timed,
-    },
-    workload::{Hold, Workload, ledger::History, writer::SHARE},
+    verify::{Found, chain, timed},
+    workload::{Workload, ledger::History},
 };
 
-/// How long live writers may get nothing through on a database that serves.
-const WRITE_PATIENCE: Duration = Duration::from_secs(1);
 /// How long the operation that a writer is in may take to end once the server is dead.
 const HOLD_PATIENCE: Duration = Duration::from_secs(5);
-/// So many answers to writers make an opinion.
-const ANSWERS: u64 = 20;
+
+/// What step 2 came to, if there was something to recover from.
+pub(super) enum Confirmed {
+    /// The database is given up.
+    Lost,
+    /// It serves again, repaired in place or with a loss that no restore makes good: there is nothing to restore. With
+    /// what the ledger proves to be lost.
+    Serves(Option<LedgerComparison>),
+}
 
 /// Goes on only if there is something to recover from.
-pub(super) async fn confirmed_unrecoverable(drill: &mut Drill) -> Result<(), Stop> {
+pub(super) async fn confirmed_unrecoverable(drill: &mut Drill) -> Result<Confirmed, Stop> {
     let step = OpenStep::begin(drill, Step::Confirm, 1);
     let began = drill.recorder.offset();
     let mut healthy = "the database is healthy: false alarm";
-    let mut found = examined(drill, None).await?;
-    if !found.is_clean()
+    let mut look = examined(drill, None).await?;
+    if !look.is_clean()
         && let Err(refusal) = drill.source.authorise_destruction()
     {
         // Nothing is started, fenced or replaced that this run did not make.
@@ -51,48 +48,56 @@ pub(super) async fn confirmed_unrecoverable(drill: &mut Drill) -> Result<(), Sto
         step.end(drill, Verdict::Fail, reason.clone());
         return Err(ended(Outcome::Refused, reason));
     }
-    let mut after_crash = false;
-    let mut kept = Kept::default();
-    if !found.is_clean() && !drill.source.is_running() {
+    let mut kept = None;
+    if !look.is_clean() && !drill.source.is_running() {
         // Until it is known what crash recovery brought back, nothing may be written that hides what it did not.
         let hold = drill.workload.as_ref().map(Workload::hold);
         let held = tokio::time::timeout(HOLD_PATIENCE, OptionFuture::from(hold)).await;
-        kept = Kept::look(drill).await;
+        let there = Kept::look(drill).await;
         match restarted(drill).await? {
             Ok(()) => {
                 healthy = "a restart sufficed: crash recovery brought everything back";
-                after_crash = true;
-                found = examined(drill, held.ok().flatten()).await?;
+                kept = Some(there);
+                look = examined(drill, held.ok().flatten()).await?;
             }
-            Err(reason) => found.symptoms.push(reason),
+            Err(reason) => look.add(None, reason),
         }
     }
+    let damage = look.said();
+    let repaired = repaired_in_place(drill, &look).await?;
+    if repaired {
+        look = examined(drill, None).await?;
+    }
     drill.recorder.external_since("investigate the failed database", began);
-    if found.is_clean() {
+    if look.is_clean() && repaired {
+        let detail = format!("repaired in place, nothing to restore: {damage}");
+        step.end(drill, Verdict::Pass, detail);
+        return Ok(Confirmed::Serves(look.promises.map(|promises| promises.summary)));
+    }
+    if look.is_clean() {
         step.end(drill, Verdict::Pass, healthy);
         return Err(ended(Outcome::FalseAlarm, format!("{healthy}; nothing is restored")));
     }
-    let mut symptoms = found.symptoms;
-    if let Some(tail) = found.tail {
-        let told = tail.describe();
-        let question = format!(
-            "After crash recovery: {told}\n{}\nAccept the loss, and restore nothing?",
-            kept.told()
-        );
-        let nothing_to_gain = after_crash && symptoms.is_empty() && !kept.more_elsewhere();
+    if let Some(told) = look.tail().map(|tail| tail.describe()) {
+        let where_to = kept
+            .as_ref()
+            .map_or_else(String::new, |kept| format!("; {}", kept.told()));
+        let nothing_to_gain = look.symptoms.is_empty() && kept.is_some_and(|kept| !kept.more_elsewhere());
+        let question = format!("After crash recovery: {told}{where_to}\nAccept the loss, and restore nothing?");
         if nothing_to_gain && drill.operator.decides(&question).await {
-            let detail = format!("a restart brought back what there is: {told}; {}", kept.told());
+            let detail = format!("a restart brought back what there is: {told}{where_to}");
             step.end(drill, Verdict::Pass, detail.clone());
             drill
                 .recorder
                 .finding(format!("Nothing was restored, because {detail}."));
-            let window = tail.summary.data_loss_window_s;
-            drill.recorder.record(What::LedgerCompared(tail.summary));
-            return Err(Stop::Ended(declared(drill, Some(window)).await?));
+            return Ok(Confirmed::Serves(look.promises.map(|promises| promises.summary)));
         }
-        symptoms.push(format!("{}: {told}; {}", CheckId::LedgerPrefix, kept.told()));
+        look.add(
+            CheckId::LedgerPrefix,
+            format!("{}: {told}{where_to}", CheckId::LedgerPrefix),
+        );
     }
-    let detail = symptoms.join("; ");
+    let detail = look.said();
     let question = format!("{detail}\nGive the database up and restore it?");
     if !drill.operator.decides(&question).await {
         step.end(drill, Verdict::Fail, "the operator did not confirm");
@@ -102,204 +107,19 @@ pub(super) async fn confirmed_unrecoverable(drill: &mut Drill) -> Result<(), Sto
     fence(drill).await;
     stop_workload(drill).await?;
     step.end(drill, Verdict::Pass, detail);
-    Ok(())
+    Ok(Confirmed::Lost)
 }
 
-/// What speaks against a database.
-#[derive(Default)]
-struct Examined {
-    /// What is wrong with it.
-    symptoms: Vec<String>,
-    /// Nothing is wrong with what is there, and the last acknowledged commits are not there.
-    tail: Option<Comparison>,
-}
-
-impl Examined {
-    /// It serves, and what it serves is right.
-    fn is_clean(&self) -> bool {
-        self.symptoms.is_empty() && self.tail.is_none()
-    }
-}
-
-/// How far the WAL goes: what crash recovery of the failed database can bring back, and what a restore could.
-#[derive(Default)]
-struct Kept {
-    here: Option<Lsn>,
-    elsewhere: Option<Lsn>,
-}
-
-impl Kept {
-    /// Reads the WAL from the newest base backup on, before the server goes on writing it.
-    async fn look(drill: &Drill) -> Self {
-        let elsewhere = &drill.site.wal;
-        let here = WalSource {
-            stream: Some(drill.source.data_directory().join("pg_wal")),
-            ..elsewhere.clone()
-        };
-        let listing = catalogue::list(&drill.site.repository).unwrap_or_default();
-        let newest = listing.backups.iter().rev().find_map(|backup| {
-            Some(Start {
-                from: backup.start_lsn()?,
-                timeline: TimelineId(backup.info.timeline?),
-                own: drill.timeline,
-                system: backup.info.system_identifier.parse().ok(),
-                held: None,
-            })
-        });
-        let Some(start) = newest else {
-            return Self::default(); // nothing that WAL could be replayed on
-        };
-        let (here, elsewhere) = tokio::join!(here.reach(&drill.site, start), elsewhere.reach(&drill.site, start),);
-        let end = |reach: Result<Reach, _>| reach.ok().and_then(|reach| reach.end);
-        Self {
-            here: end(here),
-            elsewhere: end(elsewhere),
-        }
-    }
-
-    /// Whether a restore could bring back more than crash recovery did.
-    fn more_elsewhere(&self) -> bool {
-        self.elsewhere > self.here
-    }
-
-    fn told(&self) -> String {
-        let lsn = |lsn: Option<Lsn>| lsn.map_or_else(|| "nowhere".to_owned(), |lsn| lsn.to_string());
-        format!(
-            "its own WAL goes to {}, what is kept elsewhere to {}",
-            lsn(self.here),
-            lsn(self.elsewhere)
-        )
-    }
-}
-
-/// Looks at the database and at the application. The writers may be `held` until what was promised is compared.
-async fn examined(drill: &mut Drill, held: Option<Hold>) -> Result<Examined, Stop> {
-    let (check, diagnosis) = server_start::check(&drill.as_application(), Phase::Source, "source").await;
-    drill.check(check);
-    let mut found = Examined::default();
-    let symptoms = &mut found.symptoms;
-    if diagnosis != Diagnosis::Healthy {
-        symptoms.push(diagnosis.to_string());
-    }
-    if !matches!(diagnosis, Diagnosis::Unreachable(_)) {
-        let recorded = catalogue::list(&drill.site.repository)
-            .ok()
-            .and_then(|listing| listing.backups.last().cloned());
-        let inventory = recorded.as_ref().and_then(|backup| backup.inventory.as_ref());
-        let mut checks = vec![catalog_inventory::check(&drill.source, inventory, Phase::Source, "source").await];
-        if let Some((promises, comparison)) = promises_kept(drill).await? {
-            match comparison.filter(|comparison| comparison.verdict() == Verdict::Pass && comparison.lost.count > 0) {
-                Some(tail) => {
-                    found.tail = Some(tail);
-                    drill.check(promises); // for whoever decides: it may be the price of a restart
-                }
-                None => checks.push(promises),
-            }
-        }
-        drop(held);
-        checks.extend(read_through(drill).await);
-        for check in checks {
-            if check.verdict == Verdict::Fail {
-                symptoms.push(format!("{}: {}; {}", check.check, check.actual, check.detail));
-            }
-            drill.check(check);
-        }
-    }
-    let (check, _) = smoke::smoke(&drill.application, &drill.admin_token, None, Phase::Source).await;
-    if check.verdict == Verdict::Fail {
-        symptoms.push(format!("the application: {}", check.actual));
-    }
-    drill.check(check);
-    if symptoms.is_empty() {
-        symptoms.extend(writers_stand_still(drill).await);
-    }
-    Ok(found)
-}
-
-/// Reading says nothing about writing: on a full disk every query is answered, and what finds room in a page that
-/// exists is even committed. The writers never rest, so they tell at once whether most of what they do gets through.
-async fn writers_stand_still(drill: &Drill) -> Option<String> {
-    let workload = drill.workload.as_ref()?;
-    let (before, began) = (workload.counts(), Instant::now());
-    loop {
-        let now = workload.counts();
-        let (done, refused) = (now.acknowledged - before.acknowledged, now.rejected - before.rejected);
-        let over = began.elapsed() >= WRITE_PATIENCE;
-        if done >= refused && (done >= ANSWERS || over && done > 0) {
-            return None;
-        }
-        if over || refused >= ANSWERS {
-            let within = began.elapsed();
-            return Some(format!(
-                "writing: {done} commits were acknowledged and {refused} refused within {within:.1?}"
-            ));
-        }
-        tokio::time::sleep(Duration::from_millis(5)).await; // the answers come by themselves; this only looks
-    }
-}
-
-/// `ledger-prefix` on a database that is still written to: what was promised before it was looked at must be there,
-/// what is promised meanwhile may be there or not. `None` if it cannot be read as the validator.
-async fn promises_kept(drill: &Drill) -> Result<Option<(reports::CheckResult, Option<Comparison>)>, Stop> {
-    let login = drill.login(&drill.source, fixtures::Role::DrillValidator);
-    let Ok(mut validator) = connect(&login).await else {
-        return Ok(None);
+/// Whether everything that is wrong could be repaired where it is. Whatever a restore to the end of the WAL would bring
+/// back as well is better repaired: nothing is given up, and it takes no time.
+async fn repaired_in_place(drill: &Drill, look: &Look) -> Result<bool, Stop> {
+    let Some(repairs) = look.failed_checks().and_then(|failed| repairs(&failed)) else {
+        return Ok(false);
     };
-    let looked_at_ns = nanoseconds(drill.recorder.offset());
-    let read = ledger_prefix::read(&mut validator, theirs(drill), &drill.seed_facts(), &drill.seeded).await;
-    let history = History::read(&drill.ledger, &drill.ledger_header)?.as_of(looked_at_ns);
-    let mut comparison = None;
-    let mut check = timed(CheckId::LedgerPrefix, Phase::Source, "source", async {
-        let expected = "every commit acknowledged so far, and nothing that nobody wrote";
-        let recovered = match read {
-            Ok((recovered, _)) => recovered,
-            Err(error) => return Ok::<_, ledger::Unverifiable>(Found::unknown(expected, chain(&error))),
-        };
-        let (facts, failed_ns) = (drill.seed_facts(), nanoseconds(drill.failed_offset()));
-        let found = ledger::compare(&history, Some(&recovered), &facts, ledger::Target::End, failed_ns)?;
-        let examples = found.summary.examples.join("; ");
-        let (verdict, told) = (found.verdict(), found.describe());
-        let complete = verdict == Verdict::Pass && found.lost.count == 0;
-        comparison = Some(found);
-        Ok(match verdict {
-            Verdict::Unknown => Found::unknown(expected, examples),
-            _ => Found::judge(complete, expected, told).detail(examples),
-        })
-    })
-    .await;
-    check.duration_ms += crate::record::milliseconds(drill.recorder.offset()) - looked_at_ns as f64 / 1e6;
-    Ok(Some((check, comparison)))
-}
-
-/// What no probe sees: every page, every row that was seeded, every stored hash and every reference, side by side.
-async fn read_through(drill: &Drill) -> Vec<reports::CheckResult> {
-    let subject = Subject {
-        cluster: &drill.source,
-        name: "source",
-        phase: Phase::Source,
-        credentials: &drill.site.credentials,
-        inventory: None,
-    };
-    let theirs = theirs(drill);
-    let against = Against::Serving {
-        reference: &drill.fingerprint,
-        theirs: &theirs,
-    };
-    let (pages, content, hashes, references) = tokio::join!(
-        page_checksums::check(&subject),
-        content_fingerprint::check(&subject, against),
-        content_hash::check(&subject),
-        referential_integrity::check(&subject),
-    );
-    vec![pages, content, hashes, references]
-}
-
-/// Seeded scripts that the writers may change at any moment, ascending.
-fn theirs(drill: &Drill) -> Vec<i64> {
-    let writers = drill.scenario.given.writers.unwrap_or(drill.options.writers).max(1);
-    (1..=drill.seed_facts().max_script_id)
-        .take(SHARE * writers as usize)
-        .collect()
+    let recorded = newest_inventory(drill);
+    let history = History::read(&drill.ledger, &drill.ledger_header)?;
+    let subject = subject(drill, recorded.as_ref());
+    Ok(repaired(drill, &subject, &repairs, history.largest_created()).await)
 }
 
 /// Starts a server again that merely died. A data directory that is lost is not tried.

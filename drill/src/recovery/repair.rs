@@ -11,13 +11,10 @@ use reports::{CheckId, Verdict, What};
 use tokio_postgres::Client;
 
 use crate::{
-    backup::{REPLAY_PATIENCE, catalogue},
+    backup::start::REPLAY_PATIENCE,
     postgres::Cluster,
     stage::Drill,
-    verify::{
-        Subject, catalog_inventory, catalog_inventory::Inventory, chain, collations, index_integrity, privileges,
-        sequences,
-    },
+    verify::{Subject, catalog_inventory, chain, collations, index_integrity, privileges, sequences},
 };
 
 /// What can be put right in place.
@@ -66,7 +63,11 @@ pub(super) fn repairs(failed: &[CheckId]) -> Option<BTreeSet<Repair>> {
     (!repairs.is_empty()).then_some(repairs)
 }
 
-/// Carries repairs out on a cluster and records each. False if one of them cannot be, or fails: what was done stays done.
+/// Statements, and the database in which they are carried out.
+type Statements = Vec<(String, String)>;
+
+/// Carries repairs out on a cluster and records each. False if one of them cannot be, in which case nothing is touched,
+/// or fails: what was done by then stays done.
 pub(super) async fn repaired(
     drill: &Drill,
     subject: &Subject<'_>,
@@ -74,19 +75,27 @@ pub(super) async fn repaired(
     largest_acknowledged: Option<i64>,
 ) -> bool {
     let began = drill.recorder.offset();
-    let mut all = true;
+    let mut plan = Vec::new();
     for repair in repairs {
-        let (verdict, detail) = match carry_out(subject, *repair, largest_acknowledged).await {
-            Ok(done) => (Verdict::Pass, done),
-            Err(reason) => (Verdict::Fail, reason),
+        match planned(subject, *repair, largest_acknowledged).await {
+            Ok(Some(statements)) => plan.push((repair, Ok(statements))),
+            Ok(None) => return false,
+            Err(reason) => plan.push((repair, Err(reason))),
+        }
+    }
+    let mut all = true;
+    for (repair, statements) in plan {
+        let ran = match statements {
+            Ok(statements) => run(subject, &statements).await,
+            Err(reason) => Err(reason),
         };
+        all = ran.is_ok();
         drill.recorder.record(What::Repaired {
             action: format!("{repair} ({})", subject.name),
-            verdict,
-            detail,
+            verdict: Verdict::from_holds(all),
+            detail: ran.unwrap_or_else(|reason| reason),
         });
-        if verdict == Verdict::Fail {
-            all = false;
+        if !all {
             break;
         }
     }
@@ -94,12 +103,16 @@ pub(super) async fn repaired(
     all
 }
 
-/// What was done, or why it was not.
-async fn carry_out(subject: &Subject<'_>, repair: Repair, largest_acknowledged: Option<i64>) -> Result<String, String> {
+/// What is to be done; none if more is wrong than statements put right.
+async fn planned(
+    subject: &Subject<'_>,
+    repair: Repair,
+    largest_acknowledged: Option<i64>,
+) -> Result<Option<Statements>, String> {
     let failed = |error: tokio_postgres::Error| chain(&error);
     let superuser = subject.superuser().await.map_err(failed)?;
     let statements = match repair {
-        Repair::Collations => return collations_refreshed(subject, &superuser).await,
+        Repair::Collations => return collations(subject, &superuser).await.map(Some),
         Repair::Indexes => index_integrity::cures(subject).await,
         Repair::Catalog => match subject.inventory {
             Some(recorded) => catalog_inventory::cures(&superuser, recorded).await,
@@ -108,44 +121,46 @@ async fn carry_out(subject: &Subject<'_>, repair: Repair, largest_acknowledged: 
         Repair::Privileges => privileges::cures(&superuser, subject.inventory).await,
         Repair::Sequences => sequences::cures(&superuser, largest_acknowledged).await.map(Some),
     };
-    let statements = statements
+    let here = |statement| (fixtures::DATABASE.to_owned(), statement);
+    Ok(statements
         .map_err(failed)?
-        .ok_or("more is wrong than statements put right")?;
-    run(&superuser, &statements).await
-}
-
-/// One after the other, in no transaction: a repair that ends half-way is half a repair, and looked at as such.
-async fn run(client: &Client, statements: &[String]) -> Result<String, String> {
-    if statements.is_empty() {
-        return Ok("nothing was left to be done".to_owned());
-    }
-    for statement in statements {
-        let ran = client.batch_execute(statement).await;
-        ran.map_err(|error| format!("{statement}: {}", chain(&error)))?;
-    }
-    Ok(statements.join("; "))
+        .map(|all| all.into_iter().map(here).collect()))
 }
 
 /// In every database whose collation has another version: each has indexes of its own.
-async fn collations_refreshed(subject: &Subject<'_>, superuser: &Client) -> Result<String, String> {
+async fn collations(subject: &Subject<'_>, superuser: &Client) -> Result<Statements, String> {
     let failed = |error: tokio_postgres::Error| chain(&error);
     let databases = "SELECT datname::text FROM pg_database WHERE datallowconn
                         AND (datname = current_database() OR datcollversion IS DISTINCT FROM pg_database_collation_actual_version(oid))
                       ORDER BY 1";
-    let mut done = Vec::new();
+    let mut statements = Vec::new();
     for row in superuser.query(databases, &[]).await.map_err(failed)? {
-        let database: &str = row.get(0);
-        let client = subject
-            .cluster
-            .connect("postgres", database)
-            .await
-            .map_err(|error| chain(&error))?;
-        let statements = collations::cures(&client).await.map_err(failed)?;
-        if !statements.is_empty() {
-            done.push(format!("in {database}: {}", run(&client, &statements).await?));
-        }
+        let database: String = row.get(0);
+        let client = connect(subject, &database).await?;
+        let cures = collations::cures(&client).await.map_err(failed)?;
+        statements.extend(cures.into_iter().map(|statement| (database.clone(), statement)));
     }
-    Ok(done.join("; "))
+    Ok(statements)
+}
+
+/// One after the other, in no transaction: a repair that ends half-way is half a repair, and looked at as such.
+async fn run(subject: &Subject<'_>, statements: &Statements) -> Result<String, String> {
+    let mut done = Vec::new();
+    for (database, statement) in statements {
+        let ran = connect(subject, database).await?.batch_execute(statement).await;
+        ran.map_err(|error| format!("{statement} (in {database}): {}", chain(&error)))?;
+        done.push(statement.as_str());
+    }
+    Ok(if done.is_empty() {
+        "nothing was left to be done".to_owned()
+    } else {
+        done.join("; ")
+    })
+}
+
+async fn connect(subject: &Subject<'_>, database: &str) -> Result<Client, String> {
+    let client = subject.cluster.connect("postgres", database).await;
+    client.map_err(|error| chain(&error))
 }
 
 /// Ends a recovery that waits at its target, as `recovery_target_action = pause` has it do, and lets the server promote.
@@ -181,12 +196,6 @@ async fn resumed(cluster: &mut Cluster) -> Result<String, String> {
     client.batch_execute(resume).await.map_err(failed)?;
     let out = cluster.wait_until_writable(REPLAY_PATIENCE).await;
     out.map(|()| at).map_err(|error| chain(&error))
-}
-
-/// The inventory recorded with the newest backup: what the source is held against.
-pub(super) fn newest_inventory(drill: &Drill) -> Option<Inventory> {
-    let listing = catalogue::list(&drill.site.repository).ok()?;
-    listing.backups.last()?.inventory.clone()
 }
 
 #[cfg(test)]

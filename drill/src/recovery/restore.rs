@@ -6,17 +6,38 @@ use reports::{CheckId, Outcome, Phase, Role, Step, Verdict, event::JobStatus};
 
 use crate::{
     backup::{
-        self, Progress, RestoreRequest,
+        self, BackupError, Progress, RecoveryTarget, RestoreRequest,
         job::{RestoreJob, Seen},
         pause::Pause,
+        target,
     },
-    postgres::Cluster,
-    scenario::Moment,
-    stage::{Drill, DrillError, inject},
+    postgres::{Cluster, StartError, ToolError},
+    scenario::{Destination, Moment},
+    stage::{Drill, DrillError, SmallDisk, inject},
     verify::{Found, chain, timed},
 };
 
 use super::{OpenStep, Stop, choose::Choice, ended};
+
+/// A restore that failed.
+pub(super) struct Failure {
+    /// Why, for people.
+    pub(super) reason: String,
+    remedy: Remedy,
+}
+
+/// What a restore that failed calls for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Remedy {
+    /// It was killed; nothing says that it would not succeed if it were left alone.
+    Again,
+    /// There was no room for it: a larger target.
+    MoreRoom,
+    /// The WAL ends before the recovery target: everything that there is comes before it.
+    ToTheEnd,
+    /// The backup cannot be restored.
+    AnotherCandidate,
+}
 
 /// Step 5, as RecoveryOperator: refused before anything is touched, or a job id at once.
 pub(super) fn restore_started(drill: &mut Drill, attempt: u32, choice: &Choice) -> Result<RestoreJob, Stop> {
@@ -25,6 +46,16 @@ pub(super) fn restore_started(drill: &mut Drill, attempt: u32, choice: &Choice) 
         step.end(drill, Verdict::Fail, reason.clone());
         return Err(ended(Outcome::Refused, reason));
     }
+    let cluster = match drill.scenario.recovery.into {
+        Destination::New => format!("restored-{attempt}"),
+        Destination::FailedCluster => drill.source.name().to_owned(),
+    };
+    if let Err(error) = target::free(&drill.site, &cluster) {
+        let reason = chain(&error);
+        step.end(drill, Verdict::Fail, reason.clone());
+        return Err(ended(Outcome::Refused, reason));
+    }
+    small_target(drill, attempt, &cluster)?;
     let Some(system) = backup::system(&choice.backup.info.method, &drill.site) else {
         let reason = format!("no system restores {:?}", choice.backup.info.method);
         step.end(drill, Verdict::Fail, reason.clone());
@@ -32,7 +63,7 @@ pub(super) fn restore_started(drill: &mut Drill, attempt: u32, choice: &Choice) 
     };
     let request = RestoreRequest {
         backup: choice.backup.clone(),
-        cluster: format!("restored-{attempt}"),
+        cluster,
         target: choice.target.clone(),
         timeline: choice.timeline,
         progress: Progress::default(),
@@ -45,12 +76,21 @@ pub(super) fn restore_started(drill: &mut Drill, attempt: u32, choice: &Choice) 
     Ok(job)
 }
 
+/// The scenario may give the first restore a filesystem that is too small for it; the next gets what there is.
+fn small_target(drill: &mut Drill, attempt: u32, cluster: &str) -> Result<(), DrillError> {
+    drill.target_disk = None;
+    if let (1, Some(bytes)) = (attempt, drill.scenario.given.restore_bytes) {
+        drill.target_disk = Some(SmallDisk::of_cluster(&drill.site.work, cluster, bytes)?);
+    }
+    Ok(())
+}
+
 /// Steps 6 and 7: waits for the job, and for its notification; polls where that does not come.
 pub(super) async fn data_restored(
     drill: &mut Drill,
     attempt: u32,
     mut job: RestoreJob,
-) -> Result<Result<Cluster, String>, Stop> {
+) -> Result<Result<Cluster, Failure>, Stop> {
     const POLL: Duration = Duration::from_millis(200);
     let step = OpenStep::begin(drill, Step::RestoreData, attempt);
     let id = job.id.clone();
@@ -120,11 +160,130 @@ pub(super) async fn data_restored(
         let cluster = outcome.result.map_err(DrillError::from)?;
         return Ok(Ok(cluster));
     }
-    let reason = match job.outcome().await {
-        Some(outcome) => outcome.result.err().map_or_else(String::new, |error| chain(&error)),
-        None => "the job died".to_owned(),
+    let Some(error) = job.outcome().await.and_then(|outcome| outcome.result.err()) else {
+        return Err(DrillError::JobDied { id }.into());
     };
+    let reason = chain(&error);
+    if matches!(error, BackupError::Start(_)) {
+        let found = Found::fail("the restored server starts", &reason);
+        let check = async { Ok::<_, std::convert::Infallible>(found) };
+        drill.check(
+            timed(
+                CheckId::ServerStart,
+                Phase::Restored,
+                &format!("restored-{attempt}"),
+                check,
+            )
+            .await,
+        );
+    }
     drill.recorder.job(&id, JobStatus::Failed, &reason, bytes);
     step.end(drill, Verdict::Fail, reason.clone());
-    Ok(Err(reason))
+    Ok(Err(Failure {
+        reason,
+        remedy: remedy(&error),
+    }))
+}
+
+/// Whether the same candidate is restored once more, and says so in the evidence. Once for each, and a recovery target
+/// is given up once: what fails again is another candidate's turn.
+pub(super) fn tried_again(drill: &mut Drill, choice: &Choice, failure: &Failure) -> bool {
+    let id = choice.backup.info.id.clone();
+    let text = match failure.remedy {
+        Remedy::ToTheEnd if choice.target != RecoveryTarget::End => {
+            drill.target_out_of_reach = true;
+            format!(
+                "The WAL ends before the recovery target ({}): recovery goes to its end instead.",
+                choice.target
+            )
+        }
+        Remedy::Again if drill.restored_again.insert(id.clone()) => {
+            format!("The restore of {id} was killed; it is tried once more.")
+        }
+        Remedy::MoreRoom if drill.restored_again.insert(id.clone()) => {
+            format!("The target had no room for {id}; it is restored once more, into a larger one.")
+        }
+        _ => return false,
+    };
+    drill.recorder.finding(text);
+    true
+}
+
+fn remedy(error: &BackupError) -> Remedy {
+    use std::io::ErrorKind;
+    use std::os::unix::process::ExitStatusExt as _;
+    let of_text = |text: &str| {
+        if text.contains("recovery ended before configured recovery target was reached") {
+            Remedy::ToTheEnd
+        } else if text.contains("No space left on device") {
+            Remedy::MoreRoom
+        } else if text.contains("SIGKILL") || text.contains("by signal 9") || text.contains("exit code 137") {
+            Remedy::Again
+        } else {
+            Remedy::AnotherCandidate
+        }
+    };
+    match error {
+        BackupError::Io { source, .. } if source.kind() == ErrorKind::StorageFull => Remedy::MoreRoom,
+        BackupError::Start(StartError::Exited { reason, .. }) => of_text(reason),
+        BackupError::Tool(ToolError::Failed { status, .. }) if status.signal().is_some() => Remedy::Again,
+        BackupError::Tool(tool) => of_text(tool.stderr()),
+        _ => Remedy::AnotherCandidate,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::{BackupError, Remedy, StartError, remedy};
+
+    fn exited(reason: &str) -> BackupError {
+        BackupError::Start(StartError::Exited {
+            name: "restored-1".into(),
+            reason: reason.into(),
+            log_tail: String::new(),
+            log: "/log".into(),
+        })
+    }
+
+    #[test]
+    fn the_same_backup_is_restored_again_only_where_it_is_not_to_blame() {
+        let copy = |source| BackupError::Io {
+            action: "copy",
+            path: "/backup".into(),
+            source,
+        };
+        let cases = [
+            (copy(io::ErrorKind::StorageFull.into()), Remedy::MoreRoom),
+            (copy(io::ErrorKind::NotFound.into()), Remedy::AnotherCandidate),
+            (
+                exited("PANIC: could not write to file \"x\": No space left on device"),
+                Remedy::MoreRoom,
+            ),
+            (
+                exited(
+                    "FATAL: could not restore file \"1\" from archive: child process was terminated by signal 9: Killed",
+                ),
+                Remedy::Again,
+            ),
+            (
+                exited("FATAL: could not restore file \"1\" from archive: child process exited with exit code 137"),
+                Remedy::Again,
+            ),
+            (exited("signal: 9 (SIGKILL)"), Remedy::Again),
+            (
+                exited("FATAL: recovery ended before configured recovery target was reached"),
+                Remedy::ToTheEnd,
+            ),
+            (
+                exited("PANIC: could not locate a valid checkpoint record"),
+                Remedy::AnotherCandidate,
+            ),
+            (BackupError::GivenUp, Remedy::AnotherCandidate),
+        ];
+        for (error, expected) in cases {
+            assert_eq!(remedy(&error), expected, "{error}");
+        }
+    }
 }

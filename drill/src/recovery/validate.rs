@@ -13,42 +13,129 @@ use crate::{
     postgres::{Cluster, Shutdown},
     record::milliseconds,
     stage::{Drill, DrillError},
-    verify::{self, Found, Subject, chain, ledger, ledger_prefix, replay, row_counts, server_start, suite, timed},
+    verify::{
+        self, Found, Subject, chain, ledger, ledger_prefix, replay, row_counts, server_start, server_start::Diagnosis,
+        smoke, suite, timed,
+    },
     workload::ledger::History,
 };
 
-use super::{OpenStep, Stop, Validated, choose::Choice};
+use super::{
+    OpenStep, Stop, Validated,
+    choose::Choice,
+    repair::{promoted, repaired, repairs},
+};
 
-/// Step 8, as the read-only role. A mismatch sends the operator back to the next candidate.
+/// What a look at a cluster found in order: what the cutover needs to know of it.
+struct Sound {
+    identity: Ready,
+    served: Option<smoke::Expected>,
+    data_loss_window_s: Option<f64>,
+}
+
+/// What a look found wrong.
+struct Unsound {
+    failed: Vec<CheckId>,
+    reason: String,
+    in_recovery: bool,
+    timeline: Option<u32>,
+}
+
+/// Step 8, as the read-only role. What a repair cures is repaired, once, and everything is looked at again as another
+/// attempt of the step; what is wrong then sends the operator back to the next candidate. `looks` counts the attempts.
 pub(super) async fn data_validated(
     drill: &mut Drill,
-    attempt: u32,
-    cluster: Cluster,
+    looks: &mut u32,
+    mut cluster: Cluster,
     choice: &Choice,
 ) -> Result<Result<Validated, (CheckId, String)>, Stop> {
-    let step = OpenStep::begin(drill, Step::Validate, attempt);
-    let name = format!("restored-{attempt}");
-    let began = drill.recorder.offset();
-    let superuser = cluster.connect("postgres", fixtures::DATABASE).await?;
-    let timeline = drill.cluster_started(&name, &cluster).await?;
-    let mut checks = Vec::new();
-    let (check, _) = server_start::check(
-        &drill.login(&cluster, DatabaseRole::TransformationApp),
-        Phase::Restored,
-        &name,
-    )
-    .await;
-    checks.push(check);
-    if choice.backup.start_lsn().is_some() {
-        checks.push(replay::check(&superuser, &choice.target, choice.reach, &name).await);
+    *looks += 1;
+    let mut found = looked_at(drill, *looks, &cluster, choice, None).await?;
+    if let Err(unsound) = &found
+        && put_right(drill, &mut cluster, choice, unsound).await?
+    {
+        *looks += 1;
+        found = looked_at(drill, *looks, &cluster, choice, unsound.timeline).await?;
     }
-    let subject = Subject {
-        cluster: &cluster,
-        name: &name,
+    Ok(match found {
+        Ok(sound) => Ok(Validated {
+            cluster,
+            identity: sound.identity,
+            served: sound.served,
+            data_loss_window_s: sound.data_loss_window_s,
+        }),
+        Err(unsound) => {
+            let _ = cluster.stop(Shutdown::Immediate).await; // it is removed with the drill's directory in any case
+            let first = unsound.failed.first().copied().unwrap_or(CheckId::ServerStart);
+            let reason = format!("the restored data did not pass validation: {}", unsound.reason);
+            Err((first, reason))
+        }
+    })
+}
+
+/// Whether everything that is wrong could be repaired in place.
+async fn put_right(drill: &Drill, cluster: &mut Cluster, choice: &Choice, unsound: &Unsound) -> Result<bool, Stop> {
+    if unsound.in_recovery {
+        return Ok(promoted(drill, cluster).await);
+    }
+    let Some(repairs) = repairs(&unsound.failed) else {
+        return Ok(false);
+    };
+    let history = History::read(&drill.ledger, &drill.ledger_header)?;
+    let subject = subject(drill, cluster, choice);
+    Ok(repaired(drill, &subject, &repairs, history.largest_created()).await)
+}
+
+fn subject<'a>(drill: &'a Drill, cluster: &'a Cluster, choice: &'a Choice) -> Subject<'a> {
+    Subject {
+        cluster,
+        name: cluster.name(),
         phase: Phase::Restored,
         credentials: &drill.site.credentials,
         inventory: choice.backup.inventory.as_ref(),
+    }
+}
+
+/// One look from every side. A server that takes no writes, or nobody in, is not looked at any further. `timeline` is that
+/// of a server that was looked at before.
+async fn looked_at(
+    drill: &mut Drill,
+    attempt: u32,
+    cluster: &Cluster,
+    choice: &Choice,
+    timeline: Option<u32>,
+) -> Result<Result<Sound, Unsound>, Stop> {
+    let step = OpenStep::begin(drill, Step::Validate, attempt);
+    let name = cluster.name().to_owned();
+    let began = drill.recorder.offset();
+    let application = drill.login(cluster, DatabaseRole::TransformationApp);
+    let (check, diagnosis) = server_start::check(&application, Phase::Restored, &name).await;
+    let superuser = match cluster.connect("postgres", fixtures::DATABASE).await {
+        Ok(superuser) if diagnosis != Diagnosis::InRecovery => superuser,
+        Err(error) if check.verdict != Verdict::Fail => return Err(error.into()),
+        _ => {
+            drill.recorder.external_since("validation queries", began);
+            let reason = format!("{}: {}", check.check, check.actual);
+            drill.check(check);
+            step.end(drill, Verdict::Fail, reason.clone());
+            return Ok(Err(Unsound {
+                failed: vec![CheckId::ServerStart],
+                reason,
+                in_recovery: diagnosis == Diagnosis::InRecovery,
+                timeline,
+            }));
+        }
     };
+    let timeline = match timeline {
+        Some(timeline) => timeline,
+        None => drill.cluster_started(&name, cluster).await?,
+    };
+    let mut checks = vec![check];
+    if choice.backup.start_lsn().is_some() {
+        let timelines = (choice.backup.info.timeline, timeline);
+        checks.push(replay::check(&superuser, &choice.target, choice.reach, timelines, &name).await);
+    }
+    let subject = subject(drill, cluster, choice);
     let known = suite::Known {
         production_archive: drill.site.wal.archive.as_deref(),
         largest_acknowledged: None, // the ledger's own comparison looks at this, target and losses considered
@@ -57,6 +144,7 @@ pub(super) async fn data_validated(
     let mut slowest = Duration::ZERO;
     let mut served = None;
     let mut data_loss_window_s = None;
+    let mut only_sequences_are_behind = false;
     let history = History::read(&drill.ledger, &drill.ledger_header)?;
     let dumped = choice
         .backup
@@ -64,7 +152,7 @@ pub(super) async fn data_validated(
         .as_ref()
         .map(|reference| (reference, choice.backup.info.id.as_str()));
     let content = Box::pin(verify::content(&subject, &drill.fingerprint, &history, dumped));
-    match connect(&drill.login(&cluster, DatabaseRole::DrillValidator)).await {
+    match connect(&drill.login(cluster, DatabaseRole::DrillValidator)).await {
         Ok(mut validator) => {
             let target = match choice.target {
                 RecoveryTarget::Lsn(lsn) => ledger::Target::Lsn(lsn),
@@ -80,6 +168,8 @@ pub(super) async fn data_validated(
             if let Some(expected) = verdict.counts {
                 checks.push(row_counts::check(counted.map(|(counts, _)| counts), expected, &name).await);
             }
+            let comparison = verdict.comparison.as_ref();
+            only_sequences_are_behind = comparison.is_some_and(ledger::Comparison::only_sequences_are_behind);
             if let Some(summary) = verdict.summary() {
                 data_loss_window_s = Some(summary.data_loss_window_s);
                 drill.recorder.record(What::LedgerCompared(summary));
@@ -112,19 +202,25 @@ pub(super) async fn data_validated(
         drill.check(check);
     }
     let took = step.began.elapsed();
-    if let Some(first) = failed.first() {
+    if !failed.is_empty() {
         let names: Vec<_> = failed
             .iter()
             .map(|check| format!("{}: {}", check.check, check.actual))
             .collect();
         let reason = names.join("; ");
         step.end_after(drill, Verdict::Fail, reason.clone(), took, Some(slowest));
-        let mut cluster = cluster;
-        let _ = cluster.stop(Shutdown::Immediate).await; // it is removed with the drill's directory in any case
-        return Ok(Err((
-            first.check,
-            format!("the restored data did not pass validation: {reason}"),
-        )));
+        return Ok(Err(Unsound {
+            failed: failed
+                .iter()
+                .map(|check| match check.check {
+                    CheckId::LedgerPrefix if only_sequences_are_behind => CheckId::Sequences,
+                    check => check,
+                })
+                .collect(),
+            reason,
+            in_recovery: false,
+            timeline: Some(timeline),
+        }));
     }
     let verdict = if unknown > 0 { Verdict::Unknown } else { Verdict::Pass };
     let detail = format!(
@@ -144,8 +240,7 @@ pub(super) async fn data_validated(
         timeline_id: timeline,
         database_oid: row.get(0),
     };
-    Ok(Ok(Validated {
-        cluster,
+    Ok(Ok(Sound {
         identity,
         served,
         data_loss_window_s,

@@ -17,6 +17,8 @@ pub enum Behaviour {
     Slow(Duration),
     /// It answers with this HTTP status.
     Status(u16),
+    /// What fetches from it is killed before it has anything.
+    Kill,
     /// It raises the alert of a failed database, whatever the database does.
     Alert,
     /// It goes on as it is, and whoever restarts it is told that it was done.
@@ -25,7 +27,7 @@ pub enum Behaviour {
 
 impl Behaviour {
     /// The name of each, for files and people.
-    pub const NAMES: &[&str] = &["down", "refuse", "hang", "slow", "status", "alert", "stale"];
+    pub const NAMES: &[&str] = &["down", "refuse", "hang", "slow", "status", "kill", "alert", "stale"];
 
     /// Its name.
     pub fn name(self) -> &'static str {
@@ -35,6 +37,7 @@ impl Behaviour {
             Self::Hang => "hang",
             Self::Slow(_) => "slow",
             Self::Status(_) => "status",
+            Self::Kill => "kill",
             Self::Alert => "alert",
             Self::Stale => "stale",
         }
@@ -47,7 +50,7 @@ impl Behaviour {
             FaultTarget::ConfigStore => &["down", "refuse"],
             FaultTarget::Notifier => &["down", "hang", "slow", "status"],
             FaultTarget::Monitor => &["down", "hang", "slow", "status", "alert"],
-            FaultTarget::Archive => &["down", "slow"],
+            FaultTarget::Archive => &["down", "slow", "kill"],
             _ => &[],
         }
     }

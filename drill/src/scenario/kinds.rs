@@ -332,6 +332,7 @@ fn service(table: &mut Table<'_>) -> Result<Action, ScenarioError> {
             u16::try_from(status).map_err(|_| item.bad("it is no status"))
         })?),
         "stale" => Behaviour::Stale,
+        "kill" => Behaviour::Kill,
         _ => Behaviour::Alert,
     };
     let after = table.maybe("after", |item| item.integer(1, 1_000_000))?.unwrap_or(0);

@@ -107,6 +107,8 @@ pub struct Given {
     pub storage: Option<StorageWish>,
     /// The source cluster gets a filesystem of its own, in memory, of so many bytes: one that can be filled.
     pub storage_bytes: Option<u64>,
+    /// The first restore goes to a filesystem of its own, in memory, of so many bytes: one that may be too small.
+    pub restore_bytes: Option<u64>,
     /// PostgreSQL settings of the source cluster, as they stand in `postgresql.conf`.
     pub settings: BTreeMap<String, String>,
 }
@@ -127,6 +129,7 @@ impl Default for Given {
             writers: None,
             storage: None,
             storage_bytes: None,
+            restore_bytes: None,
             settings: BTreeMap::new(),
         }
     }
@@ -184,10 +187,31 @@ pub struct ObjectivesOverride {
 }
 
 /// What the operator aims for.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RecoveryWish {
     /// Where replay shall stop.
     pub target: Target,
+    /// Where the restore goes.
+    pub into: Destination,
+}
+
+named! {
+    /// Where the operator has the backup restored to.
+    pub enum Destination {
+        /// A new place: what must be.
+        New = "new",
+        /// The directory of the cluster that failed: what must be refused.
+        FailedCluster = "failed-cluster",
+    }
+}
+
+impl Default for RecoveryWish {
+    fn default() -> Self {
+        Self {
+            target: Target::End,
+            into: Destination::New,
+        }
+    }
 }
 
 /// Where replay shall stop.

@@ -11,8 +11,8 @@ use reports::{CheckId, Outcome, Role};
 use toml::de::{DeTable, DeValue};
 
 use super::{
-    Expect, Fault, FaultTarget, Given, KINDS, Moment, ObjectivesOverride, RecoveryWish, Scenario, ScenarioError,
-    StorageWish, Streaming, Target,
+    Destination, Expect, Fault, FaultTarget, Given, KINDS, Moment, ObjectivesOverride, RecoveryWish, Scenario,
+    ScenarioError, StorageWish, Streaming, Target,
     item::Item,
     named::hint,
     reader::{Source, Table},
@@ -124,7 +124,8 @@ fn read_given(item: Item<'_>) -> Result<Given, ScenarioError> {
         commits: table.maybe("commits", |item| item.integer(0, u64::MAX))?,
         writers: table.maybe("writers", |item| item.count(1))?,
         storage: table.maybe("storage", Item::choice::<StorageWish>)?,
-        storage_bytes: table.maybe("storage_size", size)?,
+        storage_bytes: table.maybe("storage_size", |item| size(item, MINIMUM_STORAGE))?,
+        restore_bytes: table.maybe("restore_size", |item| size(item, 1 << 20))?,
         settings: table.maybe("settings", settings)?.unwrap_or_default(),
     };
     table.finish()?;
@@ -165,13 +166,13 @@ fn backup_options(item: Item<'_>) -> Result<Vec<String>, ScenarioError> {
     item.list()?.into_iter().map(option).collect()
 }
 
-/// A size such as `64MiB`.
-fn size(item: Item<'_>) -> Result<u64, ScenarioError> {
+/// A size such as `64MiB`, and not less than what can be meant.
+fn size(item: Item<'_>, least: u64) -> Result<u64, ScenarioError> {
     let bytes = item.string()?.parse::<bytesize::ByteSize>();
     let bytes = bytes.map_err(|_| item.bad("write a size such as \"128MiB\""))?.as_u64();
     match bytes {
-        0..MINIMUM_STORAGE => Err(item.bad("a cluster needs more; write at least \"96MiB\"")),
-        _ => Ok(bytes),
+        bytes if bytes >= least => Ok(bytes),
+        _ => Err(item.bad(format!("that is too little; write at least \"{}MiB\"", least >> 20))),
     }
 }
 
@@ -262,8 +263,11 @@ fn fault(item: Item<'_>) -> Result<Fault, ScenarioError> {
 fn read_recovery(item: Item<'_>) -> Result<RecoveryWish, ScenarioError> {
     let mut table = item.table("[recovery]")?;
     let target = table.maybe("target", target)?.unwrap_or_default();
+    let into = table
+        .maybe("into", Item::choice::<Destination>)?
+        .unwrap_or(Destination::New);
     table.finish()?;
-    Ok(RecoveryWish { target })
+    Ok(RecoveryWish { target, into })
 }
 
 fn target(item: Item<'_>) -> Result<Target, ScenarioError> {

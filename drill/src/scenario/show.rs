@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use reports::Outcome;
 
-use super::{Given, Scenario, Streaming, Target, show_faults::fault_in_words};
+use super::{Destination, Given, Scenario, Streaming, Target, show_faults::fault_in_words};
 
 /// What it breaks, why, what must notice, and how it must end.
 pub fn show(scenario: &Scenario) -> String {
@@ -27,6 +27,9 @@ pub fn show(scenario: &Scenario) -> String {
 
     lines.extend([String::new(), "What the operator aims for".to_owned()]);
     lines.push(indented(&target(&scenario.recovery.target)));
+    if scenario.recovery.into == Destination::FailedCluster {
+        lines.push(indented("into the directory of the cluster that failed"));
+    }
     if let Some(roles) = &scenario.roles {
         let names: Vec<String> = roles.iter().map(ToString::to_string).collect();
         lines.push(indented(&match names.as_slice() {
@@ -119,6 +122,10 @@ fn given(given: &Given) -> Vec<String> {
     lines.extend(given.storage_bytes.map(|bytes| {
         let size = bytesize::ByteSize(bytes);
         format!("the cluster has a filesystem of its own, of {size} in memory")
+    }));
+    lines.extend(given.restore_bytes.map(|bytes| {
+        let size = bytesize::ByteSize(bytes);
+        format!("the first restore goes to a filesystem of its own, of {size} in memory")
     }));
     lines.extend(
         given

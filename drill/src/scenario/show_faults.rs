@@ -167,6 +167,7 @@ fn service(does: Behaviour, after: u64, times: Option<u64>, whose: &str) -> Stri
         Behaviour::Hang => format!("{whose} never answers"),
         Behaviour::Slow(delay) => format!("{whose} answers {} late", humantime::format_duration(delay)),
         Behaviour::Status(status) => format!("{whose} answers with status {status}"),
+        Behaviour::Kill => format!("what fetches from {whose} is killed"),
         Behaviour::Alert => format!("{whose} raises an alert by itself"),
         Behaviour::Stale => format!("{whose} goes on as it is although its restart is reported as done"),
     };

@@ -1,10 +1,13 @@
-//! A small filesystem in memory for the source cluster, so that a fault can fill it and nothing else.
+//! A small filesystem in memory for one cluster, so that it can be full and nothing else is.
 //!
-//! Mounting takes root; without it a scenario with `given.storage_size` cannot be carried out here.
+//! Mounting takes root; without it a scenario with `given.storage_size` or `given.restore_size` cannot be carried out here.
 
 use std::path::{Path, PathBuf};
 
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
+
+use super::DrillError;
+use crate::postgres::WorkDir;
 
 /// A mounted tmpfs. It is unmounted when dropped: after the cluster on it.
 #[derive(Debug)]
@@ -22,6 +25,17 @@ impl SmallDisk {
         let flags = MountFlags::NODEV | MountFlags::NOSUID;
         mount("drill", path, "tmpfs", flags, options.as_c_str())?;
         Ok(Self { path: path.to_owned() })
+    }
+
+    /// Mounts one where the cluster of that name will be.
+    ///
+    /// # Errors
+    /// As [`SmallDisk::mount`], or if the place cannot be made.
+    pub fn of_cluster(work: &WorkDir, cluster: &str, bytes: u64) -> Result<Self, DrillError> {
+        let home = work.subdirectory(cluster)?;
+        let disk = Self::mount(&home, bytes).map_err(|source| DrillError::SmallDisk { bytes, source })?;
+        work.subdirectory(cluster)?; // the new filesystem's root belongs to the server's account as well
+        Ok(disk)
     }
 
     /// Where it is.

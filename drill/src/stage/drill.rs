@@ -101,6 +101,12 @@ pub struct Drill {
     pub broken: Vec<FaultTarget>,
     /// The small filesystem that the source lives on, if it has one. After the source: it goes first.
     pub disk: Option<SmallDisk>,
+    /// The small filesystem that the restore goes to, if the scenario gives it one.
+    pub target_disk: Option<SmallDisk>,
+    /// The WAL ends before the recovery target: the operator aims for its end instead.
+    pub target_out_of_reach: bool,
+    /// Backups whose restore was tried once more.
+    pub restored_again: BTreeSet<String>,
     /// Rejections that are recorded already.
     pub rejected: BTreeSet<(String, bool)>,
     /// Backups, WAL and credentials. Last: its directory goes when everything above is gone.
@@ -261,6 +267,7 @@ impl Drill {
     pub fn recovery_target(&self) -> RecoveryTarget {
         let lsn = |lsn: Option<Lsn>| lsn.map_or(RecoveryTarget::End, RecoveryTarget::Lsn);
         match &self.scenario.recovery.target {
+            _ if self.target_out_of_reach => RecoveryTarget::End,
             Target::End => RecoveryTarget::End,
             Target::BeforeFailure => lsn(self.failure_lsn),
             Target::BeforeFault => lsn(self.fault_lsn),
@@ -342,7 +349,9 @@ pub enum DrillError {
     #[error(transparent)]
     WorkDir(#[from] WorkDirError),
     /// The small filesystem of the scenario cannot be mounted.
-    #[error("cannot mount a filesystem of {bytes} bytes for the cluster (`given.storage_size`); that takes root")]
+    #[error(
+        "cannot mount a filesystem of {bytes} bytes for a cluster (`given.storage_size`, `given.restore_size`); that takes root"
+    )]
     SmallDisk {
         /// Its size.
         bytes: u64,

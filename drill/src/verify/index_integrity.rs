@@ -32,14 +32,21 @@ struct Index {
     order: String,
 }
 
+/// A key that does not sort by the collation of its column (an expression: by the database's) has its own beside it.
 const INDEXES: &str = r"
+WITH key AS (
+  SELECT i.indexrelid, n, CASE WHEN k.coll = 0 OR k.coll = coalesce(a.attcollation, 100) THEN pg_get_indexdef(i.indexrelid, n, true)
+                               ELSE format('(%s) COLLATE %s', pg_get_indexdef(i.indexrelid, n, true), k.coll::regcollation) END AS key
+    FROM pg_index i CROSS JOIN generate_series(1, i.indnkeyatts) AS n
+   CROSS JOIN LATERAL (SELECT i.indcollation[n - 1] AS coll, i.indkey[n - 1] AS column) k
+    LEFT JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.column AND k.column <> 0)
 SELECT i.indexrelid, i.indrelid, i.indexrelid::regclass::text, c.relname::text, i.indrelid::regclass::text, m.amname::text,
        format_type(t.oid, NULL), t.typcategory = 'A' OR t.oid = 'anyarray'::regtype,
-       ARRAY(SELECT pg_get_indexdef(i.indexrelid, n, true) FROM generate_series(1, i.indnkeyatts) AS n ORDER BY n),
+       ARRAY(SELECT k.key FROM key k WHERE k.indexrelid = i.indexrelid ORDER BY n),
        coalesce(pg_get_expr(i.indpred, i.indrelid), 'true'), i.indisvalid AND i.indisready AND i.indislive,
-       (SELECT string_agg(pg_get_indexdef(i.indexrelid, n + 1, true) || CASE i.indoption[n] WHEN 0 THEN '' WHEN 3 THEN ' DESC'
+       (SELECT string_agg(k.key || CASE i.indoption[n - 1] WHEN 0 THEN '' WHEN 3 THEN ' DESC'
                           WHEN 1 THEN ' DESC NULLS LAST' ELSE ' NULLS FIRST' END, ', ' ORDER BY n)
-          FROM generate_series(0, i.indnkeyatts - 1) AS n)
+          FROM key k WHERE k.indexrelid = i.indexrelid)
   FROM pg_index i
   JOIN pg_class c ON c.oid = i.indexrelid AND c.relkind = 'i'
   JOIN pg_am m ON m.oid = c.relam

@@ -1,7 +1,9 @@
 //! `replay-reached-end`: the restored server replayed as far as the plan proved that the WAL goes.
 //!
 //! A restore_command that fails too early looks to the server like the end of the archive; it then promotes without
-//! a word, and everything after is missing. Only a comparison with what the WAL was known to hold can tell.
+//! a word, and everything after is missing. Only a comparison with what the WAL was known to hold can tell. Where recovery
+//! ended stands in the history of the timeline that it began, which outlives a restart; a server that began none never
+//! was in archive recovery, and only says itself how far it came.
 
 use reports::{CheckId, CheckResult, Phase};
 use tokio_postgres::Client;
@@ -12,13 +14,27 @@ use crate::{backup::RecoveryTarget, postgres::Lsn};
 /// Bytes of the longest header of a WAL page.
 const PAGE_HEADER: u64 = 40;
 
-/// The check. `reach` is the end of the WAL that was read before the restore, if there was any.
-pub async fn check(superuser: &Client, target: &RecoveryTarget, reach: Option<Lsn>, subject: &str) -> CheckResult {
+/// What the server says itself, and the history of its timeline.
+const REPLAYED: &str = "SELECT pg_last_wal_replay_lsn()::text, pg_read_file(format('pg_wal/%s.history', \
+                        substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8)), true)";
+
+/// The check, on a server on `timeline`, restored from a backup of timeline `before`. `reach` is the end of the WAL that was
+/// read before the restore, if there was any.
+pub async fn check(
+    superuser: &Client,
+    target: &RecoveryTarget,
+    reach: Option<Lsn>,
+    (before, timeline): (Option<u32>, u32),
+    subject: &str,
+) -> CheckResult {
     timed(CheckId::ReplayReachedEnd, Phase::Restored, subject, async {
-        let row = superuser
-            .query_one("SELECT pg_last_wal_replay_lsn()::text", &[])
-            .await?;
-        let replayed: Option<Lsn> = row.get::<_, Option<String>>(0).and_then(|lsn| lsn.parse().ok());
+        let row = superuser.query_one(REPLAYED, &[]).await?;
+        let (said, history): (Option<&str>, Option<&str>) = (row.get(0), row.get(1));
+        let replayed = if before.is_some_and(|before| before != timeline) {
+            history.and_then(began_at)
+        } else {
+            said.and_then(|lsn| lsn.parse().ok())
+        };
         let goal = match target {
             RecoveryTarget::Lsn(lsn) => Some(reach.map_or(*lsn, |reach| reach.min(*lsn))),
             RecoveryTarget::End => reach,
@@ -43,4 +59,26 @@ pub async fn check(superuser: &Client, target: &RecoveryTarget, reach: Option<Ls
         ))
     })
     .await
+}
+
+/// Where a timeline began: the last line of its history is about the one before it (`1  0/5000100  no recovery target`).
+fn began_at(history: &str) -> Option<Lsn> {
+    let last = history
+        .lines()
+        .rev()
+        .find(|line| line.starts_with(|c: char| c.is_ascii_digit()))?;
+    last.split_whitespace().nth(1)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Lsn, began_at};
+
+    #[test]
+    fn a_timeline_began_where_the_one_before_it_was_left() {
+        let history = "1\t0/3000000\tno recovery target specified\n\n2\t0/5000100\tbefore 2026\n";
+        assert_eq!(began_at(history), Some(Lsn(0x500_0100)));
+        assert_eq!(began_at(""), None);
+        assert_eq!(began_at("nonsense\n"), None);
+    }
 }

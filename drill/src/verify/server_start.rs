@@ -20,6 +20,8 @@ pub enum Diagnosis {
     Unreachable(String),
     /// It accepts connections and cannot serve the application.
     Damaged(String),
+    /// It replays WAL, or waits at its recovery target, and takes no writes.
+    InRecovery,
     /// It serves.
     Healthy,
 }
@@ -29,6 +31,7 @@ impl std::fmt::Display for Diagnosis {
         match self {
             Self::Unreachable(reason) => write!(f, "unreachable: {reason}"),
             Self::Damaged(reason) => write!(f, "damaged: {reason}"),
+            Self::InRecovery => f.write_str("it is still in recovery"),
             Self::Healthy => f.write_str("healthy"),
         }
     }
@@ -47,7 +50,7 @@ pub async fn diagnose(database: &Config) -> Diagnosis {
         Err(_) => return Diagnosis::Unreachable(format!("no answer within {PATIENCE:?}")),
     };
     match client.query_one("SELECT pg_is_in_recovery()", &[]).await {
-        Ok(row) if row.get(0) => return Diagnosis::Damaged("it is still in recovery".into()),
+        Ok(row) if row.get(0) => return Diagnosis::InRecovery,
         Ok(_) => {}
         Err(error) => return Diagnosis::Damaged(describe(&error)),
     }

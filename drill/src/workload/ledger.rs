@@ -373,6 +373,14 @@ impl History {
         self
     }
 
+    /// The largest id of a script whose creation was acknowledged to anybody.
+    pub fn largest_created(&self) -> Option<i64> {
+        let created = self.operations.iter().filter(|operation| {
+            operation.kind == OperationKind::CreateScript && operation.answered == Answered::Acknowledged
+        });
+        created.map(|operation| operation.script).max()
+    }
+
     /// Wall time of a moment on the drill's clock.
     pub fn utc(&self, t_ns: u64) -> Option<DateTime<Utc>> {
         let (utc, at_ns) = self.epoch?;

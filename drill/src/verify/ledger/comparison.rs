@@ -126,6 +126,11 @@ impl Comparison {
         self.anomalies().iter().all(|(_, tally)| tally.count == 0) && self.sequences_behind.is_empty()
     }
 
+    /// Whether sequences that are behind are all that is wrong: what a repair cures.
+    pub fn only_sequences_are_behind(&self) -> bool {
+        self.anomalies().iter().all(|(_, tally)| tally.count == 0) && !self.sequences_behind.is_empty()
+    }
+
     /// Fail if anything is there that should not be, is not what was written, or is missing in the middle. A lost tail
     /// alone is no failure of this check: it is data loss, for the recovery point to judge. Unknown if nothing was
     /// found in a ledger that could only be read in part.
