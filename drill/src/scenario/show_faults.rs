@@ -181,11 +181,14 @@ fn matches(files: &Selection, otherwise: Pick) -> String {
         return format!("the file of {relation}");
     }
     if let Some(segment) = files.segment {
-        let backup = whose(FaultTarget::Backup(segment.backup));
+        let backup = match segment.backup {
+            Which::Number(number) => format!("backup {number}"),
+            which => whose(FaultTarget::Backup(which)),
+        };
         return match segment.place {
-            SegmentPlace::Start => format!("the segment in which {backup} begins,"),
-            SegmentPlace::End => format!("the segment in which {backup} ends,"),
-            SegmentPlace::After => format!("the first segment after the end of {backup},"),
+            SegmentPlace::Start => format!("the segment in which {backup} begins"),
+            SegmentPlace::End => format!("the segment in which {backup} ends"),
+            SegmentPlace::After => format!("the first segment after the end of {backup}"),
         };
     }
     let path = files.path.as_str();
