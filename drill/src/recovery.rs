@@ -15,6 +15,7 @@ use reports::{
 };
 
 use crate::{
+    cutover::application::Ready,
     postgres::Cluster,
     record::milliseconds,
     scenario::Moment,
@@ -68,7 +69,7 @@ fn ended(outcome: Outcome, reason: impl Into<String>) -> Stop {
 /// A restored cluster that passed validation: the only thing that can be cut over to.
 pub struct Validated {
     cluster: Cluster,
-    timeline: u32,
+    identity: Ready,
     served: Option<smoke::Expected>,
     data_loss_window_s: Option<f64>,
 }
@@ -119,6 +120,7 @@ async fn runbook(drill: &mut Drill) -> Result<Ending, Stop> {
         Ok(before) => before, // 9
         Err(stop) => return Err(cutover_failed(drill, validated, None, stop).await),
     };
+    inject(drill, Moment::Switched, Some(&mut validated.cluster)).await?;
     if let Err(stop) = application_back(drill, &validated).await {
         return Err(cutover_failed(drill, validated, Some(&before), stop).await);
     } // 10 to 13

@@ -49,6 +49,8 @@ pub enum Deed {
     Kill,
     /// SIGSTOP once it listens: it takes connections and never answers.
     Freeze,
+    /// Nothing: the process that runs goes on as it is, and whoever restarts it is told that it was done.
+    Keep,
 }
 
 struct Running {
@@ -85,6 +87,22 @@ pub struct Ready {
     pub system_identifier: String,
     /// Its timeline.
     pub timeline_id: u32,
+    /// Number of the database in that cluster.
+    pub database_oid: u32,
+}
+
+impl std::fmt::Display for Ready {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self {
+            system_identifier,
+            timeline_id,
+            database_oid,
+        } = self;
+        write!(
+            f,
+            "system {system_identifier}, timeline {timeline_id}, database {database_oid}"
+        )
+    }
 }
 
 impl Application {
@@ -159,6 +177,26 @@ impl Application {
         };
         let _ = child.kill().await; // it may have ended already
         Err(ApplicationError::Start { reason })
+    }
+
+    /// Stops the process and starts a new one, which gets `patience` to listen.
+    ///
+    /// # Errors
+    /// As [`Application::start`].
+    pub async fn restart(&mut self, patience: Duration) -> Result<(), ApplicationError> {
+        let next = self.sabotage.front();
+        let stays = next.is_some_and(|next| next.deed == Deed::Keep && next.after == 0);
+        if stays && self.running.is_some() {
+            self.next_deed();
+            return Ok(());
+        }
+        self.stop().await;
+        self.start(patience).await
+    }
+
+    /// The process that runs.
+    pub fn pid(&self) -> Option<u32> {
+        self.running.as_ref().and_then(|running| running.child.id())
     }
 
     /// Stops the process: SIGTERM, and SIGKILL if that does not help. Stopping what does not run is no error.
@@ -256,6 +294,7 @@ impl Application {
                 signal(&running.child, Signal::STOP);
                 Some(format!("SIGSTOP to process {pid}"))
             }
+            Deed::Keep => Some(format!("process {pid} will stay as it is")),
         }
     }
 

@@ -1,6 +1,6 @@
 //! Programs of the user's own: for what no other kind can break.
 
-use std::path::Path;
+use std::{env, ffi::OsString, iter, path::Path};
 
 use super::{Done, FaultError, SUPERUSER};
 use crate::postgres::{Cluster, Tool};
@@ -21,6 +21,7 @@ pub(super) async fn run(
     let output = Tool::external(program)
         .args(arguments)
         .envs(cluster.client_environment(SUPERUSER, fixtures::DATABASE, None))
+        .env("PATH", path(cluster)?)
         .env("PGDATA", cluster.data_directory())
         .env("DRILL_ARCHIVE", archive.unwrap_or(Path::new("")))
         .env("DRILL_BACKUPS", repository)
@@ -29,4 +30,14 @@ pub(super) async fn run(
         .map_err(FaultError::Command)?;
     let said = output.stdout.lines().map(str::to_owned);
     Ok(Done::new(format!("{} ended with exit code 0", output.command), said))
+}
+
+/// The search path of programs, with those of the cluster's PostgreSQL first.
+fn path(cluster: &Cluster) -> Result<OsString, FaultError> {
+    let before = env::var_os("PATH").unwrap_or_default();
+    let all = iter::once(cluster.installation().bindir.clone()).chain(env::split_paths(&before));
+    env::join_paths(all).map_err(|source| FaultError::NoEffect {
+        kind: "command",
+        why: source.to_string(),
+    })
 }

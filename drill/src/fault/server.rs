@@ -43,19 +43,32 @@ async fn stop(cluster: &mut Cluster, mode: Shutdown) -> Result<&'static str, Fau
     }
 }
 
-/// Sets `name` by ALTER SYSTEM and has the server take it over; on a stopped server for its next start.
-pub(super) async fn set(cluster: &mut Cluster, name: &str, value: &str) -> Result<Done, FaultError> {
+/// Sets `name` by ALTER SYSTEM, or resets it, and has the server take it over; on a stopped server for its next start.
+pub(super) async fn set(cluster: &mut Cluster, name: &str, value: Option<&str>) -> Result<Done, FaultError> {
     if !cluster.is_running() {
-        cluster.set(name, value);
-        let line = format!("{name} = {value} from the next start on");
+        let line = match value {
+            Some(value) => {
+                cluster.set(name, value);
+                format!("{name} = {value} from the next start on")
+            }
+            None if cluster.unset(name) => {
+                format!("{name} from the next start on as the configuration files have it")
+            }
+            None => {
+                return Err(FaultError::NoEffect {
+                    kind: "setting",
+                    why: format!("nothing overrules what the configuration files say of {name}"),
+                });
+            }
+        };
         return Ok(Done::new(line.clone(), [line]));
     }
     let (before, context) = current(cluster, name).await?;
-    let statement = format!(
-        "ALTER SYSTEM SET \"{}\" = '{}'",
-        name.replace('"', "\"\""),
-        value.replace('\'', "''")
-    );
+    let quoted = name.replace('"', "\"\"");
+    let statement = match value {
+        Some(value) => format!("ALTER SYSTEM SET \"{quoted}\" = '{}'", value.replace('\'', "''")),
+        None => format!("ALTER SYSTEM RESET \"{quoted}\""),
+    };
     let client = cluster
         .connect(SUPERUSER, SUPERUSER)
         .await

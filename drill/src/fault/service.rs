@@ -44,11 +44,11 @@ pub(super) async fn misbehave(
     let failed = |what: String| FaultError::NotVerified { what };
     let (mut summary, mut touched) = (describe(target, does, after, times), Vec::new());
     match (target, does) {
-        (FaultTarget::App, Behaviour::Down | Behaviour::Hang) => {
-            let deed = if does == Behaviour::Down {
-                Deed::Kill
-            } else {
-                Deed::Freeze
+        (FaultTarget::App, Behaviour::Down | Behaviour::Hang | Behaviour::Stale) => {
+            let deed = match does {
+                Behaviour::Down => Deed::Kill,
+                Behaviour::Hang => Deed::Freeze,
+                _ => Deed::Keep,
             };
             touched.extend(services.application.sabotage(Sabotage { after, times, deed }).await);
         }
@@ -151,7 +151,7 @@ async fn receiver(receiver: &mut http::Receiver, does: Behaviour, after: u64, ti
         Behaviour::Hang => http::Behaviour::Hang,
         Behaviour::Slow(delay) => http::Behaviour::Slow(delay),
         Behaviour::Status(status) => http::Behaviour::Status(status),
-        Behaviour::Down | Behaviour::Refuse | Behaviour::Alert => return receiver.go_down().await,
+        Behaviour::Down | Behaviour::Refuse | Behaviour::Alert | Behaviour::Stale => return receiver.go_down().await,
     };
     if after > 0 {
         receiver.behave(http::Behaviour::Healthy, Some(after));

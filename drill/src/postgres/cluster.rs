@@ -213,6 +213,13 @@ impl Cluster {
         settings::set(&mut self.overrides, name, value);
     }
 
+    /// Takes back what was set over the configuration files, from the next start on; whether there was anything.
+    pub fn unset(&mut self, name: &str) -> bool {
+        let before = self.overrides.len();
+        self.overrides.retain(|(set, _)| set != name);
+        self.overrides.len() < before
+    }
+
     /// Sets a variable in the server's environment for the next start.
     pub fn set_environment(&mut self, name: &str, value: &str) {
         settings::set(&mut self.environment, name, value);

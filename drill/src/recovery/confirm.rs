@@ -7,13 +7,16 @@ use reports::{CheckId, Outcome, Phase, Step, Verdict, What};
 
 use super::{OpenStep, Stop, ended, validate::connect};
 use crate::{
-    backup::{catalogue, stream::Stream},
+    backup::catalogue,
     cutover::fencing,
     record::nanoseconds,
-    scenario::Streaming,
     stage::Drill,
     verify::{
-        Found, catalog_inventory, chain, ledger, ledger_prefix, server_start, server_start::Diagnosis, smoke, timed,
+        Found, Subject, catalog_inventory, chain,
+        content_fingerprint::{self, Against},
+        content_hash, ledger, ledger_prefix, page_checksums, referential_integrity, server_start,
+        server_start::Diagnosis,
+        smoke, timed,
     },
     workload::{ledger::History, writer::SHARE},
 };
@@ -29,6 +32,14 @@ pub(super) async fn confirmed_unrecoverable(drill: &mut Drill) -> Result<(), Sto
     let began = drill.recorder.offset();
     let mut healthy = "the database is healthy: false alarm";
     let mut symptoms = examined(drill).await?;
+    if !symptoms.is_empty()
+        && let Err(refusal) = drill.source.authorise_destruction()
+    {
+        // Nothing is started, fenced or replaced that this run did not make.
+        let reason = format!("the wrong environment: {}", chain(&refusal));
+        step.end(drill, Verdict::Fail, reason.clone());
+        return Err(ended(Outcome::Refused, reason));
+    }
     if !symptoms.is_empty() && !drill.source.is_running() {
         match restarted(drill).await? {
             Ok(()) => {
@@ -70,7 +81,9 @@ async fn examined(drill: &mut Drill) -> Result<Vec<String>, Stop> {
             .and_then(|listing| listing.backups.last().cloned());
         let inventory = recorded.as_ref().and_then(|backup| backup.inventory.as_ref());
         let inventory = catalog_inventory::check(&drill.source, inventory, Phase::Source, "source").await;
-        for check in [Some(inventory), promises_kept(drill).await?].into_iter().flatten() {
+        let promises = promises_kept(drill).await?;
+        let looked_through = read_through(drill).await;
+        for check in [Some(inventory), promises].into_iter().flatten().chain(looked_through) {
             if check.verdict == Verdict::Fail {
                 symptoms.push(format!("{}: {}; {}", check.check, check.actual, check.detail));
             }
@@ -118,11 +131,7 @@ async fn promises_kept(drill: &Drill) -> Result<Option<reports::CheckResult>, St
         return Ok(None);
     };
     let looked_at_ns = nanoseconds(drill.recorder.offset());
-    let writers = drill.scenario.given.writers.unwrap_or(drill.options.writers).max(1);
-    let theirs = (1..=drill.seed_facts().max_script_id)
-        .take(SHARE * writers as usize)
-        .collect();
-    let read = ledger_prefix::read(&mut validator, theirs, &drill.seed_facts(), &drill.seeded).await;
+    let read = ledger_prefix::read(&mut validator, theirs(drill), &drill.seed_facts(), &drill.seeded).await;
     let history = History::read(&drill.ledger, &drill.ledger_header)?.as_of(looked_at_ns);
     let mut check = timed(CheckId::LedgerPrefix, Phase::Source, "source", async {
         let expected = "every commit acknowledged so far, and nothing that nobody wrote";
@@ -141,6 +150,37 @@ async fn promises_kept(drill: &Drill) -> Result<Option<reports::CheckResult>, St
     .await;
     check.duration_ms += crate::record::milliseconds(drill.recorder.offset()) - looked_at_ns as f64 / 1e6;
     Ok(Some(check))
+}
+
+/// What no probe sees: every page, every row that was seeded, every stored hash and every reference, side by side.
+async fn read_through(drill: &Drill) -> Vec<reports::CheckResult> {
+    let subject = Subject {
+        cluster: &drill.source,
+        name: "source",
+        phase: Phase::Source,
+        credentials: &drill.site.credentials,
+        inventory: None,
+    };
+    let theirs = theirs(drill);
+    let against = Against::Serving {
+        reference: &drill.fingerprint,
+        theirs: &theirs,
+    };
+    let (pages, content, hashes, references) = tokio::join!(
+        page_checksums::check(&subject),
+        content_fingerprint::check(&subject, against),
+        content_hash::check(&subject),
+        referential_integrity::check(&subject),
+    );
+    vec![pages, content, hashes, references]
+}
+
+/// Seeded scripts that the writers may change at any moment, ascending.
+fn theirs(drill: &Drill) -> Vec<i64> {
+    let writers = drill.scenario.given.writers.unwrap_or(drill.options.writers).max(1);
+    (1..=drill.seed_facts().max_script_id)
+        .take(SHARE * writers as usize)
+        .collect()
 }
 
 /// Starts a server again that merely died. A data directory that is lost is not tried.
@@ -164,13 +204,7 @@ async fn restarted(drill: &mut Drill) -> Result<Result<(), String>, Stop> {
         verdict: Verdict::Pass,
         detail,
     });
-    // The stream ended with the server; without it no commit would be acknowledged where it is synchronous.
-    if let (Some(stream), Some(directory)) = (drill.stream.take(), drill.site.wal.stream.clone()) {
-        stream.stop().await;
-        let log = drill.ledger.with_file_name("logs").join("pg_receivewal-restarted.log");
-        let synchronous = drill.scenario.given.streaming == Streaming::Synchronous;
-        drill.stream = Some(Stream::start(&drill.site, &drill.source, &directory, &log, synchronous).await?);
-    }
+    drill.stream_again().await?;
     Ok(Ok(()))
 }
 

@@ -50,24 +50,45 @@ pub(super) async fn connection_updated(drill: &mut Drill, validated: &Validated)
     }
 }
 
-/// Steps 10 to 13. On failure the caller rolls back.
+/// Steps 10 to 13. On failure the caller rolls back. An application that is still connected to another database is
+/// restarted once more; if that does not help either, the service must not be declared restored.
 pub(super) async fn application_back(drill: &mut Drill, validated: &Validated) -> Result<(), Stop> {
-    let step = OpenStep::begin(drill, Step::RestartApplication, 1);
+    restarted(drill, 1).await?;
+    let Some(elsewhere) = connected_elsewhere(drill, validated, 1).await? else {
+        return smoke_tested(drill, validated).await;
+    };
+    drill.recorder.finding(format!(
+        "After its restart the application was connected to another database ({elsewhere}); it was restarted once more."
+    ));
+    fence(drill).await; // what it is connected to may be the failed primary
+    restarted(drill, 2).await?;
+    let Some(elsewhere) = connected_elsewhere(drill, validated, 2).await? else {
+        return smoke_tested(drill, validated).await;
+    };
+    let _ = smoke_tested(drill, validated).await; // whatever it says: it is what users would have got
+    Err(ended(
+        Outcome::Refused,
+        format!("the application is connected to another database than the one that was validated: {elsewhere}"),
+    ))
+}
+
+/// Step 10, as AppAdmin.
+async fn restarted(drill: &mut Drill, attempt: u32) -> Result<(), Stop> {
+    let step = OpenStep::begin(drill, Step::RestartApplication, attempt);
     if let Err(reason) = drill.operator.authorise(Role::AppAdmin) {
         step.end(drill, Verdict::Fail, reason.clone());
         return Err(ended(Outcome::Refused, reason));
     }
     let patience = Duration::from_millis(Step::RestartApplication.budget_ms().unwrap_or(60_000));
     let began = drill.recorder.offset();
-    drill.application.stop().await;
-    let mut started = drill.application.start(patience).await;
+    let mut started = drill.application.restart(patience).await;
     let mut tries = "at the first try";
     if let Err(error) = &started {
         drill.recorder.finding(format!(
             "The application did not start at the first try ({}); tried again.",
             chain(error)
         ));
-        started = drill.application.start(patience).await;
+        started = drill.application.restart(patience).await;
         tries = "at the second try";
     }
     drill.recorder.external_since("restart the application", began);
@@ -79,10 +100,15 @@ pub(super) async fn application_back(drill: &mut Drill, validated: &Validated) -
         step.end(drill, Verdict::Fail, reason.clone());
         return Err(ended(Outcome::NotRecovered, reason));
     }
-    step.end(drill, Verdict::Pass, format!("a new process listens, {tries}"));
+    let pid = drill.application.pid().unwrap_or_default();
+    step.end(drill, Verdict::Pass, format!("process {pid} listens, {tries}"));
+    Ok(())
+}
 
-    let step = OpenStep::begin(drill, Step::Connect, 1);
-    let superuser = validated.cluster.connect("postgres", fixtures::DATABASE).await?;
+/// Steps 11 and 12. The database that the application is connected to, if it is not the validated one.
+async fn connected_elsewhere(drill: &mut Drill, validated: &Validated, attempt: u32) -> Result<Option<String>, Stop> {
+    let step = OpenStep::begin(drill, Step::Connect, attempt);
+    let superuser = validated.cluster.connect("postgres", "postgres").await?;
     let sql = "SELECT count(*) FROM pg_stat_activity WHERE usename = $1 AND datname = $2";
     let connected = superuser
         .query_one(sql, &[&DatabaseRole::TransformationApp.name(), &fixtures::DATABASE])
@@ -96,7 +122,17 @@ pub(super) async fn application_back(drill: &mut Drill, validated: &Validated) -
     if connections == 0 {
         let reason = "the application has no connection to the restored database";
         step.end(drill, Verdict::Fail, reason);
-        return Err(ended(Outcome::NotRecovered, reason));
+        // One that answers all the same is connected elsewhere, and says where.
+        let patience = Duration::from_millis(Step::Connect.budget_ms().unwrap_or(1_000));
+        return match drill.application.ready(patience).await {
+            Ok(ready) => {
+                let check = smoke::identity(&ready, &validated.identity).await;
+                let elsewhere = (check.verdict == Verdict::Fail).then(|| check.actual.clone());
+                drill.check(check);
+                elsewhere.map_or_else(|| Err(ended(Outcome::NotRecovered, reason)), |actual| Ok(Some(actual)))
+            }
+            Err(error) => Err(ended(Outcome::NotRecovered, format!("{reason}: {}", chain(&error)))),
+        };
     }
     step.end(
         drill,
@@ -104,7 +140,7 @@ pub(super) async fn application_back(drill: &mut Drill, validated: &Validated) -
         format!("{connections} connections of transformation_app on the restored cluster"),
     );
 
-    let step = OpenStep::begin(drill, Step::Readiness, 1);
+    let step = OpenStep::begin(drill, Step::Readiness, attempt);
     let began = drill.recorder.offset();
     let ready = drill
         .application
@@ -119,18 +155,15 @@ pub(super) async fn application_back(drill: &mut Drill, validated: &Validated) -
             return Err(ended(Outcome::NotRecovered, reason));
         }
     };
-    let restored = validated.cluster.system_identifier()?.to_string();
-    let check = smoke::identity(&ready, &restored, validated.timeline).await;
+    let check = smoke::identity(&ready, &validated.identity).await;
     let (verdict, actual) = (check.verdict, check.actual.clone());
     drill.check(check);
     step.end(drill, verdict, format!("ready, connected to {actual}"));
-    if verdict == Verdict::Fail {
-        return Err(ended(
-            Outcome::NotRecovered,
-            format!("the application is connected to another database: {actual}"),
-        ));
-    }
+    Ok((verdict == Verdict::Fail).then_some(actual))
+}
 
+/// Step 13.
+async fn smoke_tested(drill: &mut Drill, validated: &Validated) -> Result<(), Stop> {
     let step = OpenStep::begin(drill, Step::SmokeTest, 1);
     let began = drill.recorder.offset();
     let (check, took) = smoke::smoke(
@@ -152,7 +185,7 @@ pub(super) async fn application_back(drill: &mut Drill, validated: &Validated) -
 
 /// A cutover that failed is undone; the restored cluster stays for whoever looks into it.
 pub(super) async fn cutover_failed(drill: &mut Drill, validated: Validated, before: Option<&str>, stop: Stop) -> Stop {
-    if matches!(&stop, Stop::Ended(ending) if ending.outcome == Outcome::NotRecovered) {
+    if matches!(&stop, Stop::Ended(ending) if ending.outcome == Outcome::NotRecovered || before.is_some()) {
         roll_back(drill, before).await;
     }
     drill.restored = Some(validated.cluster);

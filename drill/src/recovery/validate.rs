@@ -9,9 +9,10 @@ use reports::{CheckId, Phase, Step, Verdict, What};
 
 use crate::{
     backup::RecoveryTarget,
+    cutover::application::Ready,
     postgres::{Cluster, Shutdown},
     record::milliseconds,
-    stage::Drill,
+    stage::{Drill, DrillError},
     verify::{self, Found, Subject, chain, ledger, ledger_prefix, replay, row_counts, server_start, suite, timed},
     workload::ledger::History,
 };
@@ -132,9 +133,20 @@ pub(super) async fn data_validated(
         milliseconds(slowest)
     );
     step.end_after(drill, verdict, detail, took, Some(slowest));
+    let sql = "SELECT oid FROM pg_database WHERE datname = current_database()";
+    let row = superuser.query_one(sql, &[]).await;
+    let row = row.map_err(|source| DrillError::Query {
+        what: "cannot read the number of the restored database",
+        source,
+    })?;
+    let identity = Ready {
+        system_identifier: cluster.system_identifier()?.to_string(),
+        timeline_id: timeline,
+        database_oid: row.get(0),
+    };
     Ok(Ok(Validated {
         cluster,
-        timeline,
+        identity,
         served,
         data_loss_window_s,
     }))

@@ -128,8 +128,8 @@ pub enum Action {
     Setting {
         /// Its name.
         name: String,
-        /// Its new value.
-        value: String,
+        /// Its new value; absent: what the configuration files say without the drill's doing.
+        value: Option<String>,
     },
     /// Fills the filesystem that a cluster lives on, down to the last byte.
     FillDisk,
@@ -137,6 +137,11 @@ pub enum Action {
     AlienSegment {
         /// Which.
         files: Selection,
+    },
+    /// Restores the service's cluster from a backup to the end of its WAL, onto a timeline of its own.
+    RestoreCluster {
+        /// From which backup.
+        from: Which,
     },
     /// Restores a backup into a clone, which promotes itself, writes, and archives into the service's archive.
     PromoteClone,
@@ -176,6 +181,7 @@ impl Action {
             Self::Setting { .. } => "setting",
             Self::FillDisk => "fill-disk",
             Self::AlienSegment { .. } => "alien-segment",
+            Self::RestoreCluster { .. } => "restore-cluster",
             Self::PromoteClone => "promote-clone",
             Self::Command { .. } => "command",
             Self::Service { .. } => "service",

@@ -19,11 +19,13 @@ pub enum Behaviour {
     Status(u16),
     /// It raises the alert of a failed database, whatever the database does.
     Alert,
+    /// It goes on as it is, and whoever restarts it is told that it was done.
+    Stale,
 }
 
 impl Behaviour {
     /// The name of each, for files and people.
-    pub const NAMES: &[&str] = &["down", "refuse", "hang", "slow", "status", "alert"];
+    pub const NAMES: &[&str] = &["down", "refuse", "hang", "slow", "status", "alert", "stale"];
 
     /// Its name.
     pub fn name(self) -> &'static str {
@@ -34,13 +36,14 @@ impl Behaviour {
             Self::Slow(_) => "slow",
             Self::Status(_) => "status",
             Self::Alert => "alert",
+            Self::Stale => "stale",
         }
     }
 
     /// What a target can do wrong.
     pub fn of(target: FaultTarget) -> &'static [&'static str] {
         match target {
-            FaultTarget::App => &["down", "hang"],
+            FaultTarget::App => &["down", "hang", "stale"],
             FaultTarget::ConfigStore => &["down", "refuse"],
             FaultTarget::Notifier => &["down", "hang", "slow", "status"],
             FaultTarget::Monitor => &["down", "hang", "slow", "status", "alert"],

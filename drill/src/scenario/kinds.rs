@@ -232,12 +232,12 @@ pub const KINDS: &[Kind] = &[
     Kind {
         name: "setting",
         about: "Changes a setting of a server, with a restart where the setting asks for one.",
-        keys: "name, value",
+        keys: "name, [value: if absent, the setting is reset]",
         needs: Needs::Server,
         read: |table| {
             Ok(Action::Setting {
                 name: table.need("name", Item::text)?,
-                value: table.need("value", |item| Ok(item.string()?.to_owned()))?,
+                value: table.maybe("value", |item| Ok(item.string()?.to_owned()))?,
             })
         },
     },
@@ -254,6 +254,17 @@ pub const KINDS: &[Kind] = &[
         keys: "path or segment, [pick]",
         needs: Needs::Files,
         read: |table| Ok(Action::AlienSegment { files: files(table)? }),
+    },
+    Kind {
+        name: "restore-cluster",
+        about: "Restores the service's cluster from a backup to the end of its WAL, as an earlier recovery would have.",
+        keys: "from",
+        needs: Needs::Server,
+        read: |table| {
+            Ok(Action::RestoreCluster {
+                from: table.need("from", older)?,
+            })
+        },
     },
     Kind {
         name: "promote-clone",
@@ -320,6 +331,7 @@ fn service(table: &mut Table<'_>) -> Result<Action, ScenarioError> {
             let status = item.integer(400, 599)?;
             u16::try_from(status).map_err(|_| item.bad("it is no status"))
         })?),
+        "stale" => Behaviour::Stale,
         _ => Behaviour::Alert,
     };
     let after = table.maybe("after", |item| item.integer(1, 1_000_000))?.unwrap_or(0);

@@ -15,6 +15,7 @@ pub(super) fn fault_in_words(fault: &Fault) -> String {
         Moment::Restore => "when the restore starts",
         Moment::Restored => "after the restore, before validation",
         Moment::Cutover => "before the cutover",
+        Moment::Switched => "after the connection string was changed, before the application is restarted",
         Moment::AfterCutover => "after the cutover",
     };
     format!(
@@ -139,11 +140,19 @@ fn action(action: &Action, whose: &str) -> String {
             ServerDeed::StopImmediate => format!("stops the server of {whose} as a crash would"),
             ServerDeed::Start => format!("starts the server of {whose}"),
         },
-        Action::Setting { name, value } => format!("sets {name} = {value} on {whose}"),
+        Action::Setting {
+            name,
+            value: Some(value),
+        } => format!("sets {name} = {value} on {whose}"),
+        Action::Setting { name, value: None } => format!("resets {name} on {whose}"),
         Action::FillDisk => format!("fills the filesystem of {whose}"),
         Action::AlienSegment { files } => format!(
             "puts a segment of another cluster, of the same name, in place of {} of {whose}",
             one(files)
+        ),
+        Action::RestoreCluster { from } => format!(
+            "an earlier recovery: restores {whose} from {} to the end of its WAL, onto a new timeline",
+            self::whose(FaultTarget::Backup(*from))
         ),
         Action::PromoteClone => {
             format!("restores {whose} into a clone, which promotes itself, writes, and archives where the service does")
@@ -162,6 +171,7 @@ fn service(does: Behaviour, after: u64, times: Option<u64>, whose: &str) -> Stri
         Behaviour::Slow(delay) => format!("{whose} answers {} late", humantime::format_duration(delay)),
         Behaviour::Status(status) => format!("{whose} answers with status {status}"),
         Behaviour::Alert => format!("{whose} raises an alert by itself"),
+        Behaviour::Stale => format!("{whose} goes on as it is although its restart is reported as done"),
     };
     let after = if after > 0 {
         format!(" after {after} times")

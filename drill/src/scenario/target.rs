@@ -21,6 +21,8 @@ named! {
         Restored = "restored",
         /// Validated, the service is being moved over.
         Cutover = "cutover",
+        /// The connection string is changed, the application is not restarted yet.
+        Switched = "switched",
         /// The service runs on the restored cluster.
         AfterCutover = "after-cutover",
     }

@@ -119,6 +119,7 @@ const EXAMPLES: &[(&str, &str)] = &[
     ("setting", "target='cluster'\nname='work_mem'\nvalue='64kB'"),
     ("fill-disk", "target='cluster'"),
     ("alien-segment", "target='archive'\nsegment='after backup:2'"),
+    ("restore-cluster", "target='cluster'\nfrom='backup:latest'"),
     ("promote-clone", "target='backup:oldest'"),
     ("command", "target='cluster'\nargv=['sh', '-c', 'true']"),
     (

@@ -165,6 +165,58 @@ pub async fn compare(client: &Client, recorded: &Inventory) -> Result<Vec<String
     Ok(differences)
 }
 
+/// What is switched off and can be switched on again where it is: the line as it is now, the line as it was recorded, and
+/// the statement that leads from one to the other.
+const SWITCHED_OFF: &str = r"
+SELECT format('trigger %s on %s: %s, enabled %s', tgname, tgrelid::regclass, pg_get_triggerdef(t.oid), tgenabled),
+       format('trigger %s on %s: %s, enabled %s', tgname, tgrelid::regclass, pg_get_triggerdef(t.oid), 'O'),
+       format('ALTER TABLE %s ENABLE TRIGGER %I', tgrelid::regclass, tgname)
+  FROM pg_trigger t WHERE NOT tgisinternal AND tgenabled <> 'O'
+UNION ALL
+SELECT format('internal triggers on %s: enabled %s', tgrelid::regclass, tgenabled), format('internal triggers on %s: enabled O', tgrelid::regclass),
+       format('ALTER TABLE %s ENABLE TRIGGER %I', tgrelid::regclass, tgname)
+  FROM pg_trigger t WHERE tgisinternal AND tgenabled <> 'O'
+UNION ALL
+SELECT format('constraint %s on %s: %s (not validated)', conname, conrelid::regclass, pg_get_constraintdef(o.oid, true)),
+       format('constraint %s on %s: %s', conname, conrelid::regclass, regexp_replace(pg_get_constraintdef(o.oid, true), ' NOT VALID$', '')),
+       format('ALTER TABLE %s VALIDATE CONSTRAINT %I', conrelid::regclass, conname)
+  FROM pg_constraint o JOIN pg_namespace n ON n.oid = o.connamespace WHERE n.nspname = 'public' AND NOT convalidated
+UNION ALL
+SELECT format('index %s: %s (invalid)', c.relname, pg_get_indexdef(i.indexrelid)), format('index %s: %s', c.relname, pg_get_indexdef(i.indexrelid)),
+       format('REINDEX INDEX %s', i.indexrelid::regclass)
+  FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+ WHERE n.nspname = 'public' AND NOT i.indisvalid
+ORDER BY 3";
+
+/// The repair: triggers enabled, constraints validated, invalid indexes rebuilt. `None` if that is not all that differs.
+/// The server refuses to validate a constraint that a row violates. What a trigger would have done meanwhile stays undone.
+///
+/// # Errors
+/// If the database cannot be read.
+pub async fn cures(client: &Client, recorded: &Inventory) -> Result<Option<Vec<String>>, tokio_postgres::Error> {
+    if !large_objects(client).await?.is_empty() {
+        return Ok(None);
+    }
+    let found = read_with(client).await?;
+    let rows = client.query(SWITCHED_OFF, &[]).await?;
+    let switched_off: Vec<[String; 3]> = rows.iter().map(|row| [row.get(0), row.get(1), row.get(2)]).collect();
+    Ok(cured(&recorded.objects(), &found.objects(), &switched_off))
+}
+
+/// The statements of those entries (now, recorded, statement) that together explain every difference.
+fn cured(recorded: &BTreeSet<&str>, found: &BTreeSet<&str>, entries: &[[String; 3]]) -> Option<Vec<String>> {
+    let mut reached = found.clone();
+    let mut statements = Vec::new();
+    for [now, before, statement] in entries {
+        if recorded.contains(before.as_str()) && !recorded.contains(now.as_str()) {
+            reached.remove(now.as_str());
+            reached.insert(before);
+            statements.push(statement.clone());
+        }
+    }
+    (reached == *recorded).then_some(statements)
+}
+
 /// Large objects without a row, and rows without their large object, of tables that have such a column.
 async fn large_objects(client: &Client) -> Result<Vec<String>, tokio_postgres::Error> {
     let column = r#"SELECT to_regclass('"ScriptAttachments"') IS NOT NULL"#;
@@ -199,4 +251,36 @@ pub async fn check(cluster: &Cluster, recorded: Option<&Inventory>, phase: Phase
         Ok(Found::judge(differences.is_empty(), expected, actual).detail(first_few(&differences)))
     })
     .await
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::cured;
+
+    #[test]
+    fn only_what_is_switched_off_is_cured_and_only_if_that_is_all() {
+        let entries = [
+            ["t1: enabled D", "t1: enabled O", "ENABLE t1"],
+            ["t2: enabled D", "t2: enabled O", "ENABLE t2"],
+        ]
+        .map(|entry| entry.map(str::to_owned));
+        let recorded: BTreeSet<&str> = ["t1: enabled O", "t2: enabled D", "table a"].into();
+        let found: BTreeSet<&str> = ["t1: enabled D", "t2: enabled D", "table a"].into();
+        assert_eq!(
+            cured(&recorded, &found, &entries).unwrap(),
+            ["ENABLE t1"],
+            "t2 was recorded as switched off"
+        );
+        let fewer: BTreeSet<&str> = ["t1: enabled D", "t2: enabled D"].into();
+        assert_eq!(
+            cured(&recorded, &fewer, &entries),
+            None,
+            "nothing here brings a table back"
+        );
+        let more: BTreeSet<&str> = ["t1: enabled O", "t2: enabled D", "table a", "table b"].into();
+        assert_eq!(cured(&recorded, &more, &entries), None, "what was not recorded stays");
+    }
 }

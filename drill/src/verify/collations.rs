@@ -5,6 +5,7 @@
 //! which never change, and changes that a provider made without a new version.
 
 use reports::{CheckId, CheckResult};
+use tokio_postgres::Client;
 
 use super::{Found, Subject, first_few, timed};
 
@@ -22,6 +23,35 @@ WITH sorted AS (SELECT i.indexrelid, unnest(i.indcollation::oid[]) AS coll FROM 
 SELECT c.collname::text, c.collversion, CASE WHEN c.oid <> 100 THEN pg_collation_actual_version(c.oid) END, c.oid = 100,
        ARRAY(SELECT DISTINCT s.indexrelid::regclass::text FROM sorted s WHERE s.coll = c.oid ORDER BY 1)
   FROM pg_collation c WHERE c.oid IN (SELECT coll FROM used) ORDER BY 1";
+
+/// The repair in one database: what depends on a collation of another version is rebuilt, then the version is recorded
+/// anew.
+const CURES: &str = r"
+WITH sorted AS (SELECT i.indexrelid, unnest(i.indcollation::oid[]) AS coll FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
+                 WHERE c.relkind = 'i' AND c.relpersistence <> 't'),
+     drifted AS (SELECT 100::oid AS coll, format('ALTER DATABASE %I REFRESH COLLATION VERSION', datname) AS refresh FROM pg_database
+                  WHERE datname = current_database() AND datcollversion IS DISTINCT FROM pg_database_collation_actual_version(oid)
+                    AND datcollversion IS NOT NULL
+                  UNION ALL
+                 SELECT oid, format('ALTER COLLATION %s REFRESH VERSION', oid::regcollation) FROM pg_collation
+                  WHERE oid <> 100 AND collversion IS DISTINCT FROM pg_collation_actual_version(oid) AND collversion IS NOT NULL)
+SELECT d.refresh, ARRAY(SELECT DISTINCT format('REINDEX INDEX %s', s.indexrelid::regclass) FROM sorted s WHERE s.coll = d.coll ORDER BY 1)
+  FROM drifted d ORDER BY 1";
+
+/// The repair, for the database that `client` is connected to: a REINDEX of what depends on a collation that has another
+/// version here than recorded, then the recording of the new version. (The server refuses to record one where there was
+/// none before, or none any more.) From PostgreSQL 15 on.
+///
+/// # Errors
+/// If the catalog cannot be read.
+pub async fn cures(client: &Client) -> Result<Vec<String>, tokio_postgres::Error> {
+    let mut statements = Vec::new();
+    for row in client.query(CURES, &[]).await? {
+        statements.extend(row.get::<_, Vec<String>>(1));
+        statements.push(row.get(0));
+    }
+    Ok(statements)
+}
 
 /// The check.
 pub async fn check(subject: &Subject<'_>) -> CheckResult {

@@ -35,6 +35,13 @@ pub enum Against<'a> {
         /// What the workload did.
         history: &'a History,
     },
+    /// What was seeded, on a database that is being written to.
+    Serving {
+        /// Taken by [`of_seed`].
+        reference: &'a Reference,
+        /// Seeded scripts that writers may change meanwhile, ascending.
+        theirs: &'a [i64],
+    },
     /// What was dumped, all of it.
     Backup {
         /// Taken by [`of_snapshot`].
@@ -151,13 +158,15 @@ async fn compare(sessions: &Sessions, against: Against<'_>) -> Found {
 impl<'a> Against<'a> {
     fn reference(self) -> &'a Reference {
         match self {
-            Self::Seed { reference, .. } | Self::Backup { reference, .. } => reference,
+            Self::Seed { reference, .. } | Self::Serving { reference, .. } | Self::Backup { reference, .. } => {
+                reference
+            }
         }
     }
 
     fn moment(self) -> String {
         match self {
-            Self::Seed { .. } => "right after seeding".to_owned(),
+            Self::Seed { .. } | Self::Serving { .. } => "right after seeding".to_owned(),
             Self::Backup { id, .. } => format!("in the snapshot of {id}"),
         }
     }
@@ -166,14 +175,25 @@ impl<'a> Against<'a> {
     fn is_whole_truth(self) -> bool {
         match self {
             Self::Seed { history, .. } => history.damage.is_empty(),
-            Self::Backup { .. } => true,
+            Self::Serving { .. } | Self::Backup { .. } => true,
         }
     }
 
     fn comparable(self, recorded: &Recorded) -> (super::fingerprint::Within, super::fingerprint::Sums) {
         match self {
             Self::Backup { .. } => recorded.comparable(false, &[]),
-            Self::Seed { history, .. } => recorded.comparable(true, &touched(recorded, history)),
+            Self::Seed { .. } | Self::Serving { .. } => recorded.comparable(true, &self.touched(recorded)),
+        }
+    }
+
+    /// Rows of a section that the workload may have changed since, ascending.
+    fn touched(self, recorded: &Recorded) -> Vec<i64> {
+        match self {
+            Self::Seed { history, .. } if recorded.section.changing => {
+                ledger::seeded_scripts_named(history, recorded.max_key)
+            }
+            Self::Serving { theirs, .. } if recorded.section.changing => theirs.to_vec(),
+            _ => Vec::new(),
         }
     }
 
@@ -190,11 +210,11 @@ impl<'a> Against<'a> {
             Self::Backup { id, .. } => {
                 format!("Reference: the fingerprint recorded with {id}, of every row in its snapshot")
             }
-            Self::Seed { history, .. } => {
+            Self::Seed { .. } | Self::Serving { .. } => {
                 let touched: usize = reference
                     .sections
                     .iter()
-                    .map(|recorded| touched(recorded, history).len())
+                    .map(|recorded| self.touched(recorded).len())
                     .sum();
                 format!(
                     "Reference: the fingerprint taken right after seeding, of the rows that were there. Of {touched} scripts \
@@ -211,14 +231,5 @@ impl<'a> Against<'a> {
             );
         }
         scope
-    }
-}
-
-/// Rows of a section that the workload may have changed since, ascending.
-fn touched(recorded: &Recorded, history: &History) -> Vec<i64> {
-    if recorded.section.changing {
-        ledger::seeded_scripts_named(history, recorded.max_key)
-    } else {
-        Vec::new()
     }
 }

@@ -7,6 +7,8 @@
 
 mod probe;
 
+use std::collections::BTreeSet;
+
 use reports::{CheckId, CheckResult};
 use tokio_postgres::{IsolationLevel, Transaction};
 
@@ -48,10 +50,31 @@ SELECT i.indexrelid, i.indrelid, i.indexrelid::regclass::text, c.relname::text, 
  WHERE s.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast')
  ORDER BY 3";
 
+/// Something that is wrong, and the index that is to blame; none where it is a table.
+struct Problem {
+    index: Option<String>,
+    text: String,
+}
+
+impl Problem {
+    fn of(index: &str, what: &str) -> Self {
+        Self {
+            index: Some(index.to_owned()),
+            text: format!("{index}{what}"),
+        }
+    }
+}
+
+impl std::fmt::Display for Problem {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
 /// What became of the indexes.
 #[derive(Default)]
 struct Tally {
-    problems: Vec<String>,
+    problems: Vec<Problem>,
     unverified: Vec<String>,
     remarks: Vec<String>,
 }
@@ -80,7 +103,18 @@ pub async fn check(subject: &Subject<'_>) -> CheckResult {
 /// # Errors
 /// If the server cannot be asked.
 pub async fn problems(subject: &Subject<'_>) -> Result<Vec<String>, tokio_postgres::Error> {
-    Ok(look(subject).await?.0.problems)
+    let problems = look(subject).await?.0.problems;
+    Ok(problems.into_iter().map(|problem| problem.text).collect())
+}
+
+/// The repair: a REINDEX of each index that is wrong. `None` if a table is wrong as well, which no index can be built from.
+///
+/// # Errors
+/// If the server cannot be asked.
+pub async fn cures(subject: &Subject<'_>) -> Result<Option<Vec<String>>, tokio_postgres::Error> {
+    let problems = look(subject).await?.0.problems;
+    let indexes: Option<BTreeSet<String>> = problems.into_iter().map(|problem| problem.index).collect();
+    Ok(indexes.map(|indexes| indexes.iter().map(|index| format!("REINDEX INDEX {index}")).collect()))
 }
 
 /// Both ways side by side; hands out how many indexes were compared.
@@ -119,7 +153,7 @@ async fn amcheck(client: &mut tokio_postgres::Client) -> Result<Tally, tokio_pos
     let sql = format!("SELECT {schema}.bt_index_check(index => $1::oid::regclass, heapallindexed => true)");
     for tree in &trees {
         if let Err(error) = in_savepoint(&mut transaction, &sql, tree.get(0)).await? {
-            tally.problems.push(format!("{}: {error}", tree.get::<_, &str>(1)));
+            tally.problems.push(Problem::of(tree.get(1), &format!(": {error}")));
         }
     }
     let listed = "SELECT c.oid, c.oid::regclass::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -131,11 +165,10 @@ async fn amcheck(client: &mut tokio_postgres::Client) -> Result<Tally, tokio_pos
         let complaints = in_savepoint(&mut transaction, &sql, table.get(0)).await?;
         let complaints = complaints.map(|rows| rows.iter().map(|row| row.get::<_, String>(0)).collect());
         let complaints: Vec<String> = complaints.unwrap_or_else(|error| vec![error]);
-        tally.problems.extend(
-            complaints
-                .into_iter()
-                .map(|text| format!("table {}: {text}", table.get::<_, &str>(1))),
-        );
+        tally.problems.extend(complaints.into_iter().map(|text| Problem {
+            index: None,
+            text: format!("table {}: {text}", table.get::<_, &str>(1)),
+        }));
     }
     transaction.rollback().await?;
     tally.remarks.push(format!(
@@ -174,19 +207,19 @@ async fn probes(client: &mut tokio_postgres::Client) -> Result<(Tally, usize), t
     for row in &indexes {
         let index = Index::of(row);
         if !index.valid {
-            tally.problems.push(format!("{} is invalid", index.name));
+            tally.problems.push(Problem::of(&index.name, " is invalid"));
             continue;
         }
         for probe in probe::probes(&index) {
             let savepoint = transaction.savepoint("drill_probe").await?;
             match probe::run(&savepoint, &index, &probe).await {
                 Ok(probe::Answer::Agrees { partly }) => sampled += usize::from(partly),
-                Ok(probe::Answer::Differs(how)) => tally.problems.push(format!("{}: {how}", index.name)),
+                Ok(probe::Answer::Differs(how)) => tally.problems.push(Problem::of(&index.name, &format!(": {how}"))),
                 Ok(probe::Answer::NotUsed) => tally
                     .unverified
                     .push(format!("{}: the planner does not use it", index.name)),
                 Err(error) => match (damage(&error), error.as_db_error()) {
-                    (Some(reason), _) => tally.problems.push(format!("{}: {reason}", index.name)),
+                    (Some(reason), _) => tally.problems.push(Problem::of(&index.name, &format!(": {reason}"))),
                     (None, Some(reason)) => tally.unverified.push(format!("{}: {}", index.name, reason.message())),
                     (None, None) => return Err(error),
                 },

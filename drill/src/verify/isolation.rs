@@ -38,7 +38,8 @@ async fn look(
             "SELECT current_setting('archive_mode'), current_setting('archive_command'), current_setting('archive_library', true),
                     current_setting('archive_cleanup_command'), current_setting('recovery_end_command'),
                     current_setting('primary_conninfo'), current_setting('synchronous_standby_names'),
-                    current_setting('listen_addresses'), pg_is_in_recovery()",
+                    current_setting('listen_addresses'), pg_is_in_recovery(),
+                    CASE WHEN NOT pg_is_in_recovery() THEN left(pg_walfile_name(pg_current_wal_lsn()), 8) END",
             &[],
         )
         .await?;
@@ -60,6 +61,13 @@ async fn look(
         ));
     } else if archives && !matches!(text(1), "" | "(disabled)") {
         remarks.push(format!("it archives elsewhere: {}", text(1)));
+    }
+    // Promotion takes a timeline that no history in the archive has: if one has it now, this cluster archived it.
+    let history = format!("{}.history", text(9));
+    if production_archive.is_some_and(|archive| archive.join(&history).exists()) {
+        problems.push(format!(
+            "production's archive has taken {history}, the history of this cluster's timeline"
+        ));
     }
     for (name, column) in [("archive_cleanup_command", 3), ("recovery_end_command", 4)] {
         if production(text(column)) {

@@ -84,14 +84,30 @@ async fn next_number(client: &Client, sequence: &str, increment: i64) -> Result<
     })
 }
 
-/// The repair: moves a script sequence that is behind past the largest id that anybody was told of.
+/// The repair: a `setval` for each sequence that is behind the numbers in its column, or, where the ledger knows them,
+/// behind the largest that was acknowledged. One that counts down, or that has no room left, is left alone.
 ///
 /// # Errors
-/// If the server refuses.
-pub async fn move_past(superuser: &Client, largest_acknowledged: i64) -> Result<i64, tokio_postgres::Error> {
-    let sql = format!(
-        "SELECT setval(s, greatest($1, (SELECT last_value FROM pg_sequences WHERE to_regclass(format('%I.%I', schemaname, sequencename)) = s)))
-           FROM CAST(pg_get_serial_sequence('{LEDGER_TABLE}', 'Id') AS regclass) AS s"
-    );
-    Ok(superuser.query_one(&sql, &[&largest_acknowledged]).await?.get(0))
+/// If a sequence or its column cannot be read.
+pub async fn cures(client: &Client, largest_acknowledged: Option<i64>) -> Result<Vec<String>, tokio_postgres::Error> {
+    let mut statements = Vec::new();
+    for row in client.query(OWNED, &[]).await? {
+        let (sequence, table, column): (&str, &str, &str) = (row.get(0), row.get(1), row.get(2));
+        let (increment, most): (i64, i64) = (row.get(3), row.get(4));
+        let used: Option<i64> = client
+            .query_one(&format!("SELECT max({column})::bigint FROM {table}"), &[])
+            .await?
+            .get(0);
+        let largest = used.max(largest_acknowledged.filter(|_| table == LEDGER_TABLE));
+        let next = next_number(client, sequence, increment).await?;
+        if let (Some(largest), Some(next)) = (largest, next)
+            && increment > 0
+            && next <= largest
+            && largest < most
+        {
+            let literal = sequence.replace('\'', "''");
+            statements.push(format!("SELECT setval('{literal}', {largest})"));
+        }
+    }
+    Ok(statements)
 }

@@ -70,14 +70,14 @@ pub async fn smoke(
     (result, took)
 }
 
-/// The application is connected to the cluster that was restored, by system identifier and timeline.
-pub async fn identity(ready: &Ready, system_identifier: &str, timeline: u32) -> CheckResult {
+/// The application is connected to the database that was validated: by system identifier and timeline of the cluster, and
+/// by the database's own number, since another one may have been given its name.
+pub async fn identity(ready: &Ready, validated: &Ready) -> CheckResult {
     timed(CheckId::AppIdentity, Phase::Cutover, "application", async {
-        let same = ready.system_identifier == system_identifier && ready.timeline_id == timeline;
         Ok::<_, std::convert::Infallible>(Found::judge(
-            same,
-            format!("system {system_identifier}, timeline {timeline}"),
-            format!("system {}, timeline {}", ready.system_identifier, ready.timeline_id),
+            ready == validated,
+            validated.to_string(),
+            ready.to_string(),
         ))
     })
     .await
@@ -91,20 +91,15 @@ mod tests {
 
     #[tokio::test]
     async fn an_application_on_another_cluster_is_told_apart() {
-        let ready = Ready {
-            system_identifier: "7711".into(),
-            timeline_id: 2,
+        let at = |system: &str, timeline_id, database_oid| Ready {
+            system_identifier: system.into(),
+            timeline_id,
+            database_oid,
         };
-        assert_eq!(identity(&ready, "7711", 2).await.verdict, Verdict::Pass);
-        assert_eq!(
-            identity(&ready, "7712", 2).await.verdict,
-            Verdict::Fail,
-            "another system"
-        );
-        assert_eq!(
-            identity(&ready, "7711", 1).await.verdict,
-            Verdict::Fail,
-            "the failed primary's timeline"
-        );
+        let validated = at("7711", 2, 16_384);
+        assert_eq!(identity(&validated, &validated).await.verdict, Verdict::Pass);
+        for other in [at("7712", 2, 16_384), at("7711", 1, 16_384), at("7711", 2, 24_576)] {
+            assert_eq!(identity(&other, &validated).await.verdict, Verdict::Fail, "{other}");
+        }
     }
 }

@@ -144,7 +144,7 @@ pub enum FingerprintError {
 
 impl FingerprintError {
     /// Whether this says something about the data and not about the check: the table or a column of it is gone, or what
-    /// is stored is damaged (PostgreSQL manual, appendix A: class 42 and class XX).
+    /// is stored is damaged or its file is gone (PostgreSQL manual, appendix A: class 42, class XX and class 58).
     pub fn is_finding(&self) -> bool {
         let Self::Scan { source, .. } = self else { return false };
         let telling = [
@@ -153,6 +153,6 @@ impl FingerprintError {
             SqlState::DATA_CORRUPTED,
             SqlState::INDEX_CORRUPTED,
         ];
-        source.code().is_some_and(|code| telling.contains(code))
+        source.code().is_some_and(|code| telling.contains(code)) || super::damage(source).is_some()
     }
 }

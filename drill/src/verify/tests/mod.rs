@@ -65,6 +65,14 @@ impl World {
         self.admin.batch_execute(sql).await.unwrap();
     }
 
+    /// Carries out what a check says would cure what it found; it must say something.
+    pub(super) async fn cure(&self, statements: Vec<String>) {
+        assert!(!statements.is_empty());
+        for statement in statements {
+            self.sql(&statement).await;
+        }
+    }
+
     pub(super) async fn restart(&mut self) {
         self.cluster.start().await.unwrap();
         self.admin = self.cluster.connect("postgres", fixtures::DATABASE).await.unwrap();

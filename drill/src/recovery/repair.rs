@@ -1,0 +1,239 @@
+//! Forward repairs: what a restore does not cure, or must not be the cure for, is put right in place.
+//!
+//! Another backup of the same cluster has the same indexes, triggers and collations, and WAL replayed to its end has the
+//! same statements in it. Where every check that failed is one that a statement cures, the statements are carried out and
+//! the cluster is looked at again from every side. What is not cured by then is treated as if nothing had been tried: the
+//! candidate is rejected, the source is given up. One round, never more.
+
+use std::collections::BTreeSet;
+
+use reports::{CheckId, Verdict, What};
+use tokio_postgres::Client;
+
+use crate::{
+    backup::{REPLAY_PATIENCE, catalogue},
+    postgres::Cluster,
+    stage::Drill,
+    verify::{
+        Subject, catalog_inventory, catalog_inventory::Inventory, chain, collations, index_integrity, privileges,
+        sequences,
+    },
+};
+
+/// What can be put right in place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Repair {
+    /// Indexes that depend on a collation of another version are rebuilt, and the version is recorded.
+    Collations,
+    /// Indexes that are wrong are rebuilt.
+    Indexes,
+    /// Triggers are enabled, constraints validated.
+    Catalog,
+    /// Rights and role attributes are put back to what was recorded with the backup.
+    Privileges,
+    /// Sequences are moved past every number that was handed out. Last: a repair before it may hand some out.
+    Sequences,
+}
+
+impl std::fmt::Display for Repair {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Collations => "rebuild what depends on collations of another version",
+            Self::Indexes => "rebuild the indexes that are wrong",
+            Self::Catalog => "switch on what is switched off",
+            Self::Privileges => "put privileges back as recorded",
+            Self::Sequences => "move sequences past every number that was handed out",
+        })
+    }
+}
+
+/// The repairs that cure all of these failed checks, in the order in which they are carried out; none if one of the checks
+/// speaks of something that no repair cures.
+pub(super) fn repairs(failed: &[CheckId]) -> Option<BTreeSet<Repair>> {
+    let mut repairs = BTreeSet::new();
+    for check in failed {
+        repairs.insert(match check {
+            CheckId::Collations => Repair::Collations,
+            CheckId::IndexIntegrity => Repair::Indexes,
+            CheckId::CatalogInventory => Repair::Catalog,
+            // It names constraints and triggers that are off, too; of orphans the inventory knows nothing.
+            CheckId::ReferentialIntegrity if failed.contains(&CheckId::CatalogInventory) => continue,
+            CheckId::Privileges => Repair::Privileges,
+            CheckId::Sequences => Repair::Sequences,
+            _ => return None,
+        });
+    }
+    (!repairs.is_empty()).then_some(repairs)
+}
+
+/// Carries repairs out on a cluster and records each. False if one of them cannot be, or fails: what was done stays done.
+pub(super) async fn repaired(
+    drill: &Drill,
+    subject: &Subject<'_>,
+    repairs: &BTreeSet<Repair>,
+    largest_acknowledged: Option<i64>,
+) -> bool {
+    let began = drill.recorder.offset();
+    let mut all = true;
+    for repair in repairs {
+        let (verdict, detail) = match carry_out(subject, *repair, largest_acknowledged).await {
+            Ok(done) => (Verdict::Pass, done),
+            Err(reason) => (Verdict::Fail, reason),
+        };
+        drill.recorder.record(What::Repaired {
+            action: format!("{repair} ({})", subject.name),
+            verdict,
+            detail,
+        });
+        if verdict == Verdict::Fail {
+            all = false;
+            break;
+        }
+    }
+    drill.recorder.external_since("repair in place", began);
+    all
+}
+
+/// What was done, or why it was not.
+async fn carry_out(subject: &Subject<'_>, repair: Repair, largest_acknowledged: Option<i64>) -> Result<String, String> {
+    let failed = |error: tokio_postgres::Error| chain(&error);
+    let superuser = subject.superuser().await.map_err(failed)?;
+    let statements = match repair {
+        Repair::Collations => return collations_refreshed(subject, &superuser).await,
+        Repair::Indexes => index_integrity::cures(subject).await,
+        Repair::Catalog => match subject.inventory {
+            Some(recorded) => catalog_inventory::cures(&superuser, recorded).await,
+            None => Ok(None),
+        },
+        Repair::Privileges => privileges::cures(&superuser, subject.inventory).await,
+        Repair::Sequences => sequences::cures(&superuser, largest_acknowledged).await.map(Some),
+    };
+    let statements = statements
+        .map_err(failed)?
+        .ok_or("more is wrong than statements put right")?;
+    run(&superuser, &statements).await
+}
+
+/// One after the other, in no transaction: a repair that ends half-way is half a repair, and looked at as such.
+async fn run(client: &Client, statements: &[String]) -> Result<String, String> {
+    if statements.is_empty() {
+        return Ok("nothing was left to be done".to_owned());
+    }
+    for statement in statements {
+        let ran = client.batch_execute(statement).await;
+        ran.map_err(|error| format!("{statement}: {}", chain(&error)))?;
+    }
+    Ok(statements.join("; "))
+}
+
+/// In every database whose collation has another version: each has indexes of its own.
+async fn collations_refreshed(subject: &Subject<'_>, superuser: &Client) -> Result<String, String> {
+    let failed = |error: tokio_postgres::Error| chain(&error);
+    let databases = "SELECT datname::text FROM pg_database WHERE datallowconn
+                        AND (datname = current_database() OR datcollversion IS DISTINCT FROM pg_database_collation_actual_version(oid))
+                      ORDER BY 1";
+    let mut done = Vec::new();
+    for row in superuser.query(databases, &[]).await.map_err(failed)? {
+        let database: &str = row.get(0);
+        let client = subject
+            .cluster
+            .connect("postgres", database)
+            .await
+            .map_err(|error| chain(&error))?;
+        let statements = collations::cures(&client).await.map_err(failed)?;
+        if !statements.is_empty() {
+            done.push(format!("in {database}: {}", run(&client, &statements).await?));
+        }
+    }
+    Ok(done.join("; "))
+}
+
+/// Ends a recovery that waits at its target, as `recovery_target_action = pause` has it do, and lets the server promote.
+/// False if it does not wait, or does not come out of recovery.
+pub(super) async fn promoted(drill: &Drill, cluster: &mut Cluster) -> bool {
+    let began = drill.recorder.offset();
+    let (verdict, detail) = match resumed(cluster).await {
+        Ok(at) => (Verdict::Pass, format!("it had paused at {at}")),
+        Err(reason) => (Verdict::Fail, reason),
+    };
+    drill.recorder.record(What::Repaired {
+        action: format!("end the recovery that is paused at its target ({})", cluster.name()),
+        verdict,
+        detail,
+    });
+    drill.recorder.external_since("promote the restored server", began);
+    verdict == Verdict::Pass
+}
+
+async fn resumed(cluster: &mut Cluster) -> Result<String, String> {
+    let failed = |error: tokio_postgres::Error| chain(&error);
+    let client = cluster
+        .connect("postgres", "postgres")
+        .await
+        .map_err(|error| chain(&error))?;
+    let paused = "SELECT pg_get_wal_replay_pause_state(), coalesce(pg_last_wal_replay_lsn()::text, '')";
+    let row = client.query_one(paused, &[]).await.map_err(failed)?;
+    let (state, at): (&str, String) = (row.get(0), row.get(1));
+    if state != "paused" {
+        return Err(format!("it is not paused: {state} at {at}"));
+    }
+    let resume = "SELECT pg_wal_replay_resume()"; // at the target this ends recovery
+    client.batch_execute(resume).await.map_err(failed)?;
+    let out = cluster.wait_until_writable(REPLAY_PATIENCE).await;
+    out.map(|()| at).map_err(|error| chain(&error))
+}
+
+/// The inventory recorded with the newest backup: what the source is held against.
+pub(super) fn newest_inventory(drill: &Drill) -> Option<Inventory> {
+    let listing = catalogue::list(&drill.site.repository).ok()?;
+    listing.backups.last()?.inventory.clone()
+}
+
+#[cfg(test)]
+mod tests {
+    use reports::CheckId;
+
+    use super::{Repair, repairs};
+
+    fn of(failed: &[CheckId]) -> Option<Vec<Repair>> {
+        repairs(failed).map(|repairs| repairs.into_iter().collect())
+    }
+
+    #[test]
+    fn what_a_statement_cures_is_repaired_each_once_and_sequences_last() {
+        assert_eq!(of(&[CheckId::Sequences]), Some(vec![Repair::Sequences]));
+        let several = [
+            CheckId::Sequences,
+            CheckId::Privileges,
+            CheckId::ReferentialIntegrity,
+            CheckId::CatalogInventory,
+            CheckId::IndexIntegrity,
+            CheckId::Collations,
+        ];
+        let all = [
+            Repair::Collations,
+            Repair::Indexes,
+            Repair::Catalog,
+            Repair::Privileges,
+            Repair::Sequences,
+        ];
+        assert_eq!(of(&several), Some(all.to_vec()));
+    }
+
+    #[test]
+    fn one_check_that_only_another_candidate_cures_forbids_every_repair() {
+        assert_eq!(of(&[CheckId::Sequences, CheckId::ContentFingerprint]), None);
+        assert_eq!(of(&[CheckId::ReferentialIntegrity]), None, "orphans");
+        let curable = [
+            CheckId::Collations,
+            CheckId::IndexIntegrity,
+            CheckId::CatalogInventory,
+            CheckId::Privileges,
+            CheckId::Sequences,
+        ];
+        for check in CheckId::ALL {
+            assert_eq!(of(&[*check]).is_some(), curable.contains(check), "{check}");
+        }
+        assert_eq!(of(&[]), None);
+    }
+}
