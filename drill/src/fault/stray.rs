@@ -6,6 +6,7 @@
 
 use std::{
     collections::BTreeSet,
+    fmt::Write as _,
     fs,
     os::unix::fs::FileExt as _,
     path::{Path, PathBuf},
@@ -152,7 +153,8 @@ pub(super) async fn restore_cluster(
     fs::remove_dir_all(&lost).map_err(FaultError::io("remove", &lost))?;
     let conf = data.join("postgresql.auto.conf");
     let mut settings = fs::read_to_string(&conf).map_err(FaultError::io("read", &conf))?;
-    settings += &format!("restore_command = 'cp ''{}/%f'' \"%p\"'\n", archive.display());
+    let archive_name = archive.display();
+    let _ = writeln!(settings, "restore_command = 'cp ''{archive_name}/%f'' \"%p\"'");
     fs::write(&conf, settings).map_err(FaultError::io("write", &conf))?;
     let signal = data.join("recovery.signal");
     fs::write(&signal, "").map_err(FaultError::io("write", &signal))?;

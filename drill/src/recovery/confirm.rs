@@ -82,7 +82,7 @@ async fn examined(drill: &mut Drill) -> Result<Vec<String>, Stop> {
         let inventory = recorded.as_ref().and_then(|backup| backup.inventory.as_ref());
         let inventory = catalog_inventory::check(&drill.source, inventory, Phase::Source, "source").await;
         let promises = promises_kept(drill).await?;
-        let looked_through = read_through(drill).await;
+        let looked_through = Box::pin(read_through(drill)).await;
         for check in [Some(inventory), promises].into_iter().flatten().chain(looked_through) {
             if check.verdict == Verdict::Fail {
                 symptoms.push(format!("{}: {}; {}", check.check, check.actual, check.detail));

@@ -70,9 +70,10 @@ pub fn plan(scenario: &Scenario, with: &Circumstances<'_>) -> String {
 fn world(scenario: &Scenario, with: &Circumstances<'_>) -> Vec<String> {
     let given = &scenario.given;
     let seed = &with.seed;
-    let draws = match with.seed_given {
-        true => format!("every random choice by seed {}", seed.seed),
-        false => "the seed of every random choice is drawn at the start, printed and recorded".to_owned(),
+    let draws = if with.seed_given {
+        format!("every random choice by seed {}", seed.seed)
+    } else {
+        "the seed of every random choice is drawn at the start, printed and recorded".to_owned()
     };
     let mut rows = vec![
         ("clusters", with.storage.to_owned()),
@@ -112,12 +113,13 @@ fn world(scenario: &Scenario, with: &Circumstances<'_>) -> Vec<String> {
     }
     rows.push((
         "archive",
-        match given.archive {
-            true => format!(
+        if given.archive {
+            format!(
                 "each finished WAL segment of {} MiB, by archive_command",
                 with.segment_mb
-            ),
-            false => "none".to_owned(),
+            )
+        } else {
+            "none".to_owned()
         },
     ));
     rows.push((
@@ -168,9 +170,10 @@ fn breaks(scenario: &Scenario) -> Vec<String> {
     if faults.is_empty() {
         lines.push("nothing: the alert alone starts the drill".to_owned());
     }
-    let clock = match faults.iter().any(|fault| fault.at == Moment::Failure) {
-        true => "the first fault of the failure",
-        false => "the moment of the failure, at which nothing more breaks",
+    let clock = if faults.iter().any(|fault| fault.at == Moment::Failure) {
+        "the first fault of the failure"
+    } else {
+        "the moment of the failure, at which nothing more breaks"
     };
     lines.push(format!("The recovery time counts from {clock}."));
     lines
@@ -261,6 +264,9 @@ fn reach(scenario: &Scenario, number: u32) -> String {
                     }
                     () => write!(text, " to the gap at backup {of} and no further (line {line})"),
                 };
+            }
+            (_, Action::RestoreCluster { .. }, _) if fault.at > Moment::BetweenBackups || number == 1 => {
+                let _ = write!(text, ", across the branch to the new timeline (line {line})");
             }
             (_, Action::PromoteClone, _) => {
                 let _ = write!(text, ", and not the timeline of the promoted clone (line {line})");

@@ -485,6 +485,7 @@ fn a_plan_says_what_is_known_of_each_backup() {
         "stop-wal-unarchived",
         "archiver-dead",
         "partial-tail-torn",
+        "second-disaster",
     ] {
         let scenario = find(&all, id).unwrap();
         let system = scenario.given.mixed().unwrap_or_else(|| "basebackup".to_owned());
@@ -492,7 +493,7 @@ fn a_plan_says_what_is_known_of_each_backup() {
         let (_, rest) = text.split_once("choose from\n").unwrap();
         let candidates = rest.lines().take_while(|line| !line.contains("Recovery target"));
         let _ = writeln!(words, "{id}");
-        candidates.for_each(|line| words += &format!("{line}\n"));
+        words.extend(candidates.flat_map(|line| [line, "\n"]));
     }
     insta::assert_snapshot!("plan_candidates", words);
 }
