@@ -20,7 +20,7 @@ use crate::{
     monitor::{Alerts, prober::Prober},
     notify::Inbox,
     operator::{Operator, OperatorMode},
-    postgres::{Cluster, ClusterOptions, Installation, Storage, TimelineId, WorkDir},
+    postgres::{Cluster, ClusterOptions, Installation, Shutdown, Storage, TimelineId, WorkDir},
     record::Recorder,
     recovery,
     scenario::{Moment, Scenario, StorageWish, Streaming},
@@ -159,7 +159,7 @@ async fn set_up(
     recorder.external("start the source server", source.start()).await?;
     let credentials = Arc::new(Credentials::generate(&mut random));
     let site = Site {
-        installation: assignment.installation.clone(),
+        installation: source.installation().clone(),
         work: work.clone(),
         repository,
         wal: wal::WalSource {
@@ -168,6 +168,8 @@ async fn set_up(
             segment_bytes,
         },
         credentials,
+        backup_options: given.backup_options.clone(),
+        backup_role: given.backup_role,
         durable,
         wal_in_backup: given.wal_in_backup,
         recorder: recorder.clone(),
@@ -322,6 +324,10 @@ async fn workload_and_backups(drill: &mut Drill, scenario: &Scenario, system: &s
             inject(drill, Moment::BetweenBackups, None).await?;
         }
     }
+    if given.foreign_backup {
+        let backup = foreign_backup(drill, system).await?;
+        drill.recorder.record(What::BackupTaken(backup.info));
+    }
     inject(drill, Moment::AfterBackups, None).await?;
     let began = drill.recorder.offset();
     workload.allow(commits - slice * u64::from(given.backups));
@@ -330,6 +336,33 @@ async fn workload_and_backups(drill: &mut Drill, scenario: &Scenario, system: &s
     drill.recorder.external_since("live writers", began);
     drill.workload = Some(workload);
     Ok(())
+}
+
+/// A backup of another cluster in the same repository, newer than all others. The cluster is made for it and removed.
+async fn foreign_backup(drill: &Drill, system: &str) -> Result<backup::Backup, DrillError> {
+    let began = drill.recorder.offset();
+    let site = &drill.site;
+    let system = backup::system(system, site).ok_or_else(|| DrillError::UnknownBackupSystem {
+        name: system.to_owned(),
+    })?;
+    let options = ClusterOptions {
+        name: "stranger".into(),
+        durable: site.durable,
+        wal_segment_mb: drill.options.sizing.wal_segment_mb(),
+        ..ClusterOptions::default()
+    };
+    let mut stranger = Cluster::create(&site.installation, &site.work, &options).await?;
+    stranger.start().await?;
+    let admin = stranger.connect("postgres", "postgres").await?;
+    fixtures::create_roles_and_database(&admin, &site.credentials).await?;
+    fixtures::migrate(&stranger.connect("postgres", fixtures::DATABASE).await?).await?;
+    drill.cluster_started("stranger", &stranger).await?;
+    drill.recorder.external_since("create another cluster", began);
+    let backup = system
+        .take(&stranger, &format!("{}-of-another-cluster", system.name()))
+        .await?;
+    let _ = stranger.stop(Shutdown::Immediate).await; // dropping it kills what is left
+    Ok(backup)
 }
 
 /// Waits for so many acknowledged commits in all. Writers that a fault keeps from writing are not waited for.
@@ -378,6 +411,14 @@ fn header(assignment: &Assignment<'_>, options: &Options, work: &WorkDir) -> Dri
     if options.operator == OperatorMode::Ask {
         described.push(("operator".to_owned(), "ask".to_owned()));
     }
+    if !given.backup_options.is_empty() {
+        described.push(("backup options".to_owned(), given.backup_options.join(" ")));
+    }
+    described.extend(
+        given
+            .backup_role
+            .map(|role| ("backup role".to_owned(), role.to_string())),
+    );
     described.extend(given.settings.iter().map(|(name, value)| (name.clone(), value.clone())));
     DrillHeader {
         run_id: options.run_id.clone(),

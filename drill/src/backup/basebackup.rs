@@ -65,7 +65,7 @@ impl BaseBackup {
             .arg(id);
         // Syncing a thousand files one by one takes seconds; one syncfs does the same (as --sync-method=syncfs does
         // from PostgreSQL 17 on).
-        tool = tool.arg("--no-sync");
+        tool = tool.arg("--no-sync").args(&self.site.backup_options);
         self.site.recorder.external("pg_basebackup", tool.run()).await?;
         if self.site.durable {
             let began = self.site.recorder.offset();

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     postgres::{Cluster, ClusterOptions, Shutdown},
-    verify::{self, Found, catalog_inventory, content_fingerprint},
+    verify::{self, Found, catalog_inventory, content_fingerprint, privileges},
 };
 
 /// Its name on the command line.
@@ -59,8 +59,13 @@ impl Dump {
         let dump = self
             .site
             .tool("pg_dump")
-            .envs(source.client_environment("postgres", fixtures::DATABASE, None))
-            .args(["--format=custom", "--no-password", "--compress=1", "--snapshot"])
+            .envs(match self.site.backup_role {
+                Some(role) => self.site.environment(source, role, fixtures::DATABASE),
+                None => source.client_environment("postgres", fixtures::DATABASE, None),
+            })
+            .args(["--format=custom", "--no-password", "--compress=1"])
+            .args(&self.site.backup_options)
+            .arg("--snapshot")
             .arg(&snapshot)
             .arg("--file")
             .arg(directory.join(DUMP));
@@ -220,11 +225,30 @@ impl BackupSystem for Dump {
                     Found::pass(expected, "as expected")
                 })
             });
-            vec![result.await]
+            vec![result.await, roles(backup).await]
         })
     }
 
     fn restore<'a>(&'a self, request: &'a RestoreRequest) -> BoxFuture<'a, Result<Cluster, BackupError>> {
         Box::pin(self.restore_into(request))
     }
+}
+
+/// `privileges` of a backup: its globals create every role there was. Without them pg_restore fails at the first owner.
+async fn roles(backup: &Backup) -> reports::CheckResult {
+    verify::timed(CheckId::Privileges, Phase::Backup, &backup.info.id, async {
+        let expected = "the globals create every role that there was";
+        let Some(recorded) = &backup.inventory else {
+            return Ok(Found::unknown(expected, "no roles were recorded with this backup"));
+        };
+        let globals = fs::read_to_string(backup.directory.join(GLOBALS))?;
+        let missing = privileges::roles_missing(recorded, &globals);
+        let actual = if missing.is_empty() {
+            "as expected".to_owned()
+        } else {
+            format!("without {}", missing.join(", "))
+        };
+        Ok::<_, std::io::Error>(Found::judge(missing.is_empty(), expected, actual))
+    })
+    .await
 }

@@ -52,6 +52,10 @@ pub struct Site {
     pub wal: wal::WalSource,
     /// Passwords of the roles.
     pub credentials: Arc<fixtures::Credentials>,
+    /// Options of the tool that takes backups, beyond those that it always gets.
+    pub backup_options: Vec<String>,
+    /// The role that takes dumps, instead of the superuser.
+    pub backup_role: Option<fixtures::Role>,
     /// Whether what is written must survive a crash of the machine (fsync).
     pub durable: bool,
     /// Whether a base backup brings along the WAL that it needs to be consistent.

@@ -64,6 +64,7 @@ pub fn magic(major: u32) -> Option<u16> {
         15 => Some(0xD110),
         16 => Some(0xD113),
         17 => Some(0xD116),
+        18 => Some(0xD118),
         _ => None,
     }
 }

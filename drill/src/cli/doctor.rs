@@ -28,7 +28,7 @@ pub(super) async fn doctor(args: &DoctorArgs) -> Outcome {
     let installed = Request {
         provider: Provider::Installed,
         major: args.postgres,
-        bindir: None,
+        ..Request::default()
     };
     let installed = postgres::locate(&installed, &Silent).await;
     describe("installed", &installed);

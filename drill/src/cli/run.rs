@@ -16,7 +16,7 @@ use super::{Failure, Outcome, Output, progress::Show};
 use crate::{
     backup,
     operator::OperatorMode,
-    postgres::{self, Installation, Provider, Request, Storage},
+    postgres::{self, ContainerError, ContainerOptions, Installation, Limits, Provider, Request, Storage},
     run::{self, Assignment},
     scenario::{self, Circumstances, Scenario},
     stage::{LEFT_RUNNING, Options, Sizing, StorageChoice},
@@ -52,6 +52,15 @@ pub(super) struct RunArgs {
     /// Use the programs in this directory
     #[arg(long, value_name = "DIR", env = "DRILL_BINDIR")]
     bindir: Option<PathBuf>,
+    /// Container image; any with PostgreSQL's server and client programs [default: postgres:MAJOR]
+    #[arg(long, value_name = "NAME", env = "DRILL_IMAGE")]
+    image: Option<String>,
+    /// Memory of each server's container, such as 512MiB [default: no limit]
+    #[arg(long, value_name = "SIZE", value_parser = size, env = "DRILL_CONTAINER_MEMORY")]
+    container_memory: Option<ByteSize>,
+    /// Processors of each server's container, such as 1.5 [default: no limit]
+    #[arg(long, value_name = "N", value_parser = millicpus, env = "DRILL_CONTAINER_CPUS")]
+    container_cpus: Option<u64>,
     /// Seed data: transformation scripts
     #[arg(long, value_name = "N", conflicts_with = "target_size", env = "DRILL_SCRIPTS")]
     scripts: Option<u64>,
@@ -145,6 +154,18 @@ fn size(text: &str) -> Result<ByteSize, String> {
         .map_err(|_| "it is no size; write it as 512MiB or 2GiB".to_owned())
 }
 
+/// Processors in thousandths.
+fn millicpus(text: &str) -> Result<u64, String> {
+    let processors: f64 = text
+        .parse()
+        .map_err(|_| "it is no number; write it as 2 or 0.5".to_owned())?;
+    if (0.01..=1024.0).contains(&processors) {
+        Ok((processors * 1000.0).round() as u64)
+    } else {
+        Err("it must be between 0.01 and 1024".to_owned())
+    }
+}
+
 fn backup_system(name: &str) -> Result<String, String> {
     let names: Vec<&str> = backup::SYSTEMS.iter().map(|(name, _)| *name).collect();
     if names.contains(&name) {
@@ -184,6 +205,13 @@ pub(super) async fn run(args: RunArgs, output: &Output) -> Outcome {
         provider: args.provider,
         major: args.postgres,
         bindir: args.bindir.clone(),
+        containers: ContainerOptions {
+            image: args.image.clone(),
+            limits: Limits {
+                memory_bytes: args.container_memory.map(|size| size.as_u64()),
+                millicpus: args.container_cpus,
+            },
+        },
     };
     let teller = Arc::clone(&show);
     let telling = move |message: &str| teller.line(message);
@@ -340,9 +368,10 @@ fn clean_up_after_the_dead(show: &Show) {
 
 /// Wrong versions and directories are the user's to mend (2); what this machine cannot do is not (3).
 fn locate_failure(error: postgres::LocateError) -> Failure {
-    use postgres::LocateError::{Conflict, Incomplete, WrongMajor};
+    use postgres::LocateError::{Conflict, Container, ImageConflict, Incomplete, WrongMajor};
     match error {
-        Incomplete { .. } | WrongMajor { .. } | Conflict(_) => Failure::usage(error),
+        Container { source, .. } if matches!(*source, ContainerError::WrongMajor { .. }) => Failure::usage(*source),
+        Incomplete { .. } | WrongMajor { .. } | Conflict(_) | ImageConflict(_) => Failure::usage(error),
         _ => Failure::execution(error),
     }
 }

@@ -5,7 +5,7 @@
 //!
 //! - `root.rs`: a directory that nothing leads out of, and the selection of files in it
 //! - `files.rs` (remove, truncate, replace, permissions) and `bytes.rs` (flip, zero, write, append)
-//! - `swap.rs` (an older copy) and `page.rs` (one page and its checksum)
+//! - `swap.rs` (an older copy) and `page.rs` (one page and its checksum); `expire.rs`: whole backups
 //! - `sql.rs`, `signal.rs` with `processes.rs`, and `server.rs` (stop, start, settings): what acts on a server
 //! - `stray.rs`: what brings another timeline, or another cluster, into the service's archive
 //! - `service.rs`: the services around it; `disk.rs`: its filesystem; `command.rs`: a program of the user's own
@@ -27,6 +27,7 @@ mod bytes;
 mod command;
 mod disk;
 mod error;
+mod expire;
 mod files;
 mod page;
 mod processes;
@@ -125,6 +126,19 @@ pub async fn inject(fault: &Fault, world: &mut World<'_>) -> Result<FaultReport,
                 at: fault.at,
             })?;
             stray::promote_clone(world.cluster, (backup, &directory), archive, fault.line).await?
+        }
+        Action::ExpireBackup => {
+            let FaultTarget::Backup(which) = fault.target else {
+                return Err(FaultError::NotApplicable {
+                    kind: fault.action.kind(),
+                    target: fault.target,
+                });
+            };
+            let chosen = backups(which, &world.backups).ok_or(FaultError::NoSuchTarget {
+                target: fault.target,
+                at: fault.at,
+            })?;
+            expire::expire(world.repository, &chosen)?
         }
         Action::FillDisk => {
             cluster(fault, world)?;

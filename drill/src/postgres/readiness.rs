@@ -42,6 +42,14 @@ pub enum StartError {
         /// What the system said.
         source: io::Error,
     },
+    /// Its container could not be started.
+    #[error("cannot start a container for cluster {name}: {complaint}")]
+    Container {
+        /// The cluster.
+        name: String,
+        /// What Docker said.
+        complaint: String,
+    },
     /// It ended instead of answering.
     #[error("the server of cluster {name} ended instead of accepting connections: {reason} (log: {})", log.display())]
     Exited {

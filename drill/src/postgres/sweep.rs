@@ -12,7 +12,7 @@ use rustix::process::Signal;
 use serde::Serialize;
 
 use super::{
-    ServerUser, Storage, files,
+    ServerUser, Storage, container, files,
     process::{descendants, kill_orphans, recorded_postmasters, release_shared_memory, send},
     workdir::{KEEP, LOCK, LOCK_NEW, PREFIX, is_ours},
 };
@@ -24,6 +24,8 @@ pub struct Swept {
     pub path: PathBuf,
     /// How many processes were still at work in it, and were killed.
     pub killed: usize,
+    /// How many containers belonged to it, and were removed.
+    pub containers: usize,
     /// Whether the directory is gone now.
     pub removed: bool,
 }
@@ -32,7 +34,31 @@ pub struct Swept {
 pub fn sweep_stale() -> Vec<Swept> {
     let mut bases = vec![Storage::Memory.base(), Storage::Disk.base()];
     bases.dedup();
-    bases.iter().flat_map(|base| sweep_below(base)).collect()
+    let mut swept: Vec<Swept> = bases.iter().flat_map(|base| sweep_below(base)).collect();
+    swept.extend(sweep_containers());
+    swept
+}
+
+/// Clears up what Docker still has of runs whose directory is elsewhere, or gone.
+fn sweep_containers() -> Vec<Swept> {
+    let Ok(user) = ServerUser::current() else {
+        return Vec::new();
+    };
+    let sweep_one = |path: PathBuf| {
+        if path.exists() {
+            return sweep(&path, &user);
+        }
+        Some(Swept {
+            killed: 0,
+            containers: container::remove_of_run(&path),
+            removed: true,
+            path,
+        })
+    };
+    container::directories_of_runs()
+        .into_iter()
+        .filter_map(sweep_one)
+        .collect()
 }
 
 /// As [`sweep_stale`], in one place.
@@ -62,6 +88,11 @@ fn sweep(path: &Path, user: &ServerUser) -> Option<Swept> {
     // Held until the directory is gone, so that two sweepers do not share the work.
     let lock = File::open(path.join(LOCK)).ok()?;
     lock.try_lock().ok()?;
+    let containers = if path.join(container::ACCOUNTS).exists() {
+        container::remove_of_run(path)
+    } else {
+        0
+    };
     let postmasters = postmasters(path);
     let mut doomed: Vec<u32> = postmasters.iter().flat_map(|pid| descendants(*pid)).collect();
     doomed.extend(&postmasters);
@@ -76,6 +107,7 @@ fn sweep(path: &Path, user: &ServerUser) -> Option<Swept> {
     Some(Swept {
         path: path.to_owned(),
         killed,
+        containers,
         removed,
     })
 }
@@ -93,6 +125,7 @@ fn sweep_unborn(path: &Path) -> Option<Swept> {
     Some(Swept {
         path: path.to_owned(),
         killed: 0,
+        containers: 0,
         removed,
     })
 }
@@ -176,6 +209,7 @@ mod tests {
         let expected = Swept {
             path: stale.canonicalize().unwrap_or(stale.clone()),
             killed: 0,
+            containers: 0,
             removed: true,
         };
         assert_eq!(swept, [expected]);

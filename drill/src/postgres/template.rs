@@ -53,7 +53,7 @@ pub(super) async fn fresh_cluster(
     wal_segment_mb: u32,
     destination: &Path,
 ) -> Result<SystemIdentifier, TemplateError> {
-    let template = ready(installation, user, wal_segment_mb).await?;
+    let template = ready(installation, user, wal_segment_mb, destination).await?;
     let (user, destination) = (user.clone(), destination.to_owned());
     let copy = tokio::task::spawn_blocking(move || {
         let file = |what, path: &Path| {
@@ -71,7 +71,12 @@ pub(super) async fn fresh_cluster(
 }
 
 /// The template's data directory; made first where it is missing, by one process while the others wait.
-async fn ready(installation: &Installation, user: &ServerUser, wal_segment_mb: u32) -> Result<PathBuf, TemplateError> {
+async fn ready(
+    installation: &Installation,
+    user: &ServerUser,
+    wal_segment_mb: u32,
+    destination: &Path,
+) -> Result<PathBuf, TemplateError> {
     let templates = cache::subdirectory("templates")?;
     let name = template_name(installation, user, wal_segment_mb);
     let (home, lock) = (templates.join(&name), templates.join(format!(".{name}.lock")));
@@ -93,7 +98,15 @@ async fn ready(installation: &Installation, user: &ServerUser, wal_segment_mb: u
     let building = building.map_err(file("make a directory in", &templates))?;
     let built = building.path();
     user.chown(built)?;
-    initdb(installation, wal_segment_mb, &built.join("data")).await?;
+    if installation.containers().is_some() {
+        // Containers see the drill's directory only.
+        let seen = destination.with_extension("template");
+        initdb(installation, wal_segment_mb, &seen).await?;
+        files::copy_tree(&seen, &built.join("data")).map_err(file("copy the template from", &seen))?;
+        files::remove_tree(&seen).map_err(file("remove", &seen))?;
+    } else {
+        initdb(installation, wal_segment_mb, &built.join("data")).await?;
+    }
     files::mark_complete(built).map_err(file("finish", built))?;
     files::remove_tree(&home).map_err(file("remove", &home))?;
     fs::rename(built, &home).map_err(file("put into place", &home))?;
@@ -102,7 +115,7 @@ async fn ready(installation: &Installation, user: &ServerUser, wal_segment_mb: u
 
 /// Same name, same bytes to start from: the programs, the options and who owns the result.
 fn template_name(installation: &Installation, user: &ServerUser, wal_segment_mb: u32) -> String {
-    let programs = hex::encode(&Sha256::digest(installation.bindir.as_os_str().as_encoded_bytes())[..4]);
+    let programs = hex::encode(&Sha256::digest(installation.fingerprint())[..4]);
     format!(
         "{}-{programs}-wal{wal_segment_mb}-u{}-g{GENERATION}",
         installation.version,

@@ -11,18 +11,24 @@ use std::{
     io,
     path::{Path, PathBuf},
     process::Stdio,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use rustix::process::Pid;
 use tokio::process::Command;
 
-use self::running::keep;
+use self::running::Body;
+pub(super) use self::running::keep;
 pub use self::{
     error::ToolError,
     running::{RunningTool, ToolOutput},
 };
-use super::{Installation, ServerUser, files::last_lines};
+use super::{
+    Installation, ServerUser,
+    container::{Call, Containers, Exec, Sink},
+    files::last_lines,
+};
 
 const STDERR_LINES: usize = 6;
 
@@ -37,15 +43,19 @@ pub struct Tool {
     stdin: Option<File>,
     stdout: Option<File>,
     stderr: Option<File>,
+    within: Option<Arc<Containers>>,
 }
 
 impl Tool {
     /// A program of this PostgreSQL, by its name.
     pub fn new(installation: &Installation, name: &str) -> Self {
-        Self::external(installation.tool(name))
+        Self {
+            within: installation.containers().cloned(),
+            ..Self::external(installation.tool(name))
+        }
     }
 
-    /// Any other program.
+    /// Any other program, of this machine.
     pub fn external(program: impl Into<PathBuf>) -> Self {
         Self {
             program: program.into(),
@@ -56,6 +66,7 @@ impl Tool {
             stdin: None,
             stdout: None,
             stderr: None,
+            within: None,
         }
     }
 
@@ -156,6 +167,9 @@ impl Tool {
     /// Starts it and returns; it dies with the [`RunningTool`].
     pub fn spawn(self) -> Result<RunningTool, ToolError> {
         let command_line = self.command_line();
+        if let Some(containers) = self.within.clone() {
+            return Ok(self.spawn_within(&containers, command_line));
+        }
         let user = match ServerUser::current() {
             Ok(user) => user,
             Err(source) => {
@@ -188,14 +202,48 @@ impl Tool {
             }
         };
         Ok(RunningTool {
-            group: child.id().and_then(|pid| Pid::from_raw(pid.cast_signed())),
             stdout: child.stdout.take().map(|stream| tokio::spawn(keep(stream))),
             stderr: child.stderr.take().map(|stream| tokio::spawn(keep(stream))),
-            child,
+            body: Body::Process {
+                group: child.id().and_then(|pid| Pid::from_raw(pid.cast_signed())),
+                child,
+            },
             command: command_line,
             started,
             time_limit: self.time_limit,
         })
+    }
+
+    /// As [`Tool::spawn`], in the drill's container for tools.
+    fn spawn_within(self, containers: &Containers, command: String) -> RunningTool {
+        let text = |part: &OsString| part.to_string_lossy().into_owned();
+        let sink = |file: Option<File>| match file {
+            Some(file) => (Sink::File(file), None),
+            None => {
+                let (write, read) = tokio::io::duplex(64 * 1024);
+                (Sink::Pipe(write), Some(tokio::spawn(keep(read))))
+            }
+        };
+        let ((out, stdout), (err, stderr)) = (sink(self.stdout), sink(self.stderr));
+        let call = Call {
+            argv: std::iter::once(self.program.to_string_lossy().into_owned())
+                .chain(self.args.iter().map(text))
+                .collect(),
+            environment: self
+                .environment
+                .iter()
+                .map(|(name, value)| format!("{}={}", text(name), text(value)))
+                .collect(),
+            current_dir: self.current_dir.to_string_lossy().into_owned(),
+        };
+        RunningTool {
+            body: Body::Exec(Exec::start(containers, call, out, err)),
+            stdout,
+            stderr,
+            command,
+            started: Instant::now(),
+            time_limit: self.time_limit,
+        }
     }
 }
 

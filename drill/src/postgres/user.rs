@@ -92,6 +92,11 @@ impl ServerUser {
         self.uid
     }
 
+    /// The account's group.
+    pub fn gid(&self) -> u32 {
+        self.gid
+    }
+
     /// Whether running as this account means to change from root to it.
     pub fn is_switch(&self) -> bool {
         self.switch

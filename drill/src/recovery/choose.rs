@@ -100,6 +100,9 @@ pub(super) async fn backup_chosen(
             for candidate in &candidates {
                 record_rejection(drill, candidate);
             }
+            if let Some(check) = too_young(&candidates, &target).await {
+                drill.check(check);
+            }
             let reason = "no backup can be used";
             step.end(drill, Verdict::Fail, reason);
             return Err(ended(
@@ -164,13 +167,19 @@ async fn looked_at(
         check,
         reason: reason.to_owned(),
     };
-    if backup.info.system_identifier != drill.source.recorded_identifier().to_string() {
-        standing = unusable(None, "it is a backup of another cluster (system identifier)");
+    let recorded = drill.source.recorded_identifier().to_string();
+    let is_foreign = backup.info.system_identifier != recorded;
+    if is_foreign {
+        let theirs = &backup.info.system_identifier;
+        let reason = format!("it is a backup of another cluster: system identifier {theirs}, not {recorded}");
+        standing = unusable(None, &reason);
     }
     let held = held_wal(&backup);
     let is_whole = held.is_some();
     let mut wal = Reach::default();
-    if let Some((check, seen)) = wal_continuity::check(&drill.site, &backup, drill.timeline, held).await {
+    if is_foreign {
+        // This cluster's WAL has nothing to do with it.
+    } else if let Some((check, seen)) = wal_continuity::check(&drill.site, &backup, drill.timeline, held).await {
         if attempt == 1 {
             drill.check(check);
         }
@@ -195,7 +204,7 @@ async fn looked_at(
     }
     if let RecoveryTarget::Lsn(lsn) = target {
         if backup.stop_lsn().is_some_and(|stop| stop > *lsn) {
-            standing = unusable(None, "it was taken after the recovery target");
+            standing = unusable(Some(CheckId::ArtifactAge), "it was taken after the recovery target");
         }
         reach = reach.map(|reach| reach.min(*lsn));
         reach_at = None; // the target decides, not the WAL's end
@@ -263,6 +272,28 @@ pub(super) async fn artifact_age(drill: &Drill, best: &Candidate, age: Option<ch
         })
     })
     .await
+}
+
+/// `artifact-age` where nothing can be restored because what there is was taken after the target: retention was shorter
+/// than the damage stayed unseen. `None` if that is not the reason.
+async fn too_young(candidates: &[Candidate], target: &RecoveryTarget) -> Option<CheckResult> {
+    let young = |candidate: &&Candidate| {
+        let age = Some(CheckId::ArtifactAge);
+        matches!(&candidate.standing, Standing::Unusable { check, .. } if *check == age)
+    };
+    let oldest = candidates.iter().find(young)?;
+    let (id, taken) = (&oldest.backup.info.id, oldest.backup.info.taken_at_utc);
+    let taken = taken.to_rfc3339_opts(chrono::SecondsFormat::Millis, true);
+    let check = timed(CheckId::ArtifactAge, Phase::Backup, id, async {
+        Ok::<_, std::convert::Infallible>(Found::fail(
+            format!("a backup that was complete before the recovery target, {target}"),
+            format!(
+                "the oldest is of {taken} and was complete at {}",
+                oldest.backup.info.stop_lsn.as_deref().unwrap_or("?")
+            ),
+        ))
+    });
+    Some(check.await)
 }
 
 pub(super) fn record_rejection(drill: &mut Drill, candidate: &Candidate) {

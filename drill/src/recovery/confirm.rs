@@ -3,26 +3,35 @@
 
 use std::time::{Duration, Instant};
 
+use futures_util::future::OptionFuture;
 use reports::{CheckId, Outcome, Phase, Step, Verdict, What};
 
-use super::{OpenStep, Stop, ended, validate::connect};
+use super::{OpenStep, Stop, cut_over::declared, ended, validate::connect};
 use crate::{
-    backup::catalogue,
+    backup::{
+        catalogue,
+        wal::{Reach, Start, WalSource},
+    },
     cutover::fencing,
+    postgres::{Lsn, TimelineId},
     record::nanoseconds,
     stage::Drill,
     verify::{
         Found, Subject, catalog_inventory, chain,
         content_fingerprint::{self, Against},
-        content_hash, ledger, ledger_prefix, page_checksums, referential_integrity, server_start,
+        content_hash,
+        ledger::{self, Comparison},
+        ledger_prefix, page_checksums, referential_integrity, server_start,
         server_start::Diagnosis,
         smoke, timed,
     },
-    workload::{ledger::History, writer::SHARE},
+    workload::{Hold, Workload, ledger::History, writer::SHARE},
 };
 
 /// How long live writers may get nothing through on a database that serves.
 const WRITE_PATIENCE: Duration = Duration::from_secs(1);
+/// How long the operation that a writer is in may take to end once the server is dead.
+const HOLD_PATIENCE: Duration = Duration::from_secs(5);
 /// So many answers to writers make an opinion.
 const ANSWERS: u64 = 20;
 
@@ -31,8 +40,8 @@ pub(super) async fn confirmed_unrecoverable(drill: &mut Drill) -> Result<(), Sto
     let step = OpenStep::begin(drill, Step::Confirm, 1);
     let began = drill.recorder.offset();
     let mut healthy = "the database is healthy: false alarm";
-    let mut symptoms = examined(drill).await?;
-    if !symptoms.is_empty()
+    let mut found = examined(drill, None).await?;
+    if !found.is_clean()
         && let Err(refusal) = drill.source.authorise_destruction()
     {
         // Nothing is started, fenced or replaced that this run did not make.
@@ -40,19 +49,46 @@ pub(super) async fn confirmed_unrecoverable(drill: &mut Drill) -> Result<(), Sto
         step.end(drill, Verdict::Fail, reason.clone());
         return Err(ended(Outcome::Refused, reason));
     }
-    if !symptoms.is_empty() && !drill.source.is_running() {
+    let mut after_crash = false;
+    let mut kept = Kept::default();
+    if !found.is_clean() && !drill.source.is_running() {
+        // Until it is known what crash recovery brought back, nothing may be written that hides what it did not.
+        let hold = drill.workload.as_ref().map(Workload::hold);
+        let held = tokio::time::timeout(HOLD_PATIENCE, OptionFuture::from(hold)).await;
+        kept = Kept::look(drill).await;
         match restarted(drill).await? {
             Ok(()) => {
                 healthy = "a restart sufficed: crash recovery brought everything back";
-                symptoms = examined(drill).await?;
+                after_crash = true;
+                found = examined(drill, held.ok().flatten()).await?;
             }
-            Err(reason) => symptoms.push(reason),
+            Err(reason) => found.symptoms.push(reason),
         }
     }
     drill.recorder.external_since("investigate the failed database", began);
-    if symptoms.is_empty() {
+    if found.is_clean() {
         step.end(drill, Verdict::Pass, healthy);
         return Err(ended(Outcome::FalseAlarm, format!("{healthy}; nothing is restored")));
+    }
+    let mut symptoms = found.symptoms;
+    if let Some(tail) = found.tail {
+        let told = tail.describe();
+        let question = format!(
+            "After crash recovery: {told}\n{}\nAccept the loss, and restore nothing?",
+            kept.told()
+        );
+        let nothing_to_gain = after_crash && symptoms.is_empty() && !kept.more_elsewhere();
+        if nothing_to_gain && drill.operator.decides(&question).await {
+            let detail = format!("a restart brought back what there is: {told}; {}", kept.told());
+            step.end(drill, Verdict::Pass, detail.clone());
+            drill
+                .recorder
+                .finding(format!("Nothing was restored, because {detail}."));
+            let window = tail.summary.data_loss_window_s;
+            drill.recorder.record(What::LedgerCompared(tail.summary));
+            return Err(Stop::Ended(declared(drill, Some(window)).await?));
+        }
+        symptoms.push(format!("{}: {told}; {}", CheckId::LedgerPrefix, kept.told()));
     }
     let detail = symptoms.join("; ");
     let question = format!("{detail}\nGive the database up and restore it?");
@@ -67,11 +103,79 @@ pub(super) async fn confirmed_unrecoverable(drill: &mut Drill) -> Result<(), Sto
     Ok(())
 }
 
-/// Looks at the database and at the application. No symptom: it serves, and what it serves is right.
-async fn examined(drill: &mut Drill) -> Result<Vec<String>, Stop> {
+/// What speaks against a database.
+#[derive(Default)]
+struct Examined {
+    /// What is wrong with it.
+    symptoms: Vec<String>,
+    /// Nothing is wrong with what is there, and the last acknowledged commits are not there.
+    tail: Option<Comparison>,
+}
+
+impl Examined {
+    /// It serves, and what it serves is right.
+    fn is_clean(&self) -> bool {
+        self.symptoms.is_empty() && self.tail.is_none()
+    }
+}
+
+/// How far the WAL goes: what crash recovery of the failed database can bring back, and what a restore could.
+#[derive(Default)]
+struct Kept {
+    here: Option<Lsn>,
+    elsewhere: Option<Lsn>,
+}
+
+impl Kept {
+    /// Reads the WAL from the newest base backup on, before the server goes on writing it.
+    async fn look(drill: &Drill) -> Self {
+        let elsewhere = &drill.site.wal;
+        let here = WalSource {
+            stream: Some(drill.source.data_directory().join("pg_wal")),
+            ..elsewhere.clone()
+        };
+        let listing = catalogue::list(&drill.site.repository).unwrap_or_default();
+        let newest = listing.backups.iter().rev().find_map(|backup| {
+            Some(Start {
+                from: backup.start_lsn()?,
+                timeline: TimelineId(backup.info.timeline?),
+                own: drill.timeline,
+                system: backup.info.system_identifier.parse().ok(),
+                held: None,
+            })
+        });
+        let Some(start) = newest else {
+            return Self::default(); // nothing that WAL could be replayed on
+        };
+        let (here, elsewhere) = tokio::join!(here.reach(&drill.site, start), elsewhere.reach(&drill.site, start),);
+        let end = |reach: Result<Reach, _>| reach.ok().and_then(|reach| reach.end);
+        Self {
+            here: end(here),
+            elsewhere: end(elsewhere),
+        }
+    }
+
+    /// Whether a restore could bring back more than crash recovery did.
+    fn more_elsewhere(&self) -> bool {
+        self.elsewhere > self.here
+    }
+
+    fn told(&self) -> String {
+        let lsn = |lsn: Option<Lsn>| lsn.map_or_else(|| "nowhere".to_owned(), |lsn| lsn.to_string());
+        format!(
+            "its own WAL goes to {}, what is kept elsewhere to {}",
+            lsn(self.here),
+            lsn(self.elsewhere)
+        )
+    }
+}
+
+/// Looks at the database and at the application. The writers may be `held` until what was promised is compared.
+async fn examined(drill: &mut Drill, held: Option<Hold>) -> Result<Examined, Stop> {
     let (check, diagnosis) = server_start::check(&drill.as_application(), Phase::Source, "source").await;
     drill.check(check);
-    let mut symptoms = Vec::new();
+    let mut found = Examined::default();
+    let symptoms = &mut found.symptoms;
     if diagnosis != Diagnosis::Healthy {
         symptoms.push(diagnosis.to_string());
     }
@@ -80,10 +184,19 @@ async fn examined(drill: &mut Drill) -> Result<Vec<String>, Stop> {
             .ok()
             .and_then(|listing| listing.backups.last().cloned());
         let inventory = recorded.as_ref().and_then(|backup| backup.inventory.as_ref());
-        let inventory = catalog_inventory::check(&drill.source, inventory, Phase::Source, "source").await;
-        let promises = promises_kept(drill).await?;
-        let looked_through = Box::pin(read_through(drill)).await;
-        for check in [Some(inventory), promises].into_iter().flatten().chain(looked_through) {
+        let mut checks = vec![catalog_inventory::check(&drill.source, inventory, Phase::Source, "source").await];
+        if let Some((promises, comparison)) = promises_kept(drill).await? {
+            match comparison.filter(|comparison| comparison.verdict() == Verdict::Pass && comparison.lost.count > 0) {
+                Some(tail) => {
+                    found.tail = Some(tail);
+                    drill.check(promises); // for whoever decides: it may be the price of a restart
+                }
+                None => checks.push(promises),
+            }
+        }
+        drop(held);
+        checks.extend(Box::pin(read_through(drill)).await);
+        for check in checks {
             if check.verdict == Verdict::Fail {
                 symptoms.push(format!("{}: {}; {}", check.check, check.actual, check.detail));
             }
@@ -98,7 +211,7 @@ async fn examined(drill: &mut Drill) -> Result<Vec<String>, Stop> {
     if symptoms.is_empty() {
         symptoms.extend(writers_stand_still(drill).await);
     }
-    Ok(symptoms)
+    Ok(found)
 }
 
 /// Reading says nothing about writing: on a full disk every query is answered, and what finds room in a page that
@@ -125,7 +238,7 @@ async fn writers_stand_still(drill: &Drill) -> Option<String> {
 
 /// `ledger-prefix` on a database that is still written to: what was promised before it was looked at must be there,
 /// what is promised meanwhile may be there or not. `None` if it cannot be read as the validator.
-async fn promises_kept(drill: &Drill) -> Result<Option<reports::CheckResult>, Stop> {
+async fn promises_kept(drill: &Drill) -> Result<Option<(reports::CheckResult, Option<Comparison>)>, Stop> {
     let login = drill.login(&drill.source, fixtures::Role::DrillValidator);
     let Ok(mut validator) = connect(&login).await else {
         return Ok(None);
@@ -133,23 +246,27 @@ async fn promises_kept(drill: &Drill) -> Result<Option<reports::CheckResult>, St
     let looked_at_ns = nanoseconds(drill.recorder.offset());
     let read = ledger_prefix::read(&mut validator, theirs(drill), &drill.seed_facts(), &drill.seeded).await;
     let history = History::read(&drill.ledger, &drill.ledger_header)?.as_of(looked_at_ns);
+    let mut comparison = None;
     let mut check = timed(CheckId::LedgerPrefix, Phase::Source, "source", async {
         let expected = "every commit acknowledged so far, and nothing that nobody wrote";
         let recovered = match read {
             Ok((recovered, _)) => recovered,
             Err(error) => return Ok::<_, ledger::Unverifiable>(Found::unknown(expected, chain(&error))),
         };
-        let facts = drill.seed_facts();
-        let found = ledger::compare(&history, Some(&recovered), &facts, ledger::Target::End, looked_at_ns)?;
+        let (facts, failed_ns) = (drill.seed_facts(), nanoseconds(drill.failed_offset()));
+        let found = ledger::compare(&history, Some(&recovered), &facts, ledger::Target::End, failed_ns)?;
         let examples = found.summary.examples.join("; ");
-        Ok(match found.verdict() {
+        let (verdict, told) = (found.verdict(), found.describe());
+        let complete = verdict == Verdict::Pass && found.lost.count == 0;
+        comparison = Some(found);
+        Ok(match verdict {
             Verdict::Unknown => Found::unknown(expected, examples),
-            verdict => Found::judge(verdict == Verdict::Pass, expected, found.describe()).detail(examples),
+            _ => Found::judge(complete, expected, told).detail(examples),
         })
     })
     .await;
     check.duration_ms += crate::record::milliseconds(drill.recorder.offset()) - looked_at_ns as f64 / 1e6;
-    Ok(Some(check))
+    Ok(Some((check, comparison)))
 }
 
 /// What no probe sees: every page, every row that was seeded, every stored hash and every reference, side by side.

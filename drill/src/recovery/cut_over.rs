@@ -218,27 +218,24 @@ pub(super) async fn roll_back(drill: &mut Drill, before: Option<&str>) {
     });
 }
 
-/// Step 14.
+/// Step 14, on the cluster that was cut over to.
 pub(super) async fn declared_restored(drill: &mut Drill, validated: Validated) -> Result<Ending, Stop> {
+    drill.restored = Some(validated.cluster);
+    declared(drill, validated.data_loss_window_s).await
+}
+
+/// Step 14: the service is declared restored, with that loss.
+pub(super) async fn declared(drill: &mut Drill, data_loss_window_s: Option<f64>) -> Result<Ending, Stop> {
     let step = OpenStep::begin(drill, Step::Declare, 1);
     if !drill.operator.decides("Declare the service restored?").await {
-        step.end(
-            drill,
-            Verdict::Fail,
-            "the operator did not declare the service restored",
-        );
-        drill.restored = Some(validated.cluster);
-        return Err(ended(
-            Outcome::NotRecovered,
-            "the operator did not declare the service restored",
-        ));
+        let reason = "the operator did not declare the service restored";
+        step.end(drill, Verdict::Fail, reason);
+        return Err(ended(Outcome::NotRecovered, reason));
     }
     drill.recorder.record(What::Restored);
     let recovery = drill.recorder.offset().saturating_sub(drill.failed_offset());
     let rto_met = recovery <= drill.objectives.rto;
-    let rpo_met = validated
-        .data_loss_window_s
-        .is_some_and(|window| window <= drill.objectives.rpo.as_secs_f64());
+    let rpo_met = data_loss_window_s.is_some_and(|window| window <= drill.objectives.rpo.as_secs_f64());
     let restored_at: DateTime<Utc> = Utc::now();
     let met = if rto_met { "met" } else { "missed" };
     let detail = format!(
@@ -248,7 +245,6 @@ pub(super) async fn declared_restored(drill: &mut Drill, validated: Validated) -
         humantime::format_duration(drill.objectives.rto),
     );
     step.end_after(drill, Verdict::Pass, detail, recovery, None);
-    drill.restored = Some(validated.cluster);
     Ok(Ending {
         outcome: Outcome::restored(rpo_met, rto_met),
         reason: String::new(),

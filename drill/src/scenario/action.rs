@@ -145,6 +145,8 @@ pub enum Action {
     },
     /// Restores a backup into a clone, which promotes itself, writes, and archives into the service's archive.
     PromoteClone,
+    /// Removes whole backups from the repository, as retention does: nothing is left to tell of them.
+    ExpireBackup,
     /// Runs a program of the user's own, as the server's account.
     Command {
         /// The program and its arguments.
@@ -183,6 +185,7 @@ impl Action {
             Self::AlienSegment { .. } => "alien-segment",
             Self::RestoreCluster { .. } => "restore-cluster",
             Self::PromoteClone => "promote-clone",
+            Self::ExpireBackup => "expire-backup",
             Self::Command { .. } => "command",
             Self::Service { .. } => "service",
         }

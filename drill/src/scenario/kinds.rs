@@ -33,6 +33,8 @@ pub enum Needs {
     Server,
     /// The cluster of the service: the only one that can have a filesystem of its own.
     OwnFilesystem,
+    /// A backup.
+    Backup,
     /// A service around the database.
     Service,
 }
@@ -44,6 +46,7 @@ impl Needs {
             Self::Files => target.has_files(),
             Self::Server => target.is_cluster(),
             Self::OwnFilesystem => target == FaultTarget::Cluster,
+            Self::Backup => matches!(target, FaultTarget::Backup(_)),
             Self::Service => !Behaviour::of(target).is_empty(),
         }
     }
@@ -54,6 +57,7 @@ impl Needs {
             Self::Files => "cluster, archive, stream, backup:latest, backup:oldest, backup:N, backup:all or restored",
             Self::Server => "cluster or restored",
             Self::OwnFilesystem => "cluster",
+            Self::Backup => "backup:latest, backup:oldest, backup:N or backup:all",
             Self::Service => "app, config-store, notifier, monitor or archive",
         }
     }
@@ -272,6 +276,13 @@ pub const KINDS: &[Kind] = &[
         keys: "",
         needs: Needs::Files,
         read: |_| Ok(Action::PromoteClone),
+    },
+    Kind {
+        name: "expire-backup",
+        about: "Removes a whole backup from the repository, as retention does.",
+        keys: "",
+        needs: Needs::Backup,
+        read: |_| Ok(Action::ExpireBackup),
     },
     Kind {
         name: "command",

@@ -91,6 +91,12 @@ pub struct Given {
     pub backups: u32,
     /// Whether a base backup brings along the WAL that it needs; else that is in the archive only.
     pub wal_in_backup: bool,
+    /// Options of the tool that takes them, beyond those that it always gets.
+    pub backup_options: Vec<String>,
+    /// The role that takes dumps, instead of the superuser.
+    pub backup_role: Option<fixtures::Role>,
+    /// After them a backup of another cluster gets into the repository.
+    pub foreign_backup: bool,
     /// Whether WAL is archived continuously.
     pub archive: bool,
     /// Whether, and how, WAL is streamed to a second place.
@@ -114,6 +120,9 @@ impl Default for Given {
             methods: Vec::new(),
             backups: 2,
             wal_in_backup: true,
+            backup_options: Vec::new(),
+            backup_role: None,
+            foreign_backup: false,
             archive: true,
             streaming: Streaming::Off,
             commits: None,

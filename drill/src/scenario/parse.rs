@@ -69,6 +69,7 @@ pub fn parse(text: &str, path: &Path, group: &str) -> Result<Scenario, ScenarioE
     top.finish()?;
 
     let places = rules::Places {
+        given: given.map_or(0, |item| item.start()),
         recovery: recovery.map_or(0, |item| item.start()),
         faults: faults.iter().map(|(_, start)| *start).collect(),
         expect: expect.start(),
@@ -109,6 +110,13 @@ fn read_given(item: Item<'_>) -> Result<Given, ScenarioError> {
         wal_in_backup: table
             .maybe("wal_in_backup", Item::boolean)?
             .unwrap_or(unsaid.wal_in_backup),
+        backup_options: table.maybe("backup_options", backup_options)?.unwrap_or_default(),
+        backup_role: table.maybe("backup_role", |item| {
+            item.one_of(&fixtures::Role::ALL, fixtures::Role::name)
+        })?,
+        foreign_backup: table
+            .maybe("foreign_backup", Item::boolean)?
+            .unwrap_or(unsaid.foreign_backup),
         archive: table.maybe("archive", Item::boolean)?.unwrap_or(unsaid.archive),
         streaming: table
             .maybe("streaming", Item::choice::<Streaming>)?
@@ -121,6 +129,40 @@ fn read_given(item: Item<'_>) -> Result<Given, ScenarioError> {
     };
     table.finish()?;
     Ok(given)
+}
+
+/// Options of a backup tool, each with its value behind a `=`; none that leads it elsewhere.
+fn backup_options(item: Item<'_>) -> Result<Vec<String>, ScenarioError> {
+    const PLACES: [&str; 13] = [
+        "pgdata",
+        "file",
+        "target",
+        "waldir",
+        "tablespace-mapping",
+        "config",
+        "host",
+        "port",
+        "username",
+        "dbname",
+        "slot",
+        "snapshot",
+        "format",
+    ];
+    let option = |item: Item<'_>| {
+        let text = item.text()?;
+        let name = text
+            .strip_prefix("--")
+            .map(|long| long.split('=').next().unwrap_or_default());
+        match name {
+            None | Some("") => Err(item.bad("write a long option, its value behind a `=`: \"--compress=9\"")),
+            // Tools take a name that is cut short as well.
+            Some(name) if PLACES.iter().any(|place| place.starts_with(name)) => {
+                Err(item.bad("where a backup comes from and goes to is not the scenario's to say; leave it out"))
+            }
+            Some(_) => Ok(text),
+        }
+    };
+    item.list()?.into_iter().map(option).collect()
 }
 
 /// A size such as `64MiB`.

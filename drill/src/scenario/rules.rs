@@ -10,6 +10,7 @@ use super::{
 
 /// Where the parts of a file begin.
 pub(super) struct Places {
+    pub(super) given: usize,
     pub(super) recovery: usize,
     pub(super) faults: Vec<usize>,
     pub(super) expect: usize,
@@ -17,12 +18,28 @@ pub(super) struct Places {
 
 /// Checks everything.
 pub(super) fn check(scenario: &Scenario, source: Source<'_>, places: &Places) -> Result<(), ScenarioError> {
+    given(scenario).map_err(|problem| source.contradiction(places.given, problem))?;
     target(scenario).map_err(|problem| source.contradiction(places.recovery, problem))?;
     for (fault, start) in scenario.faults.iter().zip(&places.faults) {
         let problem = fault_target(scenario, fault.target, fault.at).and_then(|()| fault_action(scenario, fault));
         problem.map_err(|problem| source.contradiction(*start, problem))?;
     }
     expectation(scenario).map_err(|problem| source.contradiction(places.expect, problem))
+}
+
+fn given(scenario: &Scenario) -> Result<(), String> {
+    let given = &scenario.given;
+    if !given.backup_options.is_empty() && given.backup.len() != 1 {
+        return Err(
+            "`backup_options` are options of one tool; name one system in `given.backup`, or remove them".to_owned(),
+        );
+    }
+    if given.backup_role.is_some() && given.backup != ["dump"] {
+        return Err(
+            "`backup_role` is the role that takes dumps; set `given.backup` to \"dump\", or remove the role".to_owned(),
+        );
+    }
+    Ok(())
 }
 
 fn target(scenario: &Scenario) -> Result<(), String> {

@@ -86,6 +86,13 @@ fn given(given: &Given) -> Vec<String> {
         let _ = write!(first, " by {}", given.backup.join(", then again by "));
     }
     let mut lines = vec![first];
+    if !given.backup_options.is_empty() {
+        lines.push(format!("taken with {}", given.backup_options.join(" ")));
+    }
+    lines.extend(given.backup_role.map(|role| format!("taken by the role {role}")));
+    if given.foreign_backup {
+        lines.push("then a backup of another cluster gets into the repository".to_owned());
+    }
     lines.push(if given.archive {
         "WAL is archived".to_owned()
     } else {

@@ -145,6 +145,7 @@ fn action(action: &Action, whose: &str) -> String {
             value: Some(value),
         } => format!("sets {name} = {value} on {whose}"),
         Action::Setting { name, value: None } => format!("resets {name} on {whose}"),
+        Action::ExpireBackup => format!("retention removes {whose}"),
         Action::FillDisk => format!("fills the filesystem of {whose}"),
         Action::AlienSegment { files } => format!(
             "puts a segment of another cluster, of the same name, in place of {} of {whose}",

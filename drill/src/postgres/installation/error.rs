@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::{
-    super::{UserError, embedded::EmbeddedError},
+    super::{UserError, container::ContainerError, embedded::EmbeddedError},
     Provider,
 };
 
@@ -73,9 +73,17 @@ pub enum LocateError {
     /// Both ways of naming a PostgreSQL at once.
     #[error("--bindir names installed programs and does not go with --provider {0}: leave one of them out")]
     Conflict(Provider),
-    /// Containers come later.
-    #[error("the container provider is not part of this version yet: use --provider installed or --provider embedded")]
-    ContainerNotYet,
+    /// An image, and a provider that has none.
+    #[error("--image names a container image and does not go with --provider {0}: leave one of them out")]
+    ImageConflict(Provider),
+    /// An image was asked for and cannot be used.
+    #[error("no PostgreSQL {major} from a container image")]
+    Container {
+        /// What was asked for.
+        major: u32,
+        /// Why.
+        source: Box<ContainerError>,
+    },
     /// There is no account for the server.
     #[error("no account to run PostgreSQL under")]
     User(#[from] UserError),
@@ -87,9 +95,10 @@ pub enum LocateError {
         /// Why.
         source: Box<EmbeddedError>,
     },
-    /// Neither installed nor embedded.
+    /// Neither installed nor embedded nor in an image.
     #[error(
-        "no PostgreSQL {major} is installed here{}, and the embedded one could not be prepared",
+        "no PostgreSQL {major} is installed here{}, none comes from an image ({container}), and the embedded one could not \
+         be prepared",
         found_instead(found)
     )]
     Nothing {
@@ -97,6 +106,8 @@ pub enum LocateError {
         major: u32,
         /// What is installed instead, one line each.
         found: Vec<String>,
+        /// Why there is none from an image.
+        container: Box<ContainerError>,
         /// Why the embedded one could not be had.
         source: Box<EmbeddedError>,
     },

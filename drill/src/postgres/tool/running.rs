@@ -1,6 +1,7 @@
 //! A program at work: wait for it, signal it, and keep what it prints without letting it fill the memory.
 
 use std::{
+    io,
     process::ExitStatus,
     time::{Duration, Instant},
 };
@@ -12,7 +13,10 @@ use tokio::{
     task::JoinHandle,
 };
 
-use super::{super::files::last_lines, STDERR_LINES, ToolError};
+use super::{
+    super::{container::Exec, files::last_lines},
+    STDERR_LINES, ToolError,
+};
 
 /// What is kept of each output stream: its first and, when there is more, its last part.
 pub(super) const KEPT_BYTES: usize = 8 * 1024 * 1024;
@@ -35,8 +39,7 @@ pub struct ToolOutput {
 /// A program at work. Dropping it kills it and what it started.
 #[derive(Debug)]
 pub struct RunningTool {
-    pub(super) child: Child,
-    pub(super) group: Option<Pid>,
+    pub(super) body: Body,
     pub(super) stdout: Option<JoinHandle<String>>,
     pub(super) stderr: Option<JoinHandle<String>>,
     pub(super) command: String,
@@ -44,36 +47,65 @@ pub struct RunningTool {
     pub(super) time_limit: Option<Duration>,
 }
 
+/// Where it is at work.
+#[derive(Debug)]
+pub(super) enum Body {
+    /// Here, at the head of a process group.
+    Process { child: Child, group: Option<Pid> },
+    /// In a container.
+    Exec(Exec),
+}
+
+impl Body {
+    async fn wait(&mut self) -> io::Result<ExitStatus> {
+        match self {
+            Self::Process { child, .. } => child.wait().await,
+            Self::Exec(exec) => exec.wait().await,
+        }
+    }
+}
+
 impl RunningTool {
     /// Its process id, while it runs.
     pub fn pid(&self) -> Option<u32> {
-        self.child.id()
+        match &self.body {
+            Body::Process { child, .. } => child.id(),
+            Body::Exec(exec) => exec.pid(),
+        }
     }
 
     /// Whether it has not ended yet.
     pub fn is_running(&mut self) -> bool {
-        matches!(self.child.try_wait(), Ok(None))
+        match &mut self.body {
+            Body::Process { child, .. } => matches!(child.try_wait(), Ok(None)),
+            Body::Exec(exec) => exec.is_running(),
+        }
     }
 
     /// Sends a signal to it and what it started, if it still runs.
     pub fn signal(&mut self, signal: Signal) {
-        if let (true, Some(group)) = (self.is_running(), self.group) {
-            let _ = kill_process_group(group, signal);
+        if !self.is_running() {
+            return;
+        }
+        match &self.body {
+            Body::Process { group: Some(group), .. } => drop(kill_process_group(*group, signal)), // it may end just now
+            Body::Process { group: None, .. } => {}
+            Body::Exec(exec) => exec.signal(signal),
         }
     }
 
     /// Waits for its end, within its time limit.
     pub async fn wait(mut self) -> Result<ToolOutput, ToolError> {
         let ended = match self.time_limit {
-            None => Some(self.child.wait().await),
-            Some(limit) => tokio::time::timeout(limit.saturating_sub(self.started.elapsed()), self.child.wait())
+            None => Some(self.body.wait().await),
+            Some(limit) => tokio::time::timeout(limit.saturating_sub(self.started.elapsed()), self.body.wait())
                 .await
                 .ok(),
         };
         let duration = self.started.elapsed();
         if ended.is_none() {
             self.signal(Signal::KILL);
-            let _ = self.child.wait().await;
+            let _ = self.body.wait().await;
         }
         let (stdout, stderr) = (finish(self.stdout.take()).await, finish(self.stderr.take()).await);
         let command = std::mem::take(&mut self.command);
@@ -100,7 +132,7 @@ impl RunningTool {
     /// Asks it to end with a signal, kills it after `patience`, and answers how it ended.
     pub async fn stop(mut self, signal: Signal, patience: Duration) -> Result<ToolOutput, ToolError> {
         self.signal(signal);
-        if tokio::time::timeout(patience, self.child.wait()).await.is_err() {
+        if tokio::time::timeout(patience, self.body.wait()).await.is_err() {
             self.signal(Signal::KILL);
         }
         self.time_limit = None;
@@ -125,7 +157,7 @@ async fn finish(reader: Option<JoinHandle<String>>) -> String {
 }
 
 /// Reads a stream to its end and keeps its first and last part.
-pub(super) async fn keep(mut stream: impl AsyncRead + Unpin) -> String {
+pub(in crate::postgres) async fn keep(mut stream: impl AsyncRead + Unpin) -> String {
     let (mut kept, mut cut) = (Vec::new(), 0_usize);
     let mut buffer = vec![0; 64 * 1024];
     while let Ok(read @ 1..) = stream.read(&mut buffer).await {

@@ -49,6 +49,8 @@ impl Archive {
                 segment_bytes: SEGMENT,
             },
             credentials: std::sync::Arc::new(world.credentials.clone()),
+            backup_options: Vec::new(),
+            backup_role: None,
             durable: false,
             wal_in_backup: true,
             recorder: Recorder::create(&directory.join("events.jsonl"), None).unwrap(),
