@@ -139,14 +139,19 @@ pub struct Plan {
 pub fn choose(candidates: &[Candidate], failed_at: DateTime<Utc>, rpo: TimeDelta) -> Option<Plan> {
     let rank = |candidate: &Candidate| {
         let newest = candidate.backup.info.taken_at_utc;
-        (candidate.proven, candidate.reach, candidate.reach_at, newest)
+        (candidate.proven, point(candidate), newest)
     };
     let (chosen, best) = candidates
         .iter()
         .enumerate()
         .filter(|(_, candidate)| candidate.standing.is_usable())
         .max_by_key(|(_, candidate)| rank(candidate))?;
-    let age = best.reach_at.map(|at| (failed_at - at).max(TimeDelta::zero()));
+    // Where the WAL of a backup holds no commit, its reader knows none; another's may have read further back.
+    let same = candidates
+        .iter()
+        .filter(|other| other.proven == best.proven && point(other) == point(best));
+    let reach_at = same.filter_map(|other| other.reach_at).min();
+    let age = reach_at.map(|at| (failed_at - at).max(TimeDelta::zero()));
     let others = candidates.iter().enumerate().filter(|(index, _)| *index != chosen);
     Some(Plan {
         chosen,
@@ -154,6 +159,14 @@ pub fn choose(candidates: &[Candidate], failed_at: DateTime<Utc>, rpo: TimeDelta
         age,
         rejected: others.map(|(_, other)| reject(other, Some(best))).collect(),
     })
+}
+
+/// How far a candidate reaches: by position, and by time only where no position is known.
+fn point(candidate: &Candidate) -> (Option<Lsn>, Option<DateTime<Utc>>) {
+    match candidate.reach {
+        Some(lsn) => (Some(lsn), None),
+        None => (None, candidate.reach_at),
+    }
 }
 
 /// Why a candidate is not used; `best` is what is used instead, if anything is.
@@ -202,7 +215,7 @@ fn effect(other: &Candidate, best: &Candidate) -> Effect {
         wal_bytes: theirs.0.abs_diff(ours.0),
         time,
     };
-    match (theirs, other.reach_at).cmp(&(ours, best.reach_at)) {
+    match theirs.cmp(&ours) {
         _ if other.proven != best.proven => Effect::Unknown,
         std::cmp::Ordering::Less => Effect::Less(by),
         std::cmp::Ordering::Equal => Effect::Same,
@@ -279,6 +292,21 @@ mod tests {
         assert!(plan.within_rpo);
         assert_eq!(plan.rejected[0].to_string(), "b2 reaches as far with less to replay");
         assert!(!plan.rejected[0].unusable);
+    }
+
+    #[test]
+    fn one_position_is_one_point_whatever_times_are_known_of_it() {
+        let candidates = [
+            candidate(1, 10, 900, 30, Standing::Unverified),
+            candidate(2, 50, 900, 55, Standing::Unverified),
+        ];
+        let plan = choose(&candidates, at(100), MINUTE).unwrap();
+        assert_eq!((plan.chosen, plan.rejected[0].effect), (1, Effect::Same));
+        assert_eq!(
+            plan.age,
+            Some(TimeDelta::seconds(70)),
+            "the last commit that was read, not the backup's end"
+        );
     }
 
     #[test]

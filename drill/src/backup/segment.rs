@@ -14,6 +14,8 @@ const PAGE: u64 = 8192;
 const SHORT_HEADER: u64 = 24;
 /// Bytes of the header of a segment's first page.
 const LONG_HEADER: u64 = 40;
+/// Flag of a page that begins in the middle of a record.
+const CONTINUES: u16 = 1;
 /// Flag of a long header.
 const IS_LONG: u16 = 2;
 
@@ -110,6 +112,33 @@ pub fn check(
         return Err(Problem::Timeline(timeline));
     }
     Ok(())
+}
+
+/// Whether records go on behind `from`, which is in this unfinished segment and cannot be read: then something in its
+/// middle is damaged. The tail of a stream that simply ends is at most one record that is not complete, and zeros.
+///
+/// # Errors
+/// If it cannot be read.
+pub fn goes_on_behind(path: &Path, segment: SegmentNumber, segment_bytes: u64, from: Lsn) -> std::io::Result<bool> {
+    let content = std::fs::read(path)?;
+    let begins = segment.number * segment_bytes;
+    let next = from.0.saturating_sub(begins) / PAGE + 1;
+    let pages = content.chunks_exact(PAGE as usize).enumerate().skip(next as usize);
+    Ok(pages.into_iter().any(|(number, page)| {
+        let here = u64::from_ne_bytes(at::<8>(page, 8)) == begins + number as u64 * PAGE;
+        // A record that continues from the page before is as long as the header says.
+        let continues = u16::from_ne_bytes(at::<2>(page, 2)) & CONTINUES != 0;
+        let rest = if continues {
+            u32::from_ne_bytes(at::<4>(page, 16))
+        } else {
+            0
+        };
+        let own = (SHORT_HEADER + u64::from(rest)).next_multiple_of(8);
+        let own = usize::try_from(own).unwrap_or(usize::MAX);
+        here && page
+            .get(own..)
+            .is_some_and(|behind| behind.iter().any(|byte| *byte != 0))
+    }))
 }
 
 fn at<const N: usize>(header: &[u8], at: usize) -> [u8; N] {

@@ -228,7 +228,16 @@ impl WalSource {
         // A whole segment can be read to its end; the tail of an unfinished one is zeros, or a record not yet complete.
         // A backup's own WAL ends with the backup.
         let unfinished = last_path.extension().is_some() || start.held.is_some_and(|held| last_path.starts_with(held));
-        let early = !unfinished || reach.end.is_some_and(|end| end < last_begins);
+        let stop = reach.end.unwrap_or(from);
+        let torn = unfinished
+            && segment::goes_on_behind(last_path, last, self.segment_bytes, stop).map_err(|source| {
+                BackupError::Io {
+                    action: "read",
+                    path: last_path.clone(),
+                    source,
+                }
+            })?;
+        let early = !unfinished || torn || reach.end.is_some_and(|end| end < last_begins);
         if let (Some(stopped), true) = (stopped, early) {
             let end = reach.end.map_or_else(|| "nothing".to_owned(), |end| end.to_string());
             reach

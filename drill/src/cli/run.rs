@@ -16,9 +16,9 @@ use super::{Failure, Outcome, Output, progress::Show};
 use crate::{
     backup,
     operator::OperatorMode,
-    postgres::{self, ContainerError, ContainerOptions, Installation, Limits, Provider, Request},
+    postgres::{self, ContainerError, ContainerOptions, Installation, Limits, Provider, Request, Storage},
     run::{self, Assignment},
-    scenario::{self, Scenario},
+    scenario::{self, Circumstances, Scenario},
     stage::{LEFT_RUNNING, Options, Sizing, StorageChoice},
 };
 
@@ -317,9 +317,25 @@ fn planned(args: &RunArgs, scenarios: &[Scenario]) -> Result<Vec<Planned>, Failu
 }
 
 fn print_plan(args: &RunArgs, planned: &[Planned]) {
+    let sizing = sizing(args);
     for drill in planned {
-        println!("{}", scenario::show(&drill.scenario));
-        println!("Backup system: {}", drill.system);
+        let objectives = &drill.scenario.objectives;
+        let storage = match run::storage(storage_choice(args), &drill.scenario, planned.len()) {
+            Storage::Disk => "on disk, with fsync",
+            Storage::Memory => "in memory, without fsync",
+        };
+        let circumstances = Circumstances {
+            system: &drill.system,
+            seed: sizing.plan(args.seed.unwrap_or_default()),
+            seed_given: args.seed.is_some(),
+            segment_mb: sizing.wal_segment_mb(),
+            commits: args.commits,
+            writers: args.writers,
+            rpo: objectives.rpo.unwrap_or(args.rpo),
+            rto: objectives.rto.unwrap_or(args.rto),
+            storage,
+        };
+        println!("{}", scenario::plan(&drill.scenario, &circumstances));
     }
     let drills = match planned.len() {
         1 => "1 drill".to_owned(),
@@ -381,6 +397,14 @@ fn create_evidence_directory(out: &Path) -> Result<(), Failure> {
     })
 }
 
+fn storage_choice(args: &RunArgs) -> StorageChoice {
+    match args.storage {
+        StorageArg::Auto => StorageChoice::Auto,
+        StorageArg::Memory => StorageChoice::Memory,
+        StorageArg::Disk => StorageChoice::Disk,
+    }
+}
+
 /// Drills side by side; one that breaks does not stop the others.
 async fn carry_out(
     planned: &[Planned],
@@ -390,11 +414,7 @@ async fn carry_out(
     show: &Arc<Show>,
     jobs: usize,
 ) -> Result<RunEvidence, Failure> {
-    let choice = match args.storage {
-        StorageArg::Auto => StorageChoice::Auto,
-        StorageArg::Memory => StorageChoice::Memory,
-        StorageArg::Disk => StorageChoice::Disk,
-    };
+    let choice = storage_choice(args);
     let drills = stream::iter(planned.iter().enumerate()).map(|(index, drill)| async move {
         let assignment = Assignment {
             scenario: &drill.scenario,

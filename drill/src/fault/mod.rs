@@ -7,7 +7,7 @@
 //! - `files.rs` (remove, truncate, replace, permissions) and `bytes.rs` (flip, zero, write, append)
 //! - `swap.rs` (an older copy) and `page.rs` (one page and its checksum); `expire.rs`: whole backups
 //! - `sql.rs`, `signal.rs` with `processes.rs`, and `server.rs` (stop, start, settings): what acts on a server
-//! - `stray.rs`: other servers that write into the service's archive
+//! - `stray.rs`: what brings another timeline, or another cluster, into the service's archive
 //! - `service.rs`: the services around it; `disk.rs`: its filesystem; `command.rs`: a program of the user's own
 
 use std::{
@@ -107,6 +107,16 @@ pub async fn inject(fault: &Fault, world: &mut World<'_>) -> Result<FaultReport,
         Action::AlienSegment { files } => {
             let (_, directory) = directories(fault, world)?.swap_remove(0);
             stray::alien_segment(world.cluster, &Root::open(&directory)?, files, fault.line, world.random).await?
+        }
+        Action::RestoreCluster { from } => {
+            let backup = backups(*from, &world.backups).and_then(|chosen| chosen.into_iter().next());
+            let (Some((name, directory)), Some(archive)) = (backup, world.archive) else {
+                return Err(FaultError::NoSuchTarget {
+                    target: FaultTarget::Backup(*from),
+                    at: fault.at,
+                });
+            };
+            stray::restore_cluster(cluster(fault, world)?, name.trim_end_matches(": "), &directory, archive).await?
         }
         Action::PromoteClone => {
             let (name, directory) = directories(fault, world)?.swap_remove(0);

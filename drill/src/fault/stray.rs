@@ -1,14 +1,15 @@
-//! Other servers that write into the service's archive: a cluster of its own with segments of the same names, and a
-//! clone of the service that promoted itself and kept its archive_command.
+//! What brings another timeline or another cluster into the service's archive: a cluster of its own with segments of the
+//! same names, a clone of the service that promoted itself and kept its archive_command, an earlier recovery of the service.
 //!
-//! Both are real: their WAL is written by PostgreSQL's own programs, in the drill's directory, and they are gone when the
-//! fault is done.
+//! All are real: their WAL is written by PostgreSQL's own programs, in the drill's directory. The other servers are gone
+//! when the fault is done.
 
 use std::{
     collections::BTreeSet,
+    fmt::Write as _,
     fs,
     os::unix::fs::FileExt as _,
-    path::Path,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
@@ -85,17 +86,13 @@ pub(super) async fn promote_clone(
         ..ClusterOptions::default()
     };
     let home = service.work().subdirectory(&options.name).map_err(failed("place"))?;
-    let (from, data) = (directory.join("data"), home.join("data"));
-    let (source, target) = (from.clone(), data.clone());
-    tokio::task::spawn_blocking(move || copy::data_directory(&source, &target, &|_| {}))
-        .await
-        .map_err(std::io::Error::other)
-        .flatten()
-        .map_err(FaultError::io("copy", from))?;
+    let data = home.join("data");
+    copied(directory.join("data"), data.clone()).await?;
     let signal = data.join("recovery.signal");
     fs::write(&signal, "").map_err(FaultError::io("write", signal))?;
     let mut clone = Cluster::adopt(service.installation(), service.work(), data, &options).map_err(failed("adopt"))?;
     clone.start().await.map_err(failed("start"))?;
+    clone.wait_until_writable(PATIENCE).await.map_err(failed("promote"))?;
     let client = clone
         .connect(SUPERUSER, SUPERUSER)
         .await
@@ -107,20 +104,15 @@ pub(super) async fn promote_clone(
             source,
         })
     };
-    let deadline = Instant::now() + PATIENCE;
-    let overdue = |what: String| match Instant::now() > deadline {
-        true => Err(FaultError::NotVerified { what }),
-        false => Ok(()),
-    };
-    while ask("SELECT pg_is_in_recovery()").await?.get(0) {
-        overdue("the clone does not promote itself".to_owned())?;
-        tokio::time::sleep(Duration::from_millis(5)).await; // back-off of a bounded wait
-    }
     ask("SELECT pg_logical_emit_message(true, 'clone', 'written after the promotion')").await?;
     let switched: String = ask("SELECT pg_walfile_name(pg_switch_wal())").await?.get(0);
+    let deadline = Instant::now() + PATIENCE;
     while !archive.join(&switched).exists() {
-        overdue(format!("the clone does not archive {switched}"))?;
-        tokio::time::sleep(Duration::from_millis(5)).await;
+        if Instant::now() > deadline {
+            let what = format!("the clone does not archive {switched}");
+            return Err(FaultError::NotVerified { what });
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await; // back-off of a bounded wait
     }
     clone.stop(Shutdown::Fast).await.map_err(failed("stop"))?;
     clone.remove().map_err(failed("remove"))?;
@@ -135,6 +127,55 @@ pub(super) async fn promote_clone(
         archived.len()
     );
     Ok(Done::new(summary, archived))
+}
+
+/// Restores the service's cluster from a backup by the book (PostgreSQL manual, 26.3.5): its own pg_wal is saved, so that
+/// it comes back with everything, on a timeline of its own. It was stopped in order, so nothing is lost.
+pub(super) async fn restore_cluster(
+    service: &mut Cluster,
+    backup: &str,
+    directory: &Path,
+    archive: &Path,
+) -> Result<Done, FaultError> {
+    let before = names(archive)?;
+    let stopped = service.stop(Shutdown::Fast).await.map_err(failed("stop"))?;
+    if stopped != Shutdown::Fast {
+        let what = format!("the server had to be stopped by {stopped:?}");
+        return Err(FaultError::NotVerified { what });
+    }
+    let data = service.data_directory().to_owned();
+    let lost = data.with_file_name("data.before");
+    fs::rename(&data, &lost).map_err(FaultError::io("move away", &data))?;
+    copied(directory.join("data"), data.clone()).await?;
+    let wal = data.join("pg_wal");
+    fs::remove_dir_all(&wal).map_err(FaultError::io("remove", &wal))?;
+    fs::rename(lost.join("pg_wal"), &wal).map_err(FaultError::io("put back", &wal))?;
+    fs::remove_dir_all(&lost).map_err(FaultError::io("remove", &lost))?;
+    let conf = data.join("postgresql.auto.conf");
+    let mut settings = fs::read_to_string(&conf).map_err(FaultError::io("read", &conf))?;
+    let archive_name = archive.display();
+    let _ = writeln!(settings, "restore_command = 'cp ''{archive_name}/%f'' \"%p\"'");
+    fs::write(&conf, settings).map_err(FaultError::io("write", &conf))?;
+    let signal = data.join("recovery.signal");
+    fs::write(&signal, "").map_err(FaultError::io("write", &signal))?;
+    let user = service.work().user();
+    user.chown_recursive(&data).map_err(failed("hand over the files of"))?;
+    service.start().await.map_err(failed("start"))?;
+    service.wait_until_writable(PATIENCE).await.map_err(failed("promote"))?;
+    let archived: Vec<String> = names(archive)?.difference(&before).cloned().collect();
+    let archived = archived.into_iter().map(|name| format!("{name}: archived meanwhile"));
+    let summary = format!("the service was restored from {backup} to the end of its WAL, and serves again");
+    Ok(Done::new(summary, archived))
+}
+
+/// Copies a backup's data directory.
+async fn copied(from: PathBuf, to: PathBuf) -> Result<(), FaultError> {
+    let source = from.clone();
+    tokio::task::spawn_blocking(move || copy::data_directory(&source, &to, &|_| {}))
+        .await
+        .map_err(std::io::Error::other)
+        .flatten()
+        .map_err(FaultError::io("copy", from))
 }
 
 /// The files of a directory.

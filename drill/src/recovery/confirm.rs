@@ -14,9 +14,7 @@ use super::{
     repair::{repaired, repairs},
 };
 use crate::{
-    backup::stream::Stream,
     cutover::fencing,
-    scenario::Streaming,
     stage::Drill,
     verify::{Found, chain, timed},
     workload::{Workload, ledger::History},
@@ -143,13 +141,7 @@ async fn restarted(drill: &mut Drill) -> Result<Result<(), String>, Stop> {
         verdict: Verdict::Pass,
         detail,
     });
-    // The stream ended with the server; without it no commit would be acknowledged where it is synchronous.
-    if let (Some(stream), Some(directory)) = (drill.stream.take(), drill.site.wal.stream.clone()) {
-        stream.stop().await;
-        let log = drill.ledger.with_file_name("logs").join("pg_receivewal-restarted.log");
-        let synchronous = drill.scenario.given.streaming == Streaming::Synchronous;
-        drill.stream = Some(Stream::start(&drill.site, &drill.source, &directory, &log, synchronous).await?);
-    }
+    drill.stream_again().await?;
     Ok(Ok(()))
 }
 

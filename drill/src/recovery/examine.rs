@@ -103,7 +103,7 @@ pub(super) async fn examined(drill: &mut Drill, held: Option<Hold>) -> Result<Lo
             }
         }
         drop(held);
-        for check in read_through(drill).await {
+        for check in Box::pin(read_through(drill)).await {
             look.noted(drill, check);
         }
     }

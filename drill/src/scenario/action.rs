@@ -138,6 +138,11 @@ pub enum Action {
         /// Which.
         files: Selection,
     },
+    /// Restores the service's cluster from a backup to the end of its WAL, onto a timeline of its own.
+    RestoreCluster {
+        /// From which backup.
+        from: Which,
+    },
     /// Restores a backup into a clone, which promotes itself, writes, and archives into the service's archive.
     PromoteClone,
     /// Removes whole backups from the repository, as retention does: nothing is left to tell of them.
@@ -178,6 +183,7 @@ impl Action {
             Self::Setting { .. } => "setting",
             Self::FillDisk => "fill-disk",
             Self::AlienSegment { .. } => "alien-segment",
+            Self::RestoreCluster { .. } => "restore-cluster",
             Self::PromoteClone => "promote-clone",
             Self::ExpireBackup => "expire-backup",
             Self::Command { .. } => "command",

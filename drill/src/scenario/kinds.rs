@@ -260,6 +260,17 @@ pub const KINDS: &[Kind] = &[
         read: |table| Ok(Action::AlienSegment { files: files(table)? }),
     },
     Kind {
+        name: "restore-cluster",
+        about: "Restores the service's cluster from a backup to the end of its WAL, as an earlier recovery would have.",
+        keys: "from",
+        needs: Needs::Server,
+        read: |table| {
+            Ok(Action::RestoreCluster {
+                from: table.need("from", older)?,
+            })
+        },
+    },
+    Kind {
         name: "promote-clone",
         about: "Restores a backup into a clone, which promotes itself, writes, and archives where the service does.",
         keys: "",

@@ -8,7 +8,7 @@
 //! - `action.rs`, `target.rs`, `selection.rs` and `behaviour.rs`: how, where, on which files and services a fault acts
 //! - `rules.rs` refuses what contradicts itself
 //! - `catalogue.rs` is the catalogue inside the binary, and what people select from it
-//! - `show.rs` says a scenario in plain words
+//! - `show.rs` says a scenario in plain words, `plan.rs` what a drill of it would do
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
@@ -24,6 +24,7 @@ mod keys;
 mod kinds;
 mod named;
 mod parse;
+mod plan;
 mod reader;
 mod rules;
 mod selection;
@@ -41,6 +42,7 @@ pub use error::{Place, ScenarioError};
 pub use kinds::{KINDS, Kind, Needs};
 pub use named::Named;
 pub use parse::{load, parse};
+pub use plan::{Circumstances, plan};
 pub use selection::{Pick, SegmentOf, SegmentPlace, Selection};
 pub use show::show;
 pub use target::{FaultTarget, Moment, Which};

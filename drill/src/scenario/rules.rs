@@ -115,6 +115,17 @@ fn fault_action(scenario: &Scenario, fault: &Fault) -> Result<(), String> {
         Action::AlienSegment { .. } if !matches!(fault.target, FaultTarget::Archive | FaultTarget::Stream) => {
             Err("`alien-segment` acts on archive or stream".to_owned())
         }
+        Action::RestoreCluster { .. }
+            if fault.target != FaultTarget::Cluster
+                || !(Moment::BetweenBackups..=Moment::Failure).contains(&fault.at)
+                || !scenario.given.archive =>
+        {
+            Err(
+                "`restore-cluster` is an earlier recovery of the service: aim it at cluster, between the backups or \
+                 after them, and keep an archive"
+                    .to_owned(),
+            )
+        }
         Action::PromoteClone if !matches!(fault.target, FaultTarget::Backup(which) if which != Which::All) => {
             Err("`promote-clone` restores one backup: aim at backup:latest, backup:oldest or backup:N".to_owned())
         }

@@ -136,7 +136,7 @@ fn given(given: &Given) -> Vec<String> {
     lines
 }
 
-fn target(target: &Target) -> String {
+pub(super) fn target(target: &Target) -> String {
     match target {
         Target::End => "the end of the WAL that survived".to_owned(),
         Target::BeforeFailure => "the moment before the failure".to_owned(),
@@ -146,7 +146,7 @@ fn target(target: &Target) -> String {
     }
 }
 
-fn detection(scenario: &Scenario) -> Vec<String> {
+pub(super) fn detection(scenario: &Scenario) -> Vec<String> {
     match scenario.expect.detected_by.as_deref() {
         None => vec!["the scenario does not say".to_owned()],
         Some([]) => vec!["no check may notice anything".to_owned()],
@@ -158,7 +158,7 @@ fn detection(scenario: &Scenario) -> Vec<String> {
     }
 }
 
-fn outcome(outcome: Outcome) -> &'static str {
+pub(super) fn outcome(outcome: Outcome) -> &'static str {
     match outcome {
         Outcome::Recovered => "the service is restored within both objectives",
         Outcome::RecoveredRpoMissed => "the service is restored, but more was lost than the RPO allows",

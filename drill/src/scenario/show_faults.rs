@@ -151,6 +151,10 @@ fn action(action: &Action, whose: &str) -> String {
             "puts a segment of another cluster, of the same name, in place of {} of {whose}",
             one(files)
         ),
+        Action::RestoreCluster { from } => format!(
+            "an earlier recovery: restores {whose} from {} to the end of its WAL, onto a new timeline",
+            self::whose(FaultTarget::Backup(*from))
+        ),
         Action::PromoteClone => {
             format!("restores {whose} into a clone, which promotes itself, writes, and archives where the service does")
         }
@@ -189,11 +193,14 @@ fn matches(files: &Selection, otherwise: Pick) -> String {
         return format!("the file of {relation}");
     }
     if let Some(segment) = files.segment {
-        let backup = whose(FaultTarget::Backup(segment.backup));
+        let backup = match segment.backup {
+            Which::Number(number) => format!("backup {number}"),
+            which => whose(FaultTarget::Backup(which)),
+        };
         return match segment.place {
-            SegmentPlace::Start => format!("the segment in which {backup} begins,"),
-            SegmentPlace::End => format!("the segment in which {backup} ends,"),
-            SegmentPlace::After => format!("the first segment after the end of {backup},"),
+            SegmentPlace::Start => format!("the segment in which {backup} begins"),
+            SegmentPlace::End => format!("the segment in which {backup} ends"),
+            SegmentPlace::After => format!("the first segment after the end of {backup}"),
         };
     }
     let path = files.path.as_str();

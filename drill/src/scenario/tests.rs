@@ -6,8 +6,9 @@ use proptest::prelude::*;
 use reports::{CheckId, Outcome};
 
 use super::{
-    Action, Behaviour, FaultTarget, KINDS, Keep, Moment, Named as _, PageChecksum, Pick, Process, Selection,
-    ServerDeed, SignalName, StorageWish, Streaming, Target, Which, catalogue, find, parse, resolve, show,
+    Action, Behaviour, Circumstances, FaultTarget, KINDS, Keep, Moment, Named as _, PageChecksum, Pick, Process,
+    SegmentOf, SegmentPlace, Selection, ServerDeed, SignalName, StorageWish, Streaming, Target, Which, catalogue, find,
+    parse, plan, resolve, show,
 };
 
 const GOOD: &str = r#"id = "mine"
@@ -118,6 +119,7 @@ const EXAMPLES: &[(&str, &str)] = &[
     ("setting", "target='cluster'\nname='work_mem'\nvalue='64kB'"),
     ("fill-disk", "target='cluster'"),
     ("alien-segment", "target='archive'\nsegment='after backup:2'"),
+    ("restore-cluster", "target='cluster'\nfrom='backup:latest'"),
     ("promote-clone", "target='backup:oldest'"),
     ("expire-backup", "target='backup:oldest'"),
     ("command", "target='cluster'\nargv=['sh', '-c', 'true']"),
@@ -450,4 +452,125 @@ proptest! {
         let text = format!("{}{insert}{}", &GOOD[..from], &GOOD[end..]);
         let _ = read(&text).map_err(|error| error.to_string());
     }
+}
+
+fn circumstances(system: &str) -> Circumstances<'_> {
+    Circumstances {
+        system,
+        seed: fixtures::SeedPlan::default(),
+        seed_given: false,
+        segment_mb: 1,
+        commits: 500,
+        writers: 4,
+        rpo: Duration::from_millis(10),
+        rto: Duration::from_hours(4),
+        storage: "in memory, without fsync",
+    }
+}
+
+#[test]
+fn the_plan_of_a_dry_run() {
+    let all = catalogue::all().unwrap();
+    let scenario = find(&all, "latest-bad-plus-gap").unwrap();
+    insta::assert_snapshot!("plan", plan(scenario, &circumstances("basebackup")));
+}
+
+#[test]
+fn a_plan_says_what_is_known_of_each_backup() {
+    let all = catalogue::all().unwrap();
+    let mut words = String::new();
+    for id in [
+        "dump-reaches-further",
+        "five-methods-fail",
+        "wrong-timeline",
+        "stop-wal-unarchived",
+        "archiver-dead",
+        "partial-tail-torn",
+        "second-disaster",
+    ] {
+        let scenario = find(&all, id).unwrap();
+        let system = scenario.given.mixed().unwrap_or_else(|| "basebackup".to_owned());
+        let text = plan(scenario, &circumstances(&system));
+        let (_, rest) = text.split_once("choose from\n").unwrap();
+        let candidates = rest.lines().take_while(|line| !line.contains("Recovery target"));
+        let _ = writeln!(words, "{id}");
+        words.extend(candidates.flat_map(|line| [line, "\n"]));
+    }
+    insta::assert_snapshot!("plan_candidates", words);
+}
+
+#[test]
+fn every_plan_names_every_fault_backup_and_check() {
+    for scenario in catalogue::all().unwrap() {
+        let system = scenario.given.mixed().unwrap_or_else(|| "basebackup".to_owned());
+        let text = plan(&scenario, &circumstances(&system));
+        for fault in &scenario.faults {
+            assert!(text.contains(&format!("(line {})", fault.line)), "{text}");
+        }
+        for number in 1..=scenario.given.backups {
+            let id = format!("  {}-{number}  ", scenario.given.method(&system, number));
+            assert!(text.contains(&id), "{id}: {text}");
+        }
+        for check in scenario.expect.detected_by.iter().flatten() {
+            assert!(text.contains(check.about()), "{text}");
+        }
+    }
+}
+
+#[test]
+fn several_methods_in_one_drill_and_segments_by_a_backup_are_read() {
+    let mixed = GOOD.replace(
+        "backup = [\"basebackup\", \"pgbackrest\"]\nbackups = 3",
+        "methods = [\"basebackup\", \"dump\", \"dump\"]",
+    );
+    let given = read(&mixed).unwrap().given;
+    assert_eq!((given.backups, given.mixed().as_deref()), (3, Some("basebackup+dump")));
+    assert_eq!(
+        (given.method("basebackup+dump", 1), given.method("basebackup+dump", 3)),
+        ("basebackup", "dump")
+    );
+    assert_eq!(given.method("dump", 1), "dump", "--backup decides for all");
+    let both = GOOD.replace("backups = 3", "methods = [\"dump\"]");
+    assert!(
+        read(&both)
+            .unwrap_err()
+            .to_string()
+            .contains("remove `backup` and `backups`")
+    );
+
+    let segment = |text: &str| {
+        let fault = with_fault("remove-files", &format!("target='archive'\nsegment='{text}'"));
+        read(&fault).map(|scenario| scenario.faults[0].action.files().unwrap().segment.unwrap())
+    };
+    let after = SegmentOf {
+        place: SegmentPlace::After,
+        backup: Which::Number(2),
+    };
+    assert_eq!(segment("after backup:2").unwrap(), after);
+    let end = SegmentOf {
+        place: SegmentPlace::End,
+        backup: Which::Latest,
+    };
+    assert_eq!(segment("end of backup:latest").unwrap(), end);
+    for wrong in ["after backup:all", "before backup:1", "after", "end of cluster"] {
+        assert!(
+            segment(wrong).unwrap_err().to_string().contains("after backup:2"),
+            "{wrong}"
+        );
+    }
+    for (target, path) in [
+        ("cluster", "segment='after backup:1'"),
+        ("archive", "path='*'\nsegment='after backup:1'"),
+    ] {
+        let refused = read(&with_fault("remove-files", &format!("target='{target}'\n{path}")));
+        assert!(refused.is_err(), "{target} {path}");
+    }
+}
+
+#[test]
+fn a_clone_needs_one_backup_and_an_archive() {
+    let refused = |target: &str| read(&with_fault("promote-clone", &format!("target='{target}'"))).is_err();
+    assert!(!refused("backup:latest") && refused("backup:all") && refused("archive"));
+    let without = with_fault("promote-clone", "target='backup:1'").replace("given={", "given={archive=false, ");
+    assert!(read(&without).unwrap_err().to_string().contains("keep an archive"));
 }

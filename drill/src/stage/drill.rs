@@ -26,7 +26,7 @@ use crate::{
     operator::Operator,
     postgres::{Cluster, ClusterError, ControlError, Lsn, Shutdown, StartError, TimelineId, WorkDirError},
     record::Recorder,
-    scenario::{FaultTarget, Scenario, Target},
+    scenario::{FaultTarget, Scenario, Streaming, Target},
     verify::{
         chain,
         fingerprint::{FingerprintError, record::Reference},
@@ -166,6 +166,22 @@ impl Drill {
                 unusable,
             });
         }
+    }
+
+    /// Starts the WAL stream again after its server was restarted: it ended with the server, and without it no commit is
+    /// acknowledged where it is synchronous.
+    ///
+    /// # Errors
+    /// If it does not connect.
+    pub async fn stream_again(&mut self) -> Result<(), DrillError> {
+        let (Some(stream), Some(directory)) = (self.stream.take(), self.site.wal.stream.clone()) else {
+            return Ok(());
+        };
+        stream.stop().await;
+        let log = self.ledger.with_file_name("logs").join("pg_receivewal-restarted.log");
+        let synchronous = self.scenario.given.streaming == Streaming::Synchronous;
+        self.stream = Some(Stream::start(&self.site, &self.source, &directory, &log, synchronous).await?);
+        Ok(())
     }
 
     /// Records an undo.

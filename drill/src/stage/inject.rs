@@ -11,7 +11,7 @@ use super::{Drill, DrillError};
 use crate::{
     backup::{self, Backup, wal},
     fault,
-    postgres::{Cluster, Lsn},
+    postgres::{Cluster, Lsn, TimelineId},
     scenario::{Action, Fault, FaultTarget, Moment, SegmentPlace, Which},
     verify::chain,
 };
@@ -92,6 +92,10 @@ async fn one(drill: &mut Drill, fault: &Fault, restored: Option<&mut Cluster>) -
         .external("inject the fault", fault::inject(fault, &mut world))
         .await?;
     drill.recorder.record(What::FaultInjected(report));
+    if matches!(fault.action, Action::RestoreCluster { .. }) {
+        drill.timeline = TimelineId(drill.cluster_started("source", &drill.source).await?);
+        drill.stream_again().await?;
+    }
     if matches!(fault.action, Action::Service { .. }) && !drill.broken.contains(&fault.target) {
         drill.broken.push(fault.target);
     }

@@ -236,6 +236,12 @@ async fn the_end_is_the_end_of_the_last_record() {
         torn.problems.is_empty() && torn.end < Some(inserted) && torn.end > Some(here.start),
         "{torn:#?}"
     );
+    // Damage in its middle is no end: records go on behind it.
+    bytes[used - 8..used].fill(1);
+    let damaged = (used / 8192 / 2) * 8192;
+    bytes[damaged..damaged + 8192].fill(0xAA);
+    fs::write(&partial, &bytes).unwrap();
+    here.named("the WAL can be read to").await;
     // Segments that end between two records, with nothing behind: no problem, and the exact end.
     fs::remove_file(&partial).unwrap();
     let boundary = here.reach().await;

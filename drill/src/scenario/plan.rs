@@ -1,0 +1,319 @@
+//! Says what a drill would do, for `drill run --dry-run`: everything that can be known without touching anything.
+
+use std::{fmt::Write as _, time::Duration};
+
+use fixtures::SeedPlan;
+use reports::Step;
+
+use super::{
+    Action, Fault, FaultTarget, Moment, Scenario, SegmentPlace, Streaming, Which,
+    show::{detection, outcome, plural, target},
+    show_faults::fault_in_words,
+};
+
+/// What the command line and the machine add to a scenario.
+#[derive(Debug, Clone)]
+pub struct Circumstances<'a> {
+    /// The backup system, or several as `basebackup+dump`.
+    pub system: &'a str,
+    /// The seed data, with the seed of every random choice; that is drawn later where none was given.
+    pub seed: SeedPlan,
+    /// Whether that seed was given.
+    pub seed_given: bool,
+    /// Size of a WAL segment in MiB.
+    pub segment_mb: u32,
+    /// Acknowledged commits before the failure, unless the scenario says.
+    pub commits: u64,
+    /// Live writers, unless the scenario says.
+    pub writers: u32,
+    /// The recovery point objective that holds.
+    pub rpo: Duration,
+    /// The recovery time objective that holds.
+    pub rto: Duration,
+    /// Where clusters live: `on disk, with fsync`.
+    pub storage: &'a str,
+}
+
+/// The plan of one drill.
+pub fn plan(scenario: &Scenario, with: &Circumstances<'_>) -> String {
+    let mut lines = vec![
+        format!("{}: {}", scenario.id, scenario.title),
+        String::new(),
+        format!("Why     {}", scenario.why),
+        format!("Source  {}", scenario.source),
+    ];
+    let mut section = |title: &str, body: Vec<String>| {
+        lines.extend([String::new(), title.to_owned()]);
+        lines.extend(body.iter().map(|line| format!("  {line}").trim_end().to_owned()));
+    };
+    section("The world before", world(scenario, with));
+    section("What breaks, and when", breaks(scenario));
+    section("What step 4 will have to choose from", candidates(scenario, with));
+    section("The fourteen steps", steps(with));
+    section("What must notice the damage", detection(scenario));
+    let mut ending = vec![format!(
+        "{}: {}",
+        scenario.expect.outcome,
+        outcome(scenario.expect.outcome)
+    )];
+    if let Some(rejected) = scenario.expect.rejected {
+        ending.push(format!(
+            "{} rejected as unusable on the way",
+            plural(u64::from(rejected), "backup")
+        ));
+    }
+    section("How it must end", ending);
+    lines.push(String::new());
+    lines.join("\n")
+}
+
+fn world(scenario: &Scenario, with: &Circumstances<'_>) -> Vec<String> {
+    let given = &scenario.given;
+    let seed = &with.seed;
+    let draws = if with.seed_given {
+        format!("every random choice by seed {}", seed.seed)
+    } else {
+        "the seed of every random choice is drawn at the start, printed and recorded".to_owned()
+    };
+    let mut rows = vec![
+        ("clusters", with.storage.to_owned()),
+        (
+            "seed data",
+            format!(
+                "{} scripts, {} versions each, {} a version; {draws}",
+                seed.scripts,
+                seed.versions_per_script,
+                bytesize::ByteSize(u64::from(seed.content_bytes))
+            ),
+        ),
+    ];
+    let commits = given.commits.unwrap_or(with.commits);
+    let writers = u64::from(given.writers.unwrap_or(with.writers));
+    rows.push((
+        "workload",
+        format!(
+            "{} that never rest; {} before the failure",
+            plural(writers, "writer"),
+            plural(commits, "acknowledged commit")
+        ),
+    ));
+    let slice = commits / u64::from(given.backups + 1);
+    for number in 1..=given.backups {
+        let after = slice * u64::from(number) - slice / 2;
+        let wal = match given.method(with.system, number) {
+            "dump" => "",
+            _ if given.wal_in_backup => ", with the WAL that it needs",
+            _ => ", without any WAL",
+        };
+        let id = id(scenario, with, number);
+        rows.push((
+            "backup",
+            format!("{id}, taken under load after some {after} commits{wal}"),
+        ));
+    }
+    rows.push((
+        "archive",
+        if given.archive {
+            format!(
+                "each finished WAL segment of {} MiB, by archive_command",
+                with.segment_mb
+            )
+        } else {
+            "none".to_owned()
+        },
+    ));
+    rows.push((
+        "streaming",
+        match given.streaming {
+            Streaming::Off => "none: a segment that is not finished is lost with the server",
+            Streaming::Asynchronous => "pg_receivewal, which may lag behind",
+            Streaming::Synchronous => "pg_receivewal as a synchronous standby: no commit is acknowledged without it",
+        }
+        .to_owned(),
+    ));
+    rows.extend(given.storage_bytes.map(|bytes| {
+        let size = bytesize::ByteSize(bytes);
+        ("filesystem", format!("of its own, {size} in memory"))
+    }));
+    let settings = given.settings.iter();
+    rows.extend(settings.map(|(name, value)| ("setting", format!("{name} = {value}"))));
+    let whose = |own: bool| if own { "the scenario's own" } else { "the service's" };
+    let own = &scenario.objectives;
+    rows.push((
+        "objectives",
+        format!(
+            "RPO {} ({}), RTO {} ({})",
+            humantime::format_duration(with.rpo),
+            whose(own.rpo.is_some()),
+            humantime::format_duration(with.rto),
+            whose(own.rto.is_some())
+        ),
+    ));
+    if let Some(roles) = &scenario.roles {
+        let names: Vec<String> = roles.iter().map(ToString::to_string).collect();
+        rows.push(("operator", format!("holds the roles: {}", names.join(", "))));
+    }
+    rows.into_iter()
+        .map(|(name, value)| format!("{name:<11} {value}"))
+        .collect()
+}
+
+fn id(scenario: &Scenario, with: &Circumstances<'_>, number: u32) -> String {
+    format!("{}-{number}", scenario.given.method(with.system, number))
+}
+
+/// The faults in the order in which they will happen.
+fn breaks(scenario: &Scenario) -> Vec<String> {
+    let mut faults: Vec<&Fault> = scenario.faults.iter().collect();
+    faults.sort_by_key(|fault| fault.at); // stable: within one moment the file's order
+    let mut lines: Vec<String> = faults.iter().map(|fault| fault_in_words(fault)).collect();
+    if faults.is_empty() {
+        lines.push("nothing: the alert alone starts the drill".to_owned());
+    }
+    let clock = if faults.iter().any(|fault| fault.at == Moment::Failure) {
+        "the first fault of the failure"
+    } else {
+        "the moment of the failure, at which nothing more breaks"
+    };
+    lines.push(format!("The recovery time counts from {clock}."));
+    lines
+}
+
+/// What is known beforehand of each backup: what harms it, and where its WAL is expected to end.
+fn candidates(scenario: &Scenario, with: &Circumstances<'_>) -> Vec<String> {
+    let given = &scenario.given;
+    let ids: Vec<String> = (1..=given.backups).map(|number| id(scenario, with, number)).collect();
+    let width = ids.iter().map(String::len).max().unwrap_or(0);
+    let mut lines: Vec<String> = Vec::new();
+    for (number, id) in (1..).zip(&ids) {
+        let expected = match harmed(scenario, number) {
+            harm if !harm.is_empty() => {
+                format!("{}; expected to be found unusable when it is verified", harm.join(", "))
+            }
+            _ if given.method(with.system, number) == "dump" => {
+                "reaches its own snapshot: a dump replays nothing".to_owned()
+            }
+            _ => reach(scenario, number),
+        };
+        lines.push(format!("{id:<width$}  {expected}"));
+    }
+    if ids.is_empty() {
+        lines.push("no backup: nothing can be restored".to_owned());
+    }
+    lines.push(format!("Recovery target: {}.", target(&scenario.recovery.target)));
+    lines.push(
+        "How far each can be proven to reach is read from the WAL with pg_waldump, on the service's own timeline."
+            .to_owned(),
+    );
+    lines.push(
+        "The usable one that reaches furthest is restored, whatever its method; of equals the newest, which has the"
+            .to_owned(),
+    );
+    lines.push("least to replay. If it fails verification, restore or validation, the next one is taken.".to_owned());
+    lines
+}
+
+/// Faults that damage a backup before it is needed.
+fn harmed(scenario: &Scenario, number: u32) -> Vec<String> {
+    let meant = |which: Which| match which {
+        Which::Latest => number == scenario.given.backups,
+        Which::Oldest => number == 1,
+        Which::Number(meant) => number == meant,
+        Which::All => true,
+    };
+    let harms = |fault: &&Fault| {
+        let at_it = matches!(fault.target, FaultTarget::Backup(which) if meant(which));
+        at_it && fault.at < Moment::Restore && fault.action != Action::PromoteClone
+    };
+    let faults = scenario.faults.iter().filter(harms);
+    faults
+        .map(|fault| match &fault.action {
+            Action::RemoveFiles { files } if files.path.as_str() == "**" => format!("removed (line {})", fault.line),
+            _ => format!("damaged (line {})", fault.line),
+        })
+        .collect()
+}
+
+/// Where the WAL of a base backup is expected to end.
+fn reach(scenario: &Scenario, number: u32) -> String {
+    let given = &scenario.given;
+    let (mut text, source) = match (given.archive, given.streaming != Streaming::Off) {
+        (false, false) => return "reaches its own end: no WAL is kept".to_owned(),
+        (true, false) => ("replays the archive".to_owned(), "archive"),
+        (false, true) => ("replays the stream, its unfinished tail included".to_owned(), "stream"),
+        (true, true) => ("replays the archive, then the tail of the stream".to_owned(), "archive"),
+    };
+    for fault in scenario.faults.iter().filter(|fault| fault.at < Moment::Restore) {
+        let line = fault.line;
+        let segment = fault.action.files().and_then(|files| files.segment);
+        match (fault.target, &fault.action, segment) {
+            (FaultTarget::Archive | FaultTarget::Stream, _, Some(segment)) => {
+                let of = match segment.backup {
+                    Which::Oldest => 1,
+                    Which::Number(number) => number,
+                    Which::Latest | Which::All => given.backups,
+                };
+                let own = of == number && segment.place != SegmentPlace::After;
+                let _ = match () {
+                    () if of < number => Ok(()),
+                    () if own && given.wal_in_backup => {
+                        write!(text, ", over a gap that its own WAL fills (line {line})")
+                    }
+                    () if own => {
+                        return format!("cannot become consistent: the archive lacks what it needs (line {line})");
+                    }
+                    () => write!(text, " to the gap at backup {of} and no further (line {line})"),
+                };
+            }
+            (_, Action::RestoreCluster { .. }, _) if fault.at > Moment::BetweenBackups || number == 1 => {
+                let _ = write!(text, ", across the branch to the new timeline (line {line})");
+            }
+            (_, Action::PromoteClone, _) => {
+                let _ = write!(text, ", and not the timeline of the promoted clone (line {line})");
+            }
+            (FaultTarget::Archive | FaultTarget::Stream, Action::Service { .. }, _) => {}
+            (FaultTarget::Archive | FaultTarget::Stream, ..) => {
+                let _ = write!(
+                    text,
+                    ", as far as the damage to the {} allows (line {line})",
+                    fault.target
+                );
+            }
+            (FaultTarget::Cluster, Action::Setting { name, .. }, _) if name.starts_with("archive_") => {
+                let _ = write!(
+                    text,
+                    ", with what {name} still brings into the {source} after line {line}"
+                );
+            }
+            _ => {}
+        }
+    }
+    text
+}
+
+fn steps(with: &Circumstances<'_>) -> Vec<String> {
+    let row =
+        |number: &str, name: &str, role: &str, budget: &str| format!("{number:>2}  {name:<26} {role:<17} {budget}");
+    let mut lines = vec![row("#", "step", "role", "budget")];
+    lines.extend(Step::ALL.into_iter().map(|step| {
+        let role = step.role().map_or_else(String::new, |role| role.to_string());
+        let budget = match (step, step.budget_ms()) {
+            (Step::Alert, Some(ms)) => format!("{} from the failure", time(ms)),
+            (Step::Notify, Some(ms)) => format!("{} from completion", time(ms)),
+            (Step::Validate, Some(ms)) => format!("{} for each count", time(ms)),
+            (Step::Declare, _) => format!("RTO {} from the failure", humantime::format_duration(with.rto)),
+            (_, Some(ms)) => time(ms),
+            (_, None) => "measured".to_owned(),
+        };
+        row(&step.number().to_string(), step.name(), &role, &budget)
+    }));
+    lines
+}
+
+fn time(ms: u64) -> String {
+    match ms {
+        0..1_000 => format!("{ms} ms"),
+        1_000..60_000 => format!("{} s", ms / 1_000),
+        _ => format!("{} min", ms / 60_000),
+    }
+}
