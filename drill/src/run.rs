@@ -353,7 +353,9 @@ async fn foreign_backup(drill: &Drill, system: &dyn BackupSystem) -> Result<back
     fixtures::migrate(&stranger.connect("postgres", fixtures::DATABASE).await?).await?;
     drill.cluster_started("stranger", &stranger).await?;
     drill.recorder.external_since("create another cluster", began);
-    let backup = system.take(&stranger, &format!("{}-of-another-cluster", system.name())).await?;
+    let backup = system
+        .take(&stranger, &format!("{}-of-another-cluster", system.name()))
+        .await?;
     let _ = stranger.stop(Shutdown::Immediate).await; // dropping it kills what is left
     Ok(backup)
 }
@@ -404,7 +406,11 @@ fn header(assignment: &Assignment<'_>, options: &Options, work: &WorkDir) -> Dri
     if !given.backup_options.is_empty() {
         described.push(("backup options".to_owned(), given.backup_options.join(" ")));
     }
-    described.extend(given.backup_role.map(|role| ("backup role".to_owned(), role.to_string())));
+    described.extend(
+        given
+            .backup_role
+            .map(|role| ("backup role".to_owned(), role.to_string())),
+    );
     described.extend(given.settings.iter().map(|(name, value)| (name.clone(), value.clone())));
     DrillHeader {
         run_id: options.run_id.clone(),

@@ -246,7 +246,10 @@ async fn too_young(candidates: &[Candidate], target: &RecoveryTarget) -> Option<
     let check = timed(CheckId::ArtifactAge, Phase::Backup, id, async {
         Ok::<_, std::convert::Infallible>(Found::fail(
             format!("a backup that was complete before the recovery target, {target}"),
-            format!("the oldest is of {taken} and was complete at {}", oldest.backup.info.stop_lsn.as_deref().unwrap_or("?")),
+            format!(
+                "the oldest is of {taken} and was complete at {}",
+                oldest.backup.info.stop_lsn.as_deref().unwrap_or("?")
+            ),
         ))
     });
     Some(check.await)

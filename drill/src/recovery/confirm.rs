@@ -67,12 +67,17 @@ pub(super) async fn confirmed_unrecoverable(drill: &mut Drill) -> Result<(), Sto
     let mut symptoms = found.symptoms;
     if let Some(tail) = found.tail {
         let told = tail.describe();
-        let question = format!("After crash recovery: {told}\n{}\nAccept the loss, and restore nothing?", kept.told());
+        let question = format!(
+            "After crash recovery: {told}\n{}\nAccept the loss, and restore nothing?",
+            kept.told()
+        );
         let nothing_to_gain = after_crash && symptoms.is_empty() && !kept.more_elsewhere();
         if nothing_to_gain && drill.operator.decides(&question).await {
             let detail = format!("a restart brought back what there is: {told}; {}", kept.told());
             step.end(drill, Verdict::Pass, detail.clone());
-            drill.recorder.finding(format!("Nothing was restored, because {detail}."));
+            drill
+                .recorder
+                .finding(format!("Nothing was restored, because {detail}."));
             let window = tail.summary.data_loss_window_s;
             drill.recorder.record(What::LedgerCompared(tail.summary));
             return Err(Stop::Ended(declared(drill, Some(window)).await?));

@@ -122,12 +122,25 @@ fn read_given(item: Item<'_>) -> Result<Given, ScenarioError> {
 /// Options of a backup tool, each with its value behind a `=`; none that leads it elsewhere.
 fn backup_options(item: Item<'_>) -> Result<Vec<String>, ScenarioError> {
     const PLACES: [&str; 13] = [
-        "pgdata", "file", "target", "waldir", "tablespace-mapping", "config", "host", "port", "username", "dbname",
-        "slot", "snapshot", "format",
+        "pgdata",
+        "file",
+        "target",
+        "waldir",
+        "tablespace-mapping",
+        "config",
+        "host",
+        "port",
+        "username",
+        "dbname",
+        "slot",
+        "snapshot",
+        "format",
     ];
     let option = |item: Item<'_>| {
         let text = item.text()?;
-        let name = text.strip_prefix("--").map(|long| long.split('=').next().unwrap_or_default());
+        let name = text
+            .strip_prefix("--")
+            .map(|long| long.split('=').next().unwrap_or_default());
         match name {
             None | Some("") => Err(item.bad("write a long option, its value behind a `=`: \"--compress=9\"")),
             // Tools take a name that is cut short as well.

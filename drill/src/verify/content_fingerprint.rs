@@ -158,7 +158,9 @@ async fn compare(sessions: &Sessions, against: Against<'_>) -> Found {
 impl<'a> Against<'a> {
     fn reference(self) -> &'a Reference {
         match self {
-            Self::Seed { reference, .. } | Self::Serving { reference, .. } | Self::Backup { reference, .. } => reference,
+            Self::Seed { reference, .. } | Self::Serving { reference, .. } | Self::Backup { reference, .. } => {
+                reference
+            }
         }
     }
 

@@ -78,13 +78,18 @@ pub fn roles_missing(recorded: &Inventory, globals: &str) -> Vec<String> {
     let created: BTreeSet<String> = globals
         .lines()
         .filter_map(|line| line.strip_prefix("CREATE ROLE ")?.strip_suffix(';'))
-        .map(|name| match name.strip_prefix('"').and_then(|name| name.strip_suffix('"')) {
-            Some(quoted) => quoted.replace("\"\"", "\""),
-            None => name.to_owned(),
-        })
+        .map(
+            |name| match name.strip_prefix('"').and_then(|name| name.strip_suffix('"')) {
+                Some(quoted) => quoted.replace("\"\"", "\""),
+                None => name.to_owned(),
+            },
+        )
         .collect();
     let roles = recorded.0.iter().filter_map(|line| {
-        let (name, _) = line.strip_prefix(PREFIX)?.strip_prefix("role ")?.split_once(": super ")?;
+        let (name, _) = line
+            .strip_prefix(PREFIX)?
+            .strip_prefix("role ")?
+            .split_once(": super ")?;
         Some(name.to_owned())
     });
     roles.filter(|role| !created.contains(role)).collect()
@@ -240,6 +245,9 @@ mod tests {
         let recorded = Inventory(lines.map(str::to_owned).into());
         let whole = "CREATE ROLE app_admin;\nALTER ROLE app_admin WITH LOGIN;\nCREATE ROLE \"a \"\"b\"\": c\";\n";
         assert!(roles_missing(&recorded, whole).is_empty());
-        assert_eq!(roles_missing(&recorded, "-- CREATE ROLE app_admin;"), [r#"a "b": c"#, "app_admin"]);
+        assert_eq!(
+            roles_missing(&recorded, "-- CREATE ROLE app_admin;"),
+            [r#"a "b": c"#, "app_admin"]
+        );
     }
 }
