@@ -165,7 +165,8 @@ async fn every_kind_refuses_a_backup_that_lies_elsewhere() {
     let mut names: Vec<_> = AT_A_BACKUP.iter().map(|(kind, _)| *kind).collect();
     names.push("swap-file"); // it is never aimed at a backup: see rules.rs
     let mut known = kinds_that_need(&[Needs::Files, Needs::Backup]);
-    (names.sort_unstable(), known.sort_unstable());
+    names.sort_unstable();
+    known.sort_unstable();
     assert_eq!(names, known);
     let faults = AT_A_BACKUP
         .iter()

@@ -187,7 +187,7 @@ async fn examined(drill: &mut Drill, held: Option<Hold>) -> Result<Examined, Sto
             }
         }
         drop(held);
-        checks.extend(read_through(drill).await);
+        checks.extend(Box::pin(read_through(drill)).await);
         for check in checks {
             if check.verdict == Verdict::Fail {
                 symptoms.push(format!("{}: {}; {}", check.check, check.actual, check.detail));
