@@ -25,6 +25,7 @@ use crate::{
 mod choose;
 mod confirm;
 mod cut_over;
+mod kept;
 mod restore;
 mod validate;
 

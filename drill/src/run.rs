@@ -15,16 +15,16 @@ use serde_json::json;
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::{
-    backup::{self, BackupSystem, Site, stream::Stream, wal},
+    backup::{self, Site, stream::Stream, wal},
     cutover::{application::Application, config_store::FileStore},
     monitor::{Alerts, prober::Prober},
     notify::Inbox,
     operator::{Operator, OperatorMode},
-    postgres::{Cluster, ClusterOptions, Installation, Shutdown, Storage, WorkDir},
+    postgres::{Cluster, ClusterOptions, Installation, Storage, WorkDir},
     record::Recorder,
     recovery,
     scenario::{Moment, Scenario, StorageWish, Streaming},
-    stage::{Drill, DrillError, Objectives, Options, SmallDisk, StorageChoice, inject, last_words},
+    stage::{Drill, DrillError, Objectives, Options, SmallDisk, StorageChoice, foreign, inject, last_words},
     verify::content_fingerprint,
     workload::{Workload, WorkloadError, WorkloadPlan, ledger::LedgerHeader},
 };
@@ -323,7 +323,7 @@ async fn workload_and_backups(drill: &mut Drill, scenario: &Scenario, system: &s
         }
     }
     if given.foreign_backup {
-        let backup = foreign_backup(drill, system.as_ref()).await?;
+        let backup = foreign::backup(drill, system.as_ref()).await?;
         drill.recorder.record(What::BackupTaken(backup.info));
     }
     inject(drill, Moment::AfterBackups, None).await?;
@@ -334,30 +334,6 @@ async fn workload_and_backups(drill: &mut Drill, scenario: &Scenario, system: &s
     drill.recorder.external_since("live writers", began);
     drill.workload = Some(workload);
     Ok(())
-}
-
-/// A backup of another cluster in the same repository, newer than all others. The cluster is made for it and removed.
-async fn foreign_backup(drill: &Drill, system: &dyn BackupSystem) -> Result<backup::Backup, DrillError> {
-    let began = drill.recorder.offset();
-    let site = &drill.site;
-    let options = ClusterOptions {
-        name: "stranger".into(),
-        durable: site.durable,
-        wal_segment_mb: drill.options.sizing.wal_segment_mb(),
-        ..ClusterOptions::default()
-    };
-    let mut stranger = Cluster::create(&site.installation, &site.work, &options).await?;
-    stranger.start().await?;
-    let admin = stranger.connect("postgres", "postgres").await?;
-    fixtures::create_roles_and_database(&admin, &site.credentials).await?;
-    fixtures::migrate(&stranger.connect("postgres", fixtures::DATABASE).await?).await?;
-    drill.cluster_started("stranger", &stranger).await?;
-    drill.recorder.external_since("create another cluster", began);
-    let backup = system
-        .take(&stranger, &format!("{}-of-another-cluster", system.name()))
-        .await?;
-    let _ = stranger.stop(Shutdown::Immediate).await; // dropping it kills what is left
-    Ok(backup)
 }
 
 /// Waits for so many acknowledged commits in all. Writers that a fault keeps from writing are not waited for.

@@ -11,8 +11,8 @@ use tests::{Need, Place, row, trial};
 struct Wrong {
     name: &'static str,
     scenario: &'static str,
-    right: &'static str,
-    wrong: &'static str,
+    from: &'static str,
+    to: &'static str,
     said: &'static str,
 }
 
@@ -20,29 +20,29 @@ const WRONG: [Wrong; 4] = [
     Wrong {
         name: "an-outcome-that-is-worse",
         scenario: "postmaster-killed",
-        right: "outcome = \"false-alarm\"",
-        wrong: "outcome = \"recovered\"",
+        from: "outcome = \"false-alarm\"",
+        to: "outcome = \"recovered\"",
         said: "expected the outcome recovered, got false-alarm",
     },
     Wrong {
         name: "an-outcome-that-is-better",
         scenario: "foreign-backup",
-        right: "outcome = \"recovered\"",
-        wrong: "outcome = \"not-recovered\"",
+        from: "outcome = \"recovered\"",
+        to: "outcome = \"not-recovered\"",
         said: "expected the outcome not-recovered, got recovered",
     },
     Wrong {
         name: "a-check-that-has-nothing-to-notice",
         scenario: "postmaster-killed",
-        right: "detected_by = [\"server-start\", \"smoke\"]",
-        wrong: "detected_by = [\"server-start\", \"smoke\", \"content-hash\"]",
+        from: "detected_by = [\"server-start\", \"smoke\"]",
+        to: "detected_by = [\"server-start\", \"smoke\", \"content-hash\"]",
         said: "content-hash had to notice the damage and passed",
     },
     Wrong {
         name: "fewer-rejected-backups",
         scenario: "base-file-missing",
-        right: "rejected = 1",
-        wrong: "rejected = 0",
+        from: "rejected = 1",
+        to: "rejected = 0",
         said: "expected 0 backups rejected as unusable, got 1: basebackup-2",
     },
 ];
@@ -58,13 +58,13 @@ fn is_told(wrong: &Wrong) {
     let scenarios = drill::scenario::all().unwrap();
     let right = drill::scenario::find(&scenarios, wrong.scenario).unwrap();
     assert!(
-        right.text.contains(wrong.right),
+        right.text.contains(wrong.from),
         "{} does not say {}",
         wrong.scenario,
-        wrong.right
+        wrong.from
     );
     let place = Place::new();
-    place.write("wrong.toml", &right.text.replace(wrong.right, wrong.wrong));
+    place.write("wrong.toml", &right.text.replace(wrong.from, wrong.to));
     let ran = place.run(&["./wrong.toml", "--backup", "basebackup"]);
     ran.exits(1);
     assert!(ran.stdout.contains(wrong.said), "{}", ran.stdout);

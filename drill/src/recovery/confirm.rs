@@ -6,15 +6,10 @@ use std::time::{Duration, Instant};
 use futures_util::future::OptionFuture;
 use reports::{CheckId, Outcome, Phase, Step, Verdict, What};
 
-use super::{OpenStep, Stop, cut_over::declared, ended, validate::connect};
+use super::{OpenStep, Stop, cut_over::declared, ended, kept::Kept, validate::connect};
 use crate::{
-    backup::{
-        catalogue,
-        stream::Stream,
-        wal::{Reach, WalSource},
-    },
+    backup::{catalogue, stream::Stream},
     cutover::fencing,
-    postgres::{Lsn, TimelineId},
     record::nanoseconds,
     scenario::Streaming,
     stage::Drill,
@@ -110,55 +105,6 @@ impl Examined {
     /// It serves, and what it serves is right.
     fn is_clean(&self) -> bool {
         self.symptoms.is_empty() && self.tail.is_none()
-    }
-}
-
-/// How far the WAL goes: what crash recovery of the failed database can bring back, and what a restore could.
-#[derive(Default)]
-struct Kept {
-    here: Option<Lsn>,
-    elsewhere: Option<Lsn>,
-}
-
-impl Kept {
-    /// Reads the WAL from the newest base backup on, before the server goes on writing it.
-    async fn look(drill: &Drill) -> Self {
-        let elsewhere = &drill.site.wal;
-        let here = WalSource {
-            stream: Some(drill.source.data_directory().join("pg_wal")),
-            ..elsewhere.clone()
-        };
-        let listing = catalogue::list(&drill.site.repository).unwrap_or_default();
-        let newest = listing.backups.iter().rev().find_map(|backup| {
-            let (start, timeline) = (backup.start_lsn()?, TimelineId(backup.info.timeline?));
-            Some((start, timeline, backup.info.system_identifier.parse().ok()))
-        });
-        let Some((start, timeline, system)) = newest else {
-            return Self::default(); // nothing that WAL could be replayed on
-        };
-        let (here, elsewhere) = tokio::join!(
-            here.reach(&drill.site, start, timeline, system),
-            elsewhere.reach(&drill.site, start, timeline, system),
-        );
-        let end = |reach: Result<Reach, _>| reach.ok().and_then(|reach| reach.end);
-        Self {
-            here: end(here),
-            elsewhere: end(elsewhere),
-        }
-    }
-
-    /// Whether a restore could bring back more than crash recovery did.
-    fn more_elsewhere(&self) -> bool {
-        self.elsewhere > self.here
-    }
-
-    fn told(&self) -> String {
-        let lsn = |lsn: Option<Lsn>| lsn.map_or_else(|| "nowhere".to_owned(), |lsn| lsn.to_string());
-        format!(
-            "its own WAL goes to {}, what is kept elsewhere to {}",
-            lsn(self.here),
-            lsn(self.elsewhere)
-        )
     }
 }
 

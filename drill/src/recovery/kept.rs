@@ -1,0 +1,80 @@
+//! Before a crashed server is started again: how far its own WAL goes, and how far the WAL that is kept elsewhere.
+//!
+//! Crash recovery replays the one, a restore the other. Where a restart leaves commits out, this tells whether a restore
+//! could bring them back.
+
+use crate::{
+    backup::{
+        catalogue,
+        wal::{Reach, WalSource},
+    },
+    postgres::{Lsn, TimelineId},
+    stage::Drill,
+};
+
+/// How far the WAL goes: what crash recovery of the failed database can bring back, and what a restore could.
+#[derive(Default)]
+pub(super) struct Kept {
+    here: Option<Lsn>,
+    elsewhere: Option<Lsn>,
+}
+
+impl Kept {
+    /// Reads the WAL from the newest base backup on, before the server goes on writing it.
+    pub(super) async fn look(drill: &Drill) -> Self {
+        let elsewhere = &drill.site.wal;
+        let here = WalSource {
+            stream: Some(drill.source.data_directory().join("pg_wal")),
+            ..elsewhere.clone()
+        };
+        let listing = catalogue::list(&drill.site.repository).unwrap_or_default();
+        let newest = listing.backups.iter().rev().find_map(|backup| {
+            let (start, timeline) = (backup.start_lsn()?, TimelineId(backup.info.timeline?));
+            Some((start, timeline, backup.info.system_identifier.parse().ok()))
+        });
+        let Some((start, timeline, system)) = newest else {
+            return Self::default(); // nothing that WAL could be replayed on
+        };
+        let (here, elsewhere) = tokio::join!(
+            here.reach(&drill.site, start, timeline, system),
+            elsewhere.reach(&drill.site, start, timeline, system),
+        );
+        let end = |reach: Result<Reach, _>| reach.ok().and_then(|reach| reach.end);
+        Self {
+            here: end(here),
+            elsewhere: end(elsewhere),
+        }
+    }
+
+    /// Whether a restore could bring back more than crash recovery did.
+    pub(super) fn more_elsewhere(&self) -> bool {
+        self.elsewhere > self.here
+    }
+
+    pub(super) fn told(&self) -> String {
+        let lsn = |lsn: Option<Lsn>| lsn.map_or_else(|| "nowhere".to_owned(), |lsn| lsn.to_string());
+        format!(
+            "its own WAL goes to {}, what is kept elsewhere to {}",
+            lsn(self.here),
+            lsn(self.elsewhere)
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Kept, Lsn};
+
+    #[test]
+    fn a_restore_is_worth_it_only_where_it_reaches_further() {
+        let more = |here: Option<u64>, elsewhere: Option<u64>| {
+            let kept = Kept {
+                here: here.map(Lsn),
+                elsewhere: elsewhere.map(Lsn),
+            };
+            kept.more_elsewhere()
+        };
+        assert!(!more(Some(7), Some(7)) && !more(Some(7), Some(6)) && !more(Some(7), None) && !more(None, None));
+        assert!(more(Some(7), Some(8)) && more(None, Some(1)));
+    }
+}
