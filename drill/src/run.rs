@@ -20,11 +20,11 @@ use crate::{
     monitor::{Alerts, prober::Prober},
     notify::Inbox,
     operator::{Operator, OperatorMode},
-    postgres::{Cluster, ClusterOptions, Installation, Shutdown, Storage, TimelineId, WorkDir},
+    postgres::{Cluster, ClusterOptions, Installation, Storage, TimelineId, WorkDir},
     record::Recorder,
     recovery,
     scenario::{Moment, Scenario, StorageWish, Streaming},
-    stage::{Drill, DrillError, Objectives, Options, SmallDisk, StorageChoice, inject, last_words},
+    stage::{Drill, DrillError, Objectives, Options, SmallDisk, StorageChoice, foreign, inject, last_words},
     verify::content_fingerprint,
     workload::{Workload, WorkloadError, WorkloadPlan, ledger::LedgerHeader},
 };
@@ -320,7 +320,7 @@ async fn workload_and_backups(drill: &mut Drill, scenario: &Scenario, system: &s
         }
     }
     if given.foreign_backup {
-        let backup = foreign_backup(drill, system).await?;
+        let backup = foreign::backup(drill, system).await?;
         drill.recorder.record(What::BackupTaken(backup.info));
     }
     inject(drill, Moment::AfterBackups, None).await?;
@@ -331,33 +331,6 @@ async fn workload_and_backups(drill: &mut Drill, scenario: &Scenario, system: &s
     drill.recorder.external_since("live writers", began);
     drill.workload = Some(workload);
     Ok(())
-}
-
-/// A backup of another cluster in the same repository, newer than all others. The cluster is made for it and removed.
-async fn foreign_backup(drill: &Drill, system: &str) -> Result<backup::Backup, DrillError> {
-    let began = drill.recorder.offset();
-    let site = &drill.site;
-    let system = backup::system(system, site).ok_or_else(|| DrillError::UnknownBackupSystem {
-        name: system.to_owned(),
-    })?;
-    let options = ClusterOptions {
-        name: "stranger".into(),
-        durable: site.durable,
-        wal_segment_mb: drill.options.sizing.wal_segment_mb(),
-        ..ClusterOptions::default()
-    };
-    let mut stranger = Cluster::create(&site.installation, &site.work, &options).await?;
-    stranger.start().await?;
-    let admin = stranger.connect("postgres", "postgres").await?;
-    fixtures::create_roles_and_database(&admin, &site.credentials).await?;
-    fixtures::migrate(&stranger.connect("postgres", fixtures::DATABASE).await?).await?;
-    drill.cluster_started("stranger", &stranger).await?;
-    drill.recorder.external_since("create another cluster", began);
-    let backup = system
-        .take(&stranger, &format!("{}-of-another-cluster", system.name()))
-        .await?;
-    let _ = stranger.stop(Shutdown::Immediate).await; // dropping it kills what is left
-    Ok(backup)
 }
 
 /// Waits for so many acknowledged commits in all. Writers that a fault keeps from writing are not waited for.

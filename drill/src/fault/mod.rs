@@ -29,6 +29,9 @@ mod disk;
 mod error;
 mod expire;
 mod files;
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod guard_tests;
 mod page;
 mod processes;
 mod root;
@@ -60,6 +63,8 @@ pub struct World<'a> {
     pub archive: Option<&'a Path>,
     /// The directory into which WAL is streamed.
     pub stream: Option<&'a Path>,
+    /// The run's own directory: nothing outside of it is touched.
+    pub work: &'a Path,
     /// Id and directory of each backup, oldest first.
     pub backups: Vec<(String, PathBuf)>,
     /// Source of every random choice.
@@ -128,16 +133,7 @@ pub async fn inject(fault: &Fault, world: &mut World<'_>) -> Result<FaultReport,
             stray::promote_clone(world.cluster, (backup, &directory), archive, fault.line).await?
         }
         Action::ExpireBackup => {
-            let FaultTarget::Backup(which) = fault.target else {
-                return Err(FaultError::NotApplicable {
-                    kind: fault.action.kind(),
-                    target: fault.target,
-                });
-            };
-            let chosen = backups(which, &world.backups).ok_or(FaultError::NoSuchTarget {
-                target: fault.target,
-                at: fault.at,
-            })?;
+            let chosen = directories(fault, world)?;
             expire::expire(world.repository, &chosen)?
         }
         Action::FillDisk => {
@@ -218,7 +214,13 @@ fn directories(fault: &Fault, world: &mut World<'_>) -> Result<Vec<(String, Path
         FaultTarget::Cluster | FaultTarget::Restored => cluster(fault, world)?.data_directory().to_owned(),
         FaultTarget::Archive => world.archive.ok_or_else(absent)?.to_owned(),
         FaultTarget::Stream => world.stream.ok_or_else(absent)?.to_owned(),
-        FaultTarget::Backup(which) => return backups(which, &world.backups).ok_or_else(absent),
+        FaultTarget::Backup(which) => {
+            let chosen = backups(which, &world.backups).ok_or_else(absent)?;
+            for (_, directory) in &chosen {
+                confine(directory, world.work)?;
+            }
+            return Ok(chosen);
+        }
         _ => {
             return Err(FaultError::NotApplicable {
                 kind: fault.action.kind(),
@@ -226,7 +228,19 @@ fn directories(fault: &Fault, world: &mut World<'_>) -> Result<Vec<(String, Path
             });
         }
     };
+    confine(&directory, world.work)?;
     Ok(vec![(String::new(), directory)])
+}
+
+/// Refuses a directory that, links resolved, is not one of the run's own.
+fn confine(directory: &Path, work: &Path) -> Result<(), FaultError> {
+    let real = |path: &Path| path.canonicalize().map_err(FaultError::io("open", path));
+    let (path, root) = (real(directory)?, real(work)?);
+    if path.starts_with(&root) {
+        Ok(())
+    } else {
+        Err(FaultError::Outside { path, root })
+    }
 }
 
 fn backups(which: Which, backups: &[(String, PathBuf)]) -> Option<Vec<(String, PathBuf)>> {

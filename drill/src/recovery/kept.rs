@@ -1,5 +1,7 @@
-//! How far the failed database's own WAL goes, and how far what is kept elsewhere: whether a restore could bring back more
-//! than a restart.
+//! Before a crashed server is started again: how far its own WAL goes, and how far the WAL that is kept elsewhere.
+//!
+//! Crash recovery replays the one, a restore the other. Where a restart leaves commits out, this tells whether a restore
+//! could bring them back.
 
 use crate::{
     backup::{
@@ -38,7 +40,7 @@ impl Kept {
         let Some(start) = newest else {
             return Self::default(); // nothing that WAL could be replayed on
         };
-        let (here, elsewhere) = tokio::join!(here.reach(&drill.site, start), elsewhere.reach(&drill.site, start),);
+        let (here, elsewhere) = tokio::join!(here.reach(&drill.site, start), elsewhere.reach(&drill.site, start));
         let end = |reach: Result<Reach, _>| reach.ok().and_then(|reach| reach.end);
         Self {
             here: end(here),
@@ -51,7 +53,6 @@ impl Kept {
         self.elsewhere > self.here
     }
 
-    /// Both ends, in words.
     pub(super) fn told(&self) -> String {
         let lsn = |lsn: Option<Lsn>| lsn.map_or_else(|| "nowhere".to_owned(), |lsn| lsn.to_string());
         format!(
@@ -59,5 +60,23 @@ impl Kept {
             lsn(self.here),
             lsn(self.elsewhere)
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Kept, Lsn};
+
+    #[test]
+    fn a_restore_is_worth_it_only_where_it_reaches_further() {
+        let more = |here: Option<u64>, elsewhere: Option<u64>| {
+            let kept = Kept {
+                here: here.map(Lsn),
+                elsewhere: elsewhere.map(Lsn),
+            };
+            kept.more_elsewhere()
+        };
+        assert!(!more(Some(7), Some(7)) && !more(Some(7), Some(6)) && !more(Some(7), None) && !more(None, None));
+        assert!(more(Some(7), Some(8)) && more(None, Some(1)));
     }
 }

@@ -308,6 +308,26 @@ fn every_refusal_says_what_and_where() {
             "target without WAL",
             edit("streaming = \"synchronous\"", "archive = false"),
         ),
+        (
+            "options of two tools",
+            edit("backups = 3", "backups = 3\nbackup_options = [\"--compress=9\"]"),
+        ),
+        (
+            "options that lead elsewhere",
+            edit("backups = 3", "backups = 3\nbackup_options = [\"--pgdat=/tmp\"]"),
+        ),
+        (
+            "options that are short",
+            edit("backups = 3", "backups = 3\nbackup_options = [\"-D\", \"/tmp\"]"),
+        ),
+        (
+            "role for what is no dump",
+            edit("backups = 3", "backups = 3\nbackup_role = \"app_admin\""),
+        ),
+        (
+            "expiry of what is no backup",
+            with_fault("expire-backup", "target='archive'"),
+        ),
         ("more rejected than taken", edit("rejected = 1", "rejected = 4")),
         ("rejected in a false alarm", edit("\"recovered\"", "\"false-alarm\"")),
         ("backup that is not taken", edit("backup:latest", "backup:4")),

@@ -69,6 +69,7 @@ async fn one(drill: &mut Drill, fault: &Fault, restored: Option<&mut Cluster>) -
         restored,
         archive: drill.site.wal.archive.as_deref(),
         stream: drill.site.wal.stream.as_deref(),
+        work: drill.site.work.path(),
         backups: backups
             .into_iter()
             .map(|backup| (backup.info.id, backup.directory))

@@ -1,11 +1,12 @@
 //! The stage of a drill: what it holds while it is under way, and what may end it early.
 //!
 //! [`Drill`] is the state that the steps share and the errors of the harness, [`Options`] what the command line decides,
-//! [`inject()`] breaks things at their moments, [`SmallDisk`] is a filesystem that can be filled. The story itself is in
-//! [`crate::run`], the recovery in [`crate::recovery`].
+//! [`inject()`] breaks things at their moments, [`SmallDisk`] is a filesystem that can be filled, [`foreign`] another cluster
+//! in the same repository. The story itself is in [`crate::run`], the recovery in [`crate::recovery`].
 
 mod disk;
 mod drill;
+pub mod foreign;
 pub mod inject;
 pub mod last_words;
 mod options;

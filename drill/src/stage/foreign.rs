@@ -1,0 +1,37 @@
+//! Another cluster that uses the same repository: what a shared bucket or a copied configuration leads to.
+
+use super::{Drill, DrillError};
+use crate::{
+    backup::{self, Backup},
+    postgres::{Cluster, ClusterOptions, Shutdown},
+};
+
+/// A backup of another cluster in the same repository, newer than all others. The cluster is made for it and stopped again.
+///
+/// # Errors
+/// If it cannot be made, or the backup not be taken.
+pub async fn backup(drill: &Drill, system: &str) -> Result<Backup, DrillError> {
+    let began = drill.recorder.offset();
+    let site = &drill.site;
+    let system = backup::system(system, site).ok_or_else(|| DrillError::UnknownBackupSystem {
+        name: system.to_owned(),
+    })?;
+    let options = ClusterOptions {
+        name: "stranger".into(),
+        durable: site.durable,
+        wal_segment_mb: drill.options.sizing.wal_segment_mb(),
+        ..ClusterOptions::default()
+    };
+    let mut stranger = Cluster::create(&site.installation, &site.work, &options).await?;
+    stranger.start().await?;
+    let admin = stranger.connect("postgres", "postgres").await?;
+    fixtures::create_roles_and_database(&admin, &site.credentials).await?;
+    fixtures::migrate(&stranger.connect("postgres", fixtures::DATABASE).await?).await?;
+    drill.cluster_started("stranger", &stranger).await?;
+    drill.recorder.external_since("create another cluster", began);
+    let backup = system
+        .take(&stranger, &format!("{}-of-another-cluster", system.name()))
+        .await?;
+    let _ = stranger.stop(Shutdown::Immediate).await; // dropping it kills what is left
+    Ok(backup)
+}
