@@ -175,6 +175,10 @@ async fn repaired_in_place(drill: &Drill, look: &Look) -> Result<bool, Stop> {
     let Some(repairs) = look.failed_checks().and_then(|failed| repairs(&failed)) else {
         return Ok(false);
     };
+    let question = format!("{}\nRepair it where it is?", said(&look.symptoms));
+    if !drill.operator.decides(&question).await {
+        return Ok(false);
+    }
     let recorded = newest_inventory(drill);
     let history = History::read(&drill.ledger, &drill.ledger_header)?;
     let subject = subject(drill, recorded.as_ref());
