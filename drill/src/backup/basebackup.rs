@@ -15,8 +15,8 @@ use futures_util::future::BoxFuture;
 use reports::{CheckId, Phase, event::BackupInfo};
 
 use super::{
-    Backup, BackupError, BackupSystem, Capabilities, RecoveryTarget, RestoreRequest, Site, catalogue, copy, start, target,
-    wal,
+    Backup, BackupError, BackupSystem, Capabilities, RecoveryTarget, RestoreRequest, Site, catalogue, copy, start,
+    target, wal,
 };
 use crate::{
     postgres::{Cluster, ClusterOptions},

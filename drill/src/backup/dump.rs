@@ -138,12 +138,7 @@ impl Dump {
             .site
             .tool("pg_restore")
             .envs(cluster.client_environment("postgres", "postgres", None))
-            .args([
-                "--create",
-                "--no-password",
-                "--jobs=2",
-                "--dbname=postgres",
-            ])
+            .args(["--create", "--no-password", "--jobs=2", "--dbname=postgres"])
             .arg(request.backup.directory.join(DUMP));
         let restored = recorder.external("pg_restore", restore.run()).await;
         request.progress.add(directory_bytes(cluster.data_directory()));
@@ -248,7 +243,10 @@ mod tests {
     #[test]
     fn errors_that_pg_restore_went_on_after_are_told_from_the_one_that_stopped_it() {
         let went_on = "pg_restore: error: could not execute query: ERROR:  role \"a\" does not exist\npg_restore: warning: errors ignored on restore: 2";
-        assert_eq!(errors_ignored(went_on).as_deref(), Some("errors ignored on restore: 2, the last: could not execute query: ERROR:  role \"a\" does not exist"));
+        assert_eq!(
+            errors_ignored(went_on).as_deref(),
+            Some("errors ignored on restore: 2, the last: could not execute query: ERROR:  role \"a\" does not exist")
+        );
         let gave_up = "pg_restore: error: could not read from input file: end of file";
         assert_eq!(errors_ignored(gave_up), None);
         assert_eq!(errors_ignored(""), None);

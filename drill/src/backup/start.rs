@@ -53,7 +53,10 @@ async fn raise_settings(site: &Site, cluster: &mut Cluster) -> Result<(), Backup
     for (name, value) in settings {
         cluster.set(name, &value.to_string());
     }
-    let said: Vec<_> = settings.iter().map(|(name, value)| format!("{name} = {value}")).collect();
+    let said: Vec<_> = settings
+        .iter()
+        .map(|(name, value)| format!("{name} = {value}"))
+        .collect();
     site.recorder.record(What::Repaired {
         action: format!("raise the settings that recovery needs ({})", cluster.name()),
         verdict: Verdict::Pass,

@@ -38,7 +38,11 @@ mod tests {
         let place = root.path().join("restored");
         assert_eq!(empty(place.clone()).unwrap(), place);
         fs::create_dir(&place).unwrap();
-        assert_eq!(empty(place.clone()).unwrap(), place, "an empty filesystem is mounted like this");
+        assert_eq!(
+            empty(place.clone()).unwrap(),
+            place,
+            "an empty filesystem is mounted like this"
+        );
         fs::create_dir(place.join("data")).unwrap();
         let refusal = empty(place.clone()).unwrap_err().to_string();
         assert!(refusal.contains("is not empty"), "{refusal}");

@@ -250,6 +250,9 @@ mod tests {
         );
         assert_eq!(last_words("LOG:  all is well"), None);
         let turned_away = "[1] FATAL:  could not restore file\n[2] postgres@postgres FATAL:  the database system is in recovery mode\n";
-        assert_eq!(last_words(turned_away).as_deref(), Some("FATAL: could not restore file"));
+        assert_eq!(
+            last_words(turned_away).as_deref(),
+            Some("FATAL: could not restore file")
+        );
     }
 }

@@ -84,7 +84,11 @@ pub(super) async fn confirmed_unrecoverable(drill: &mut Drill) -> Result<Confirm
     }
     drill.recorder.external_since("investigate the failed database", began);
     if repaired && look.symptoms.is_empty() {
-        step.end(drill, Verdict::Pass, format!("repaired in place, nothing to restore: {damage}"));
+        step.end(
+            drill,
+            Verdict::Pass,
+            format!("repaired in place, nothing to restore: {damage}"),
+        );
         return Ok(Confirmed::Repaired(look.ledger));
     }
     if look.symptoms.is_empty() {
@@ -148,7 +152,10 @@ async fn examined(drill: &mut Drill) -> Result<Look, Stop> {
 
 fn noted(drill: &Drill, look: &mut Look, check: reports::CheckResult) {
     if check.verdict == Verdict::Fail {
-        look.add(check.check, format!("{}: {}; {}", check.check, check.actual, check.detail));
+        look.add(
+            check.check,
+            format!("{}: {}; {}", check.check, check.actual, check.detail),
+        );
     }
     drill.check(check);
 }

@@ -14,10 +14,7 @@ use crate::{
     backup::start::REPLAY_PATIENCE,
     postgres::Cluster,
     stage::Drill,
-    verify::{
-        Subject, catalog_inventory, chain, collations, index_integrity, privileges,
-        sequences,
-    },
+    verify::{Subject, catalog_inventory, chain, collations, index_integrity, privileges, sequences},
 };
 
 /// What can be put right in place.
@@ -128,7 +125,9 @@ async fn planned(
         Repair::Sequences => sequences::cures(&superuser, largest_acknowledged).await.map(Some),
     };
     let here = |statement| (fixtures::DATABASE.to_owned(), statement);
-    Ok(statements.map_err(failed)?.map(|all| all.into_iter().map(here).collect()))
+    Ok(statements
+        .map_err(failed)?
+        .map(|all| all.into_iter().map(here).collect()))
 }
 
 /// In every database whose collation has another version: each has indexes of its own.

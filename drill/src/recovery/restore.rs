@@ -166,7 +166,15 @@ pub(super) async fn data_restored(
     if matches!(error, BackupError::Start(_)) {
         let found = Found::fail("the restored server starts", &reason);
         let check = async { Ok::<_, std::convert::Infallible>(found) };
-        drill.check(timed(CheckId::ServerStart, Phase::Restored, &format!("restored-{attempt}"), check).await);
+        drill.check(
+            timed(
+                CheckId::ServerStart,
+                Phase::Restored,
+                &format!("restored-{attempt}"),
+                check,
+            )
+            .await,
+        );
     }
     drill.recorder.job(&id, JobStatus::Failed, &reason, bytes);
     step.end(drill, Verdict::Fail, reason.clone());
@@ -246,15 +254,29 @@ mod tests {
         let cases = [
             (copy(io::ErrorKind::StorageFull.into()), Remedy::MoreRoom),
             (copy(io::ErrorKind::NotFound.into()), Remedy::AnotherCandidate),
-            (exited("PANIC: could not write to file \"x\": No space left on device"), Remedy::MoreRoom),
             (
-                exited("FATAL: could not restore file \"1\" from archive: child process was terminated by signal 9: Killed"),
+                exited("PANIC: could not write to file \"x\": No space left on device"),
+                Remedy::MoreRoom,
+            ),
+            (
+                exited(
+                    "FATAL: could not restore file \"1\" from archive: child process was terminated by signal 9: Killed",
+                ),
                 Remedy::Again,
             ),
-            (exited("FATAL: could not restore file \"1\" from archive: child process exited with exit code 137"), Remedy::Again),
+            (
+                exited("FATAL: could not restore file \"1\" from archive: child process exited with exit code 137"),
+                Remedy::Again,
+            ),
             (exited("signal: 9 (SIGKILL)"), Remedy::Again),
-            (exited("FATAL: recovery ended before configured recovery target was reached"), Remedy::ToTheEnd),
-            (exited("PANIC: could not locate a valid checkpoint record"), Remedy::AnotherCandidate),
+            (
+                exited("FATAL: recovery ended before configured recovery target was reached"),
+                Remedy::ToTheEnd,
+            ),
+            (
+                exited("PANIC: could not locate a valid checkpoint record"),
+                Remedy::AnotherCandidate,
+            ),
             (BackupError::GivenUp, Remedy::AnotherCandidate),
         ];
         for (error, expected) in cases {

@@ -13,8 +13,8 @@ use crate::{
     record::milliseconds,
     stage::Drill,
     verify::{
-        self, Found, Subject, chain, ledger, ledger_prefix, replay, row_counts, server_start,
-        server_start::Diagnosis, smoke, suite, timed,
+        self, Found, Subject, chain, ledger, ledger_prefix, replay, row_counts, server_start, server_start::Diagnosis,
+        smoke, suite, timed,
     },
     workload::ledger::History,
 };
@@ -49,12 +49,12 @@ pub(super) async fn data_validated(
     choice: &Choice,
 ) -> Result<Result<Validated, (CheckId, String)>, Stop> {
     *looks += 1;
-    let mut found = looked_at(drill, *looks, &cluster, choice, None).await?;
+    let mut found = Box::pin(looked_at(drill, *looks, &cluster, choice, None)).await?;
     if let Err(unsound) = &found
         && put_right(drill, &mut cluster, choice, unsound).await?
     {
         *looks += 1;
-        found = looked_at(drill, *looks, &cluster, choice, unsound.timeline).await?;
+        found = Box::pin(looked_at(drill, *looks, &cluster, choice, unsound.timeline)).await?;
     }
     Ok(match found {
         Ok(sound) => Ok(Validated {
@@ -73,12 +73,7 @@ pub(super) async fn data_validated(
 }
 
 /// Whether everything that is wrong could be repaired in place.
-async fn put_right(
-    drill: &Drill,
-    cluster: &mut Cluster,
-    choice: &Choice,
-    unsound: &Unsound,
-) -> Result<bool, Stop> {
+async fn put_right(drill: &Drill, cluster: &mut Cluster, choice: &Choice, unsound: &Unsound) -> Result<bool, Stop> {
     if unsound.in_recovery {
         return Ok(promoted(drill, cluster).await);
     }

@@ -11,8 +11,8 @@ use reports::{CheckId, Outcome, Role};
 use toml::de::{DeTable, DeValue};
 
 use super::{
-    Destination, Expect, Fault, FaultTarget, Given, KINDS, Moment, ObjectivesOverride, RecoveryWish, Scenario, ScenarioError,
-    StorageWish, Streaming, Target,
+    Destination, Expect, Fault, FaultTarget, Given, KINDS, Moment, ObjectivesOverride, RecoveryWish, Scenario,
+    ScenarioError, StorageWish, Streaming, Target,
     item::Item,
     named::hint,
     reader::{Source, Table},

@@ -344,7 +344,9 @@ pub enum DrillError {
     #[error(transparent)]
     WorkDir(#[from] WorkDirError),
     /// The small filesystem of the scenario cannot be mounted.
-    #[error("cannot mount a filesystem of {bytes} bytes for a cluster (`given.storage_size`, `given.restore_size`); that takes root")]
+    #[error(
+        "cannot mount a filesystem of {bytes} bytes for a cluster (`given.storage_size`, `given.restore_size`); that takes root"
+    )]
     SmallDisk {
         /// Its size.
         bytes: u64,

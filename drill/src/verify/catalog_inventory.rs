@@ -275,7 +275,11 @@ mod tests {
             "t2 was recorded as switched off"
         );
         let fewer: BTreeSet<&str> = ["t1: enabled D", "t2: enabled D"].into();
-        assert_eq!(cured(&recorded, &fewer, &entries), None, "nothing here brings a table back");
+        assert_eq!(
+            cured(&recorded, &fewer, &entries),
+            None,
+            "nothing here brings a table back"
+        );
         let more: BTreeSet<&str> = ["t1: enabled O", "t2: enabled D", "table a", "table b"].into();
         assert_eq!(cured(&recorded, &more, &entries), None, "what was not recorded stays");
     }

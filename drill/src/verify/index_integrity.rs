@@ -172,14 +172,10 @@ async fn amcheck(client: &mut tokio_postgres::Client) -> Result<Tally, tokio_pos
         let complaints = in_savepoint(&mut transaction, &sql, table.get(0)).await?;
         let complaints = complaints.map(|rows| rows.iter().map(|row| row.get::<_, String>(0)).collect());
         let complaints: Vec<String> = complaints.unwrap_or_else(|error| vec![error]);
-        tally.problems.extend(
-            complaints
-                .into_iter()
-                .map(|text| Problem {
-                    index: None,
-                    text: format!("table {}: {text}", table.get::<_, &str>(1)),
-                }),
-        );
+        tally.problems.extend(complaints.into_iter().map(|text| Problem {
+            index: None,
+            text: format!("table {}: {text}", table.get::<_, &str>(1)),
+        }));
     }
     transaction.rollback().await?;
     tally.remarks.push(format!(

@@ -342,35 +342,43 @@ fn a_cluster_that_was_repaired_is_judged_by_the_second_look() {
     assert_eq!(step(&evidence, Step::Validate, 1).verdict, StepVerdict::Fail);
     assert_eq!(step(&evidence, Step::Validate, 2).verdict, StepVerdict::Pass);
     assert_eq!((evidence.attempts, evidence.repairs.len()), (1, 1));
-    assert_eq!(evidence.recovery_time.unwrap().validation_ms, 240, "the repair is part of it");
+    assert_eq!(
+        evidence.recovery_time.unwrap().validation_ms,
+        240,
+        "the repair is part of it"
+    );
 }
 
 #[test]
 fn a_source_that_was_repaired_is_restored_without_a_restore() {
-    let evidence = Script::begin(header("trigger", Outcome::Recovered, Some(&[CheckId::CatalogInventory])))
-        .prepared()
-        .alerted(250)
-        .then(What::StepStarted {
-            step: Step::Confirm,
-            attempt: 1,
-        })
-        .check(CheckId::CatalogInventory, Phase::Source, Verdict::Fail)
-        .then(What::Repaired {
-            action: "ENABLE TRIGGER".into(),
-            verdict: Verdict::Pass,
-            detail: String::new(),
-        })
-        .check(CheckId::CatalogInventory, Phase::Source, Verdict::Pass)
-        .finish(Step::Confirm, 1, 80, Verdict::Pass, "repaired in place")
-        .then(What::LedgerCompared(ledger(0, 0.0)))
-        .then(What::StepStarted {
-            step: Step::Declare,
-            attempt: 1,
-        })
-        .then(What::Restored)
-        .finish(Step::Declare, 1, 0, Verdict::Pass, "RTO met")
-        .end(Outcome::Recovered, "")
-        .fold();
+    let evidence = Script::begin(header(
+        "trigger",
+        Outcome::Recovered,
+        Some(&[CheckId::CatalogInventory]),
+    ))
+    .prepared()
+    .alerted(250)
+    .then(What::StepStarted {
+        step: Step::Confirm,
+        attempt: 1,
+    })
+    .check(CheckId::CatalogInventory, Phase::Source, Verdict::Fail)
+    .then(What::Repaired {
+        action: "ENABLE TRIGGER".into(),
+        verdict: Verdict::Pass,
+        detail: String::new(),
+    })
+    .check(CheckId::CatalogInventory, Phase::Source, Verdict::Pass)
+    .finish(Step::Confirm, 1, 80, Verdict::Pass, "repaired in place")
+    .then(What::LedgerCompared(ledger(0, 0.0)))
+    .then(What::StepStarted {
+        step: Step::Declare,
+        attempt: 1,
+    })
+    .then(What::Restored)
+    .finish(Step::Declare, 1, 0, Verdict::Pass, "RTO met")
+    .end(Outcome::Recovered, "")
+    .fold();
     passes(&evidence);
     assert_eq!((evidence.rpo_met, evidence.rto_met), (Some(true), Some(true)));
     let skipped = step(&evidence, Step::RestoreData, 0);

@@ -196,7 +196,9 @@ async fn a_sequence_that_is_behind_is_named() {
     passes(&sequences::check(&world.subject(None), Some(largest)).await);
     let result = sequences::check(&world.subject(None), Some(largest + 1)).await;
     fails(&result, &["TransformationScripts_Id_seq", "was acknowledged"]);
-    world.cure(sequences::cures(&world.admin, Some(largest + 1)).await.unwrap()).await;
+    world
+        .cure(sequences::cures(&world.admin, Some(largest + 1)).await.unwrap())
+        .await;
     passes(&sequences::check(&world.subject(None), Some(largest + 1)).await);
     world
         .sql(r#"SELECT setval(pg_get_serial_sequence('"AuditEvents"', 'Id'), max("Id") - 1) FROM "AuditEvents""#)

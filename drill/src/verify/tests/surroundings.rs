@@ -46,7 +46,9 @@ async fn lost_and_added_rights_are_named() {
     let cures = privileges::cures(&world.admin, Some(&inventory)).await.unwrap();
     world.cure(cures.unwrap()).await;
     passes(&privileges::check(&world.subject(Some(&inventory))).await);
-    world.sql("DROP OWNED BY recovery_operator; DROP ROLE recovery_operator").await;
+    world
+        .sql("DROP OWNED BY recovery_operator; DROP ROLE recovery_operator")
+        .await;
     let cures = privileges::cures(&world.admin, Some(&inventory)).await.unwrap();
     assert_eq!(cures, None, "a role that is gone is not made up");
 }
