@@ -41,6 +41,7 @@ pub(super) enum Confirmed {
 #[derive(Default)]
 struct Look {
     symptoms: Vec<Symptom>,
+    passed: Vec<CheckId>,
     ledger: Option<LedgerComparison>,
 }
 
@@ -80,7 +81,12 @@ pub(super) async fn confirmed_unrecoverable(drill: &mut Drill) -> Result<Confirm
     let damage = said(&look.symptoms);
     let repaired = repaired_in_place(drill, &look).await?;
     if repaired {
-        look = examined(drill).await?;
+        let before = std::mem::replace(&mut look, examined(drill).await?);
+        for check in before.symptoms.iter().filter_map(|symptom| symptom.check) {
+            if look.symptoms.is_empty() && !look.passed.contains(&check) {
+                look.add(check, format!("{check} could not be verified after the repair"));
+            }
+        }
     }
     drill.recorder.external_since("investigate the failed database", began);
     if repaired && look.symptoms.is_empty() {
@@ -156,6 +162,9 @@ fn noted(drill: &Drill, look: &mut Look, check: reports::CheckResult) {
             check.check,
             format!("{}: {}; {}", check.check, check.actual, check.detail),
         );
+    }
+    if check.verdict == Verdict::Pass {
+        look.passed.push(check.check);
     }
     drill.check(check);
 }
