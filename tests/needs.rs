@@ -3,7 +3,7 @@
 
 use std::{env, fmt, fs, path::PathBuf, process::Command, sync::OnceLock};
 
-use drill::postgres::{Request, Silent, locate};
+use drill::postgres::{Installation, LocateError, Request, Silent, locate};
 
 /// Something that not every machine has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,6 +16,8 @@ pub enum Need {
     Packages,
     /// The right to mount a file system, to have one that is full.
     Mount,
+    /// A PostgreSQL that can sort by ICU; the one from pip alone cannot.
+    Icu,
     /// A program of a backup system.
     Program(&'static str),
     /// An environment variable by which somebody asks for what takes long. Never demanded by `DRILL_REQUIRE`.
@@ -28,6 +30,7 @@ impl Need {
         static POSTGRES: OnceLock<Option<String>> = OnceLock::new();
         static PIP: OnceLock<Option<String>> = OnceLock::new();
         static PACKAGES: OnceLock<Option<String>> = OnceLock::new();
+        static ICU: OnceLock<Option<String>> = OnceLock::new();
         static MOUNT: OnceLock<Option<String>> = OnceLock::new();
         match self {
             Self::Postgres => POSTGRES.get_or_init(postgres).clone(),
@@ -36,6 +39,7 @@ impl Need {
                 .clone(),
             Self::Packages => PACKAGES.get_or_init(packages).clone(),
             Self::Mount => MOUNT.get_or_init(mount).clone(),
+            Self::Icu => ICU.get_or_init(icu).clone(),
             Self::Asked(variable) => env::var_os(variable)
                 .is_none()
                 .then(|| format!("it takes long; set {variable} to a number to run it so many times")),
@@ -65,6 +69,7 @@ impl Need {
             Self::Pip => "pip",
             Self::Packages => "packages",
             Self::Mount => "mount",
+            Self::Icu => "icu",
             Self::Program(name) | Self::Asked(name) => name,
         }
     }
@@ -77,7 +82,7 @@ impl fmt::Display for Need {
 }
 
 /// The same search that `drill run` makes, which fetches what is not there yet.
-fn postgres() -> Option<String> {
+fn located() -> Result<Installation, LocateError> {
     let request = Request {
         provider: env::var("DRILL_PROVIDER")
             .map_or_else(|_| drill::postgres::Provider::Auto, |name| name.parse().unwrap()),
@@ -89,8 +94,11 @@ fn postgres() -> Option<String> {
         .enable_all()
         .build()
         .unwrap();
-    let located = runtime.block_on(locate(&request, &Silent));
-    located.err().map(|error| {
+    runtime.block_on(locate(&request, &Silent))
+}
+
+fn postgres() -> Option<String> {
+    located().err().map(|error| {
         let mut text = error.to_string();
         let mut source = std::error::Error::source(&error);
         while let Some(cause) = source {
@@ -99,6 +107,13 @@ fn postgres() -> Option<String> {
         }
         text
     })
+}
+
+/// Whether the server is linked to ICU; what pg_config says may be of another build.
+fn icu() -> Option<String> {
+    let server = fs::read(located().ok()?.tool("postgres")).ok()?;
+    let linked = server.windows(7).any(|bytes| bytes == b"libicui");
+    (!linked).then(|| "this PostgreSQL was built without ICU".to_owned())
 }
 
 /// Asks the index for something small.

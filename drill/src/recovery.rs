@@ -93,7 +93,7 @@ async fn runbook(drill: &mut Drill) -> Result<Ending, Stop> {
     drill.recorder.part(Part::Detection);
     alert_received(drill).await?; // 1
     drill.recorder.part(Part::Decision);
-    if let Confirmed::Serves(ledger) = confirmed_unrecoverable(drill).await? {
+    if let Confirmed::Serves(ledger) = Box::pin(confirmed_unrecoverable(drill)).await? {
         drill.recorder.part(Part::Cutover);
         let window = ledger.as_ref().map(|ledger| ledger.data_loss_window_s);
         if let Some(ledger) = ledger {

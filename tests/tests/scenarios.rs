@@ -43,6 +43,7 @@ fn systems(scenario: &Scenario) -> Vec<String> {
 fn needs(scenario: &Scenario, system: &str) -> &'static [Need] {
     match system {
         _ if scenario.given.storage_bytes.or(scenario.given.restore_bytes).is_some() => &[Need::Postgres, Need::Mount],
+        _ if scenario.text.contains("provider = icu") => &[Need::Postgres, Need::Icu],
         "pgbackrest" => &[Need::Postgres, Need::Program("pgbackrest")],
         "barman" => &[Need::Postgres, Need::Program("barman")],
         _ => &[Need::Postgres],

@@ -13,6 +13,9 @@ use crate::{
 /// How long a server may take to come out of recovery without making progress.
 pub const REPLAY_PATIENCE: Duration = Duration::from_mins(10);
 
+/// How long a server that has lost its clients may take to end, or to take them again.
+const LAST_WORDS: Duration = Duration::from_secs(30);
+
 /// Starts a restored server and waits until it is out of recovery, or has paused at its target: whether that is where it
 /// should be, the validation tells. Settings that are too low for recovery are raised to what the source had.
 ///
@@ -31,7 +34,11 @@ pub async fn restored_server(site: &Site, cluster: &mut Cluster) -> Result<(), B
         }
         started => started?,
     }
-    wait_for_promotion(cluster).await
+    match wait_for_promotion(cluster).await {
+        // It answered as a hot standby and is gone since: what matters is what it died of.
+        Err(BackupError::Cluster(_) | BackupError::Query { .. }) => Ok(cluster.wait_until_writable(LAST_WORDS).await?),
+        waited => waited,
+    }
 }
 
 /// Recovery refuses to go on where a setting is below what it was on the source (PostgreSQL manual, 27.4.3).

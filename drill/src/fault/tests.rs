@@ -439,6 +439,29 @@ fn the_archive_fails_for_the_segments_that_it_should() {
 }
 
 #[test]
+fn what_fetches_a_segment_is_killed_and_not_the_server() {
+    use std::os::unix::process::ExitStatusExt as _;
+    let directory = TempDir::new().unwrap();
+    let program = directory.path().join("archive-service.sh");
+    fs::write(&program, archive_program(Behaviour::Kill, 1, Some(1))).unwrap();
+    // As restore_command asks it: from a script that goes on afterwards.
+    let script = directory.path().join("restore-wal.sh");
+    fs::write(
+        &script,
+        format!("sh '{}' \"$1\" || exit 1\nexit 3\n", program.display()),
+    )
+    .unwrap();
+    let fetch = || {
+        let status = Command::new("sh").arg(&script).arg("000000010000000000000001").status();
+        let status = status.unwrap();
+        (status.code(), status.signal())
+    };
+    assert_eq!(fetch(), (Some(3), None));
+    assert_eq!(fetch(), (None, Some(9)));
+    assert_eq!(fetch(), (Some(3), None));
+}
+
+#[test]
 fn a_filesystem_that_others_use_is_never_filled() {
     let directory = TempDir::new().unwrap();
     fs::create_dir(directory.path().join("source")).unwrap();

@@ -64,7 +64,8 @@ pub(super) async fn confirmed_unrecoverable(drill: &mut Drill) -> Result<Confirm
     let damage = look.said();
     let repaired = repaired_in_place(drill, &look).await?;
     if repaired {
-        look = examined(drill, None).await?;
+        let before = std::mem::replace(&mut look, examined(drill, None).await?);
+        look.must_have_passed(&before);
     }
     drill.recorder.external_since("investigate the failed database", began);
     if look.is_clean() && repaired {
@@ -114,6 +115,10 @@ async fn repaired_in_place(drill: &Drill, look: &Look) -> Result<bool, Stop> {
     let Some(repairs) = look.failed_checks().and_then(|failed| repairs(&failed)) else {
         return Ok(false);
     };
+    let question = format!("{}\nRepair it where it is?", look.said());
+    if !drill.operator.decides(&question).await {
+        return Ok(false);
+    }
     let recorded = newest_inventory(drill);
     let history = History::read(&drill.ledger, &drill.ledger_header)?;
     let subject = subject(drill, recorded.as_ref());

@@ -32,6 +32,7 @@ const ANSWERS: u64 = 20;
 pub(super) struct Look {
     /// What is wrong with it.
     pub(super) symptoms: Vec<Symptom>,
+    passed: Vec<CheckId>,
     /// What of the ledger is there; `None` if it could not be compared.
     pub(super) promises: Option<Comparison>,
 }
@@ -71,7 +72,19 @@ impl Look {
         if self.tail().is_some() { None } else { checks }
     }
 
+    /// After a repair: what failed `before` must be seen to be well, not merely not be seen.
+    pub(super) fn must_have_passed(&mut self, before: &Self) {
+        for check in before.symptoms.iter().filter_map(|symptom| symptom.check) {
+            if self.symptoms.is_empty() && !self.passed.contains(&check) {
+                self.add(check, format!("{check} could not be verified after the repair"));
+            }
+        }
+    }
+
     fn noted(&mut self, drill: &Drill, check: CheckResult) {
+        if check.verdict == Verdict::Pass {
+            self.passed.push(check.check);
+        }
         if check.verdict == Verdict::Fail {
             self.add(
                 check.check,

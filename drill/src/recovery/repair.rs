@@ -75,10 +75,13 @@ pub(super) async fn repaired(
     largest_acknowledged: Option<i64>,
 ) -> bool {
     let began = drill.recorder.offset();
-    let mut plan = Vec::new();
+    let (mut plan, mut known) = (Vec::new(), BTreeSet::new());
     for repair in repairs {
         match planned(subject, *repair, largest_acknowledged).await {
-            Ok(Some(statements)) => plan.push((repair, Ok(statements))),
+            Ok(Some(mut statements)) => {
+                statements.retain(|statement| known.insert(statement.clone())); // two may want the same index rebuilt
+                plan.push((repair, Ok(statements)));
+            }
             Ok(None) => return false,
             Err(reason) => plan.push((repair, Err(reason))),
         }
@@ -152,7 +155,7 @@ async fn run(subject: &Subject<'_>, statements: &Statements) -> Result<String, S
         done.push(statement.as_str());
     }
     Ok(if done.is_empty() {
-        "nothing was left to be done".to_owned()
+        "nothing more was to be done".to_owned()
     } else {
         done.join("; ")
     })

@@ -11,7 +11,7 @@ use crate::{
         pause::Pause,
         target,
     },
-    postgres::{Cluster, StartError, ToolError},
+    postgres::{Cluster, ToolError},
     scenario::{Destination, Moment},
     stage::{Drill, DrillError, SmallDisk, inject},
     verify::{Found, chain, timed},
@@ -212,22 +212,19 @@ pub(super) fn tried_again(drill: &mut Drill, choice: &Choice, failure: &Failure)
 fn remedy(error: &BackupError) -> Remedy {
     use std::io::ErrorKind;
     use std::os::unix::process::ExitStatusExt as _;
-    let of_text = |text: &str| {
-        if text.contains("recovery ended before configured recovery target was reached") {
-            Remedy::ToTheEnd
-        } else if text.contains("No space left on device") {
-            Remedy::MoreRoom
-        } else if text.contains("SIGKILL") || text.contains("by signal 9") || text.contains("exit code 137") {
-            Remedy::Again
-        } else {
-            Remedy::AnotherCandidate
-        }
-    };
+    let said = chain(error);
     match error {
         BackupError::Io { source, .. } if source.kind() == ErrorKind::StorageFull => Remedy::MoreRoom,
-        BackupError::Start(StartError::Exited { reason, .. }) => of_text(reason),
         BackupError::Tool(ToolError::Failed { status, .. }) if status.signal().is_some() => Remedy::Again,
-        BackupError::Tool(tool) => of_text(tool.stderr()),
+        _ if said.contains("recovery ended before configured recovery target was reached") => Remedy::ToTheEnd,
+        _ if said.contains("No space left on device") => Remedy::MoreRoom,
+        // A server that was killed, its startup process, or what fetches WAL for it (128 + 9 by way of a shell).
+        _ if ["SIGKILL", "by signal 9", "exit code 137"]
+            .iter()
+            .any(|killed| said.contains(killed)) =>
+        {
+            Remedy::Again
+        }
         _ => Remedy::AnotherCandidate,
     }
 }
@@ -236,7 +233,8 @@ fn remedy(error: &BackupError) -> Remedy {
 mod tests {
     use std::io;
 
-    use super::{BackupError, Remedy, StartError, remedy};
+    use super::{BackupError, Remedy, remedy};
+    use crate::postgres::StartError;
 
     fn exited(reason: &str) -> BackupError {
         BackupError::Start(StartError::Exited {

@@ -50,12 +50,12 @@ pub(super) async fn data_validated(
     choice: &Choice,
 ) -> Result<Result<Validated, (CheckId, String)>, Stop> {
     *looks += 1;
-    let mut found = looked_at(drill, *looks, &cluster, choice, None).await?;
+    let mut found = Box::pin(looked_at(drill, *looks, &cluster, choice, None)).await?;
     if let Err(unsound) = &found
         && put_right(drill, &mut cluster, choice, unsound).await?
     {
         *looks += 1;
-        found = looked_at(drill, *looks, &cluster, choice, unsound.timeline).await?;
+        found = Box::pin(looked_at(drill, *looks, &cluster, choice, unsound.timeline)).await?;
     }
     Ok(match found {
         Ok(sound) => Ok(Validated {

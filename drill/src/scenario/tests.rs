@@ -6,9 +6,9 @@ use proptest::prelude::*;
 use reports::{CheckId, Outcome};
 
 use super::{
-    Action, Behaviour, Circumstances, FaultTarget, KINDS, Keep, Moment, Named as _, PageChecksum, Pick, Process,
-    SegmentOf, SegmentPlace, Selection, ServerDeed, SignalName, StorageWish, Streaming, Target, Which, catalogue, find,
-    parse, plan, resolve, show,
+    Action, Behaviour, Circumstances, Destination, FaultTarget, KINDS, Keep, Moment, Named as _, PageChecksum, Pick,
+    Process, SegmentOf, SegmentPlace, Selection, ServerDeed, SignalName, StorageWish, Streaming, Target, Which,
+    catalogue, find, parse, plan, resolve, show,
 };
 
 const GOOD: &str = r#"id = "mine"
@@ -182,6 +182,21 @@ fn who_recovers_and_what_else_may_notice_is_read() {
     assert_eq!(scenario.roles, Some(vec![reports::Role::AppAdmin]));
     assert!(scenario.expect.only);
     assert!(show(&scenario).contains("only the role AppAdmin") && show(&scenario).contains("and no other check"));
+}
+
+#[test]
+fn where_a_restore_goes_is_read() {
+    assert_eq!(read(GOOD).unwrap().recovery.into, Destination::New);
+    let text = GOOD
+        .replace("backups = 3", "backups = 3\nrestore_size = \"16MiB\"")
+        .replace("[recovery]", "[recovery]\ninto = \"failed-cluster\"");
+    let scenario = read(&text).unwrap();
+    assert_eq!(scenario.given.restore_bytes, Some(16 << 20));
+    assert_eq!(scenario.recovery.into, Destination::FailedCluster);
+    assert!(show(&scenario).contains("the first restore goes to a filesystem of its own, of 16.0 MiB in memory"));
+    assert!(show(&scenario).contains("into the directory of the cluster that failed"));
+    let refusal = read(&text.replace("16MiB", "16kB")).unwrap_err().to_string();
+    assert!(refusal.contains("write at least \"1MiB\""), "{refusal}");
 }
 
 #[test]

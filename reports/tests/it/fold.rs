@@ -302,6 +302,95 @@ fn checks_of_an_earlier_attempt_do_not_decide() {
 }
 
 #[test]
+fn a_cluster_that_was_repaired_is_judged_by_the_second_look() {
+    let detected = [CheckId::ServerStart, CheckId::IndexIntegrity];
+    let mut script = Script::begin(header("index", Outcome::Recovered, Some(&detected)))
+        .prepared()
+        .alerted(250)
+        .decided()
+        .passed(Step::StartRestore, 4)
+        .passed(Step::RestoreData, 1_000)
+        .then(What::StepStarted {
+            step: Step::Validate,
+            attempt: 1,
+        })
+        .check(CheckId::IndexIntegrity, Phase::Restored, Verdict::Fail)
+        .check(CheckId::Collations, Phase::Restored, Verdict::Unknown)
+        .then(What::LedgerCompared(ledger(0, 0.0)))
+        .finish(Step::Validate, 1, 100, Verdict::Fail, "index-integrity")
+        .after(
+            40,
+            What::Repaired {
+                action: "REINDEX INDEX a".into(),
+                verdict: Verdict::Pass,
+                detail: String::new(),
+            },
+        );
+    script = script
+        .then(What::StepStarted {
+            step: Step::Validate,
+            attempt: 2,
+        })
+        .check(CheckId::IndexIntegrity, Phase::Restored, Verdict::Pass)
+        .check(CheckId::Collations, Phase::Restored, Verdict::Pass)
+        .then(What::LedgerCompared(ledger(0, 0.0)))
+        .finish(Step::Validate, 2, 100, Verdict::Pass, "all checks passed")
+        .cut_over()
+        .end(Outcome::Recovered, "");
+    let evidence = script.fold();
+    passes(&evidence);
+    assert_eq!(step(&evidence, Step::Validate, 1).verdict, StepVerdict::Fail);
+    assert_eq!(step(&evidence, Step::Validate, 2).verdict, StepVerdict::Pass);
+    assert_eq!((evidence.attempts, evidence.repairs.len()), (1, 1));
+    assert_eq!(
+        evidence.recovery_time.unwrap().validation_ms,
+        240,
+        "the repair is part of it"
+    );
+}
+
+#[test]
+fn a_source_that_was_repaired_is_restored_without_a_restore() {
+    let evidence = Script::begin(header(
+        "trigger",
+        Outcome::Recovered,
+        Some(&[CheckId::CatalogInventory]),
+    ))
+    .prepared()
+    .alerted(250)
+    .then(What::StepStarted {
+        step: Step::Confirm,
+        attempt: 1,
+    })
+    .check(CheckId::CatalogInventory, Phase::Source, Verdict::Fail)
+    .then(What::Repaired {
+        action: "ENABLE TRIGGER".into(),
+        verdict: Verdict::Pass,
+        detail: String::new(),
+    })
+    .check(CheckId::CatalogInventory, Phase::Source, Verdict::Pass)
+    .finish(Step::Confirm, 1, 80, Verdict::Pass, "repaired in place")
+    .then(What::LedgerCompared(ledger(0, 0.0)))
+    .then(What::StepStarted {
+        step: Step::Declare,
+        attempt: 1,
+    })
+    .then(What::Restored)
+    .finish(Step::Declare, 1, 0, Verdict::Pass, "RTO met")
+    .end(Outcome::Recovered, "")
+    .fold();
+    passes(&evidence);
+    assert_eq!((evidence.rpo_met, evidence.rto_met), (Some(true), Some(true)));
+    let skipped = step(&evidence, Step::RestoreData, 0);
+    assert_eq!(skipped.verdict, StepVerdict::Skipped);
+    assert_eq!(
+        skipped.detail,
+        "not needed: the drill went on to step 14 declared restored without it"
+    );
+    assert_eq!(evidence.attempts, 0);
+}
+
+#[test]
 fn an_outcome_that_contradicts_the_numbers_fails() {
     let base = || {
         Script::begin(header("x", Outcome::Recovered, None))

@@ -43,6 +43,34 @@ async fn lost_and_added_rights_are_named() {
     );
     let catalog = catalog_inventory::check(&world.cluster, Some(&inventory), Phase::Restored, "x").await;
     passes(&catalog);
+    let cures = privileges::cures(&world.admin, Some(&inventory)).await.unwrap();
+    world.cure(cures.unwrap()).await;
+    passes(&privileges::check(&world.subject(Some(&inventory))).await);
+    world
+        .sql("DROP OWNED BY recovery_operator; DROP ROLE recovery_operator")
+        .await;
+    let cures = privileges::cures(&world.admin, Some(&inventory)).await.unwrap();
+    assert_eq!(cures, None, "a role that is gone is not made up");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_switched_off_is_switched_on_again() {
+    let world = World::new("switches", &[]).await;
+    let inventory = catalog_inventory::read(&world.cluster).await.unwrap();
+    world
+        .sql(
+            r#"ALTER TABLE "TransformationScripts" DISABLE TRIGGER USER; ALTER TABLE "ScriptAttachments" DISABLE TRIGGER ALL;
+               ALTER TABLE "ScriptAttachments" DROP CONSTRAINT "CK_ScriptAttachments_SizeBytes",
+                 ADD CONSTRAINT "CK_ScriptAttachments_SizeBytes" CHECK ("SizeBytes" >= 0) NOT VALID;
+               UPDATE pg_index SET indisvalid = false WHERE indexrelid = '"IX_AuditEvents_ScriptId"'::regclass"#,
+        )
+        .await;
+    let cures = catalog_inventory::cures(&world.admin, &inventory).await.unwrap();
+    world.cure(cures.unwrap()).await;
+    passes(&catalog_inventory::check(&world.cluster, Some(&inventory), Phase::Restored, "x").await);
+    world.sql(r#"DROP VIEW "ActiveScripts""#).await;
+    let cures = catalog_inventory::cures(&world.admin, &inventory).await.unwrap();
+    assert_eq!(cures, None, "a view that is gone is not made up");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -64,6 +92,10 @@ async fn a_collation_of_another_version_is_named() {
     fails(
         &collations::check(&world.subject(None)).await,
         &["collation mine: recorded 0", "REINDEX by_mine"],
+    );
+    assert_eq!(
+        collations::cures(&world.admin).await.unwrap(),
+        ["REINDEX INDEX by_mine", "ALTER COLLATION mine REFRESH VERSION"]
     );
 }
 
