@@ -7,6 +7,7 @@
 //! - `files.rs` (remove, truncate, replace, permissions) and `bytes.rs` (flip, zero, write, append)
 //! - `swap.rs` (an older copy) and `page.rs` (one page and its checksum)
 //! - `sql.rs`, `signal.rs` with `processes.rs`, and `server.rs` (stop, start, settings): what acts on a server
+//! - `clock.rs`: the wall clock of a server
 //! - `service.rs`: the services around it; `disk.rs`: its filesystem; `command.rs`: a program of the user's own
 
 use std::{
@@ -23,6 +24,7 @@ use crate::{
 };
 
 mod bytes;
+pub mod clock;
 mod command;
 mod disk;
 mod error;
@@ -101,6 +103,7 @@ pub async fn inject(fault: &Fault, world: &mut World<'_>) -> Result<FaultReport,
         Action::Service { does, after, times } => {
             service::misbehave(fault.target, *does, *after, *times, &mut world.services).await?
         }
+        Action::Clock { step } => clock::step(cluster(fault, world)?, *step).await?,
         Action::FillDisk => {
             cluster(fault, world)?;
             disk::fill(world.disk.ok_or(FaultError::NoSuchTarget {

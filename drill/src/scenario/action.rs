@@ -133,6 +133,11 @@ pub enum Action {
     },
     /// Fills the filesystem that a cluster lives on, down to the last byte.
     FillDisk,
+    /// Steps the wall clock of a server.
+    Clock {
+        /// By so much, forward or back; whole seconds.
+        step: chrono::TimeDelta,
+    },
     /// Runs a program of the user's own, as the server's account.
     Command {
         /// The program and its arguments.
@@ -168,6 +173,7 @@ impl Action {
             Self::Server { .. } => "server",
             Self::Setting { .. } => "setting",
             Self::FillDisk => "fill-disk",
+            Self::Clock { .. } => "clock",
             Self::Command { .. } => "command",
             Self::Service { .. } => "service",
         }

@@ -98,6 +98,10 @@ fn fault_action(scenario: &Scenario, fault: &Fault) -> Result<(), String> {
         Action::FillDisk if scenario.given.storage_bytes.is_none() => {
             Err("`fill-disk` fills only a small filesystem of the cluster's own; set `given.storage_size`".to_owned())
         }
+        Action::Clock { .. } if fault.at > Moment::Failure => Err(format!(
+            "at {} the service's cluster is given up; step its clock at failure or before",
+            fault.at
+        )),
         Action::Service { does, after, times } => service(*does, fault, *after > 0 || times.is_some()),
         _ => Ok(()),
     }

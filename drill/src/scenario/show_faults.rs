@@ -137,6 +137,11 @@ fn action(action: &Action, whose: &str) -> String {
             value: Some(value),
         } => format!("sets {name} = {value} on {whose}"),
         Action::Setting { name, value: None } => format!("resets {name} on {whose}"),
+        Action::Clock { step } => {
+            let length = humantime::format_duration(step.abs().to_std().unwrap_or_default());
+            let direction = if *step < chrono::TimeDelta::zero() { "back" } else { "forward" };
+            format!("steps the wall clock of {whose} {direction} by {length}")
+        }
         Action::FillDisk => format!("fills the filesystem of {whose}"),
         Action::Command { argv } => format!("runs `{}` against {whose}", argv.join(" ")),
         Action::Service { does, after, times } => service(*does, *after, *times, whose),

@@ -117,6 +117,7 @@ const EXAMPLES: &[(&str, &str)] = &[
     ("server", "target='cluster'\ndoes='stop-fast'"),
     ("setting", "target='cluster'\nname='work_mem'\nvalue='64kB'"),
     ("fill-disk", "target='cluster'"),
+    ("clock", "target='cluster'\nstep='-2h'"),
     ("command", "target='cluster'\nargv=['sh', '-c', 'true']"),
     (
         "service",
@@ -213,7 +214,7 @@ fn every_refusal_says_what_and_where() {
         ("unknown check", edit("backup-manifest", "backup-manifset")),
         ("unknown outcome", edit("\"recovered\"", "\"restored\"")),
         ("unknown kind", edit("flip-bytes", "flip-byte")),
-        ("kind that is not there", edit("flip-bytes", "clock")),
+        ("kind that is not there", edit("flip-bytes", "earthquake")),
         ("unknown moment", edit("after-backups", "after-backup")),
         ("unknown target", edit("backup:latest", "backup:newest")),
         ("target without files", edit("backup:latest", "notifier")),
@@ -283,6 +284,11 @@ fn every_refusal_says_what_and_where() {
         (
             "disk that is too small",
             with_fault("fill-disk", "target='cluster'").replace("128MiB", "1MiB"),
+        ),
+        ("step without a sign", with_fault("clock", "target='cluster'\nstep='2h'")),
+        (
+            "clock of a cluster that is given up",
+            with_fault("clock", "target='cluster'\nstep='-2h'").replace("at='failure'", "at='cutover'"),
         ),
         (
             "unknown role of the operator",

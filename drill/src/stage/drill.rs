@@ -20,7 +20,7 @@ use crate::{
         application::{Application, ApplicationError},
         config_store::{ConfigStoreError, FileStore},
     },
-    fault::FaultError,
+    fault::{FaultError, clock::SteppedClock},
     monitor::{Alerts, prober::Prober},
     notify::Inbox,
     operator::Operator,
@@ -99,6 +99,8 @@ pub struct Drill {
     pub broken: Vec<FaultTarget>,
     /// The small filesystem that the source lives on, if it has one. After the source: it goes first.
     pub disk: Option<SmallDisk>,
+    /// What the source's clock is stepped by, if a fault steps it. After the source as well.
+    pub clock: Option<SteppedClock>,
     /// Rejections that are recorded already.
     pub rejected: BTreeSet<(String, bool)>,
     /// Backups, WAL and credentials. Last: its directory goes when everything above is gone.
