@@ -16,6 +16,8 @@ pub enum Need {
     Packages,
     /// The right to mount a file system, to have one that is full.
     Mount,
+    /// libfaketime, by which a server's clock is stepped.
+    Faketime,
     /// A program of a backup system.
     Program(&'static str),
     /// An environment variable by which somebody asks for what takes long. Never demanded by `DRILL_REQUIRE`.
@@ -36,6 +38,9 @@ impl Need {
                 .clone(),
             Self::Packages => PACKAGES.get_or_init(packages).clone(),
             Self::Mount => MOUNT.get_or_init(mount).clone(),
+            Self::Faketime => drill::fault::clock::library()
+                .is_none()
+                .then(|| "it is not installed (Debian: apt-get install libfaketime)".to_owned()),
             Self::Asked(variable) => env::var_os(variable)
                 .is_none()
                 .then(|| format!("it takes long; set {variable} to a number to run it so many times")),
@@ -65,6 +70,7 @@ impl Need {
             Self::Pip => "pip",
             Self::Packages => "packages",
             Self::Mount => "mount",
+            Self::Faketime => "libfaketime",
             Self::Program(name) | Self::Asked(name) => name,
         }
     }
