@@ -14,7 +14,7 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
-use tests::{Need, Place, Ran, header, row, rows, trial};
+use tests::{Need, Place, Ran, Row, Started, header, row, rows, trial};
 
 const DRILLS: &str = "run_id,scenario,group,backup_system,postgres_version,provider,seed,outcome,expected_outcome,\
     as_expected,verdict,rpo_objective_s,data_loss_window_s,rpo_met,acknowledged_commits,lost_commits,commits_beyond_target,\
@@ -61,6 +61,11 @@ fn main() -> ExitCode {
         on_the_default("no-secret-is-written", no_secret),
         trial("a-scenario-of-ones-own-and-its-rows", &[Need::Postgres], own_scenario),
         trial("a-lost-commit-is-counted", &[Need::Postgres], a_lost_commit_is_counted),
+        trial(
+            "the-ledger-of-another-drill-proves-nothing",
+            &[Need::Postgres],
+            another_ledger,
+        ),
     ];
     drop(default); // the trials hold it now; its place goes with the last of them
     tests::run(trials)
@@ -368,5 +373,32 @@ fn a_lost_commit_is_counted() {
         .iter()
         .any(|check| check["check"] == "ledger-prefix" && check["verdict"] == "fail");
     assert!(failed, "the ledger did not notice: {ledger:#?}");
+    place.nothing_left(ran.pid);
+}
+
+/// Its ledger is exchanged for another drill's while the writers write: everything else is still looked at.
+fn another_ledger() {
+    let place = Place::new();
+    let mut command = place.drill(["run", "healthy", "--storage", "memory", "--progress", "plain", "--out", "out"]);
+    let started = Started::start(&mut command);
+    started.says("live writers");
+    let other = place.write(
+        "other.jsonl",
+        "{\"run_id\":\"another-run\",\"drill\":\"healthy\",\"seed\":1}\n",
+    );
+    fs::rename(other, place.out().join("healthy/ledger.jsonl")).unwrap();
+    let ran = started.finish();
+    ran.exits(3);
+    let drill = row(&place.out(), "drills.csv");
+    assert_eq!(drill["verdict"], "unknown", "{drill:#?}");
+    let checks = rows(&place.out(), "checks.csv");
+    let verdicts = |check: &str| -> Vec<&Row> { checks.iter().filter(|row| row["check"] == check).collect() };
+    let ledger = verdicts("ledger-prefix");
+    assert!(!ledger.is_empty(), "{checks:#?}");
+    for check in ledger {
+        assert_eq!(check["verdict"], "unknown", "{check:#?}");
+        assert!(check["actual"].contains("belongs to another-run/healthy"), "{check:#?}");
+    }
+    assert!(verdicts("page-checksums").iter().all(|check| check["verdict"] == "pass"));
     place.nothing_left(ran.pid);
 }

@@ -57,7 +57,7 @@ pub(super) async fn data_validated(
     let mut slowest = Duration::ZERO;
     let mut served = None;
     let mut data_loss_window_s = None;
-    let history = History::read(&drill.ledger, &drill.ledger_header)?;
+    let history = History::read_or_unusable(&drill.ledger, &drill.ledger_header)?;
     let dumped = choice
         .backup
         .fingerprint
