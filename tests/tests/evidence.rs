@@ -379,14 +379,15 @@ fn a_lost_commit_is_counted() {
 /// Its ledger is exchanged for another drill's while the writers write: everything else is still looked at.
 fn another_ledger() {
     let place = Place::new();
-    let mut command = place.drill(["run", "healthy", "--storage", "memory", "--progress", "plain", "--out", "out"]);
+    let name = "data-directory-lost";
+    let mut command = place.drill(["run", name, "--storage", "memory", "--progress", "plain", "--out", "out"]);
     let started = Started::start(&mut command);
     started.says("live writers");
     let other = place.write(
         "other.jsonl",
-        "{\"run_id\":\"another-run\",\"drill\":\"healthy\",\"seed\":1}\n",
+        "{\"run_id\":\"another-run\",\"drill\":\"other\",\"seed\":1}\n",
     );
-    fs::rename(other, place.out().join("healthy/ledger.jsonl")).unwrap();
+    fs::rename(other, place.out().join(name).join("ledger.jsonl")).unwrap();
     let ran = started.finish();
     ran.exits(3);
     let drill = row(&place.out(), "drills.csv");
@@ -397,7 +398,7 @@ fn another_ledger() {
     assert!(!ledger.is_empty(), "{checks:#?}");
     for check in ledger {
         assert_eq!(check["verdict"], "unknown", "{check:#?}");
-        assert!(check["actual"].contains("belongs to another-run/healthy"), "{check:#?}");
+        assert!(check["actual"].contains("belongs to another-run/other"), "{check:#?}");
     }
     assert!(verdicts("page-checksums").iter().all(|check| check["verdict"] == "pass"));
     place.nothing_left(ran.pid);

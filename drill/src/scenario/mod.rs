@@ -8,6 +8,7 @@
 //! - `action.rs`, `target.rs`, `selection.rs` and `behaviour.rs`: how, where, on which files and services a fault acts
 //! - `rules.rs` refuses what contradicts itself
 //! - `catalogue.rs` is the catalogue inside the binary, and what people select from it
+//! - `schema.rs` describes the files for editors
 //! - `show.rs` says a scenario in plain words
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
@@ -26,6 +27,7 @@ mod named;
 mod parse;
 mod reader;
 mod rules;
+mod schema;
 mod selection;
 mod show;
 mod show_faults;
@@ -41,6 +43,7 @@ pub use error::{Place, ScenarioError};
 pub use kinds::{KINDS, Kind, Needs};
 pub use named::Named;
 pub use parse::{load, parse};
+pub use schema::schema;
 pub use selection::{Pick, Selection};
 pub use show::show;
 pub use target::{FaultTarget, Moment, Which};
@@ -169,6 +172,11 @@ pub enum Target {
     Lsn(String),
     /// Just before a time.
     Time(DateTime<Utc>),
+}
+
+impl Target {
+    /// The targets that are names in a file.
+    pub const NAMES: [&str; 3] = ["end", "before-failure", "before-fault"];
 }
 
 /// How a drill of this scenario must end.

@@ -121,13 +121,14 @@ fn size(item: Item<'_>) -> Result<u64, ScenarioError> {
     }
 }
 
+pub(super) const ROLES: [(Role, &str); 3] = [
+    (Role::RecoveryOperator, "RecoveryOperator"),
+    (Role::AppAdmin, "AppAdmin"),
+    (Role::Validator, "Validator"),
+];
+
 /// The roles of `[operator]`.
 fn operator(item: Item<'_>) -> Result<Option<Vec<Role>>, ScenarioError> {
-    const ROLES: [(Role, &str); 3] = [
-        (Role::RecoveryOperator, "RecoveryOperator"),
-        (Role::AppAdmin, "AppAdmin"),
-        (Role::Validator, "Validator"),
-    ];
     let mut table = item.table("[operator]")?;
     let roles = table.maybe("roles", |item| {
         let roles = item
@@ -220,7 +221,7 @@ fn target(item: Item<'_>) -> Result<Target, ScenarioError> {
             "before-fault" => Ok(Target::BeforeFault),
             _ => Err(item.bad(format!(
                 "an LSN or a time goes into a table, {{ lsn = \"0/3000028\" }}; {}",
-                hint(name, ["end", "before-failure", "before-fault"])
+                hint(name, Target::NAMES)
             ))),
         };
     }
@@ -258,7 +259,7 @@ fn time(item: Item<'_>) -> Result<DateTime<Utc>, ScenarioError> {
         .map_err(|_| item.bad("write a time with its offset, as in RFC 3339: \"2026-01-31T12:00:00Z\""))
 }
 
-const OUTCOMES: [(Outcome, &str); 7] = [
+pub(super) const OUTCOMES: [(Outcome, &str); 7] = [
     (Outcome::Recovered, "recovered"),
     (Outcome::RecoveredRpoMissed, "recovered-rpo-missed"),
     (Outcome::RecoveredRtoMissed, "recovered-rto-missed"),

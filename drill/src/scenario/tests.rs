@@ -92,7 +92,7 @@ fn what_is_not_said_has_a_default() {
 }
 
 /// The keys of an example of each kind.
-const EXAMPLES: &[(&str, &str)] = &[
+pub(super) const EXAMPLES: &[(&str, &str)] = &[
     (
         "sql",
         "target='cluster'\nstatements=['SELECT 1', 'SELECT 2']\ndatabase='postgres'",
