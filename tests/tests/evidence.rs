@@ -61,6 +61,7 @@ fn main() -> ExitCode {
         on_the_default("no-secret-is-written", no_secret),
         trial("a-scenario-of-ones-own-and-its-rows", &[Need::Postgres], own_scenario),
         trial("a-lost-commit-is-counted", &[Need::Postgres], a_lost_commit_is_counted),
+        trial("a-broken-drill-stops-no-other", &[Need::Postgres], broken_among_good),
         trial(
             "the-ledger-of-another-drill-proves-nothing",
             &[Need::Postgres],
@@ -380,7 +381,16 @@ fn a_lost_commit_is_counted() {
 fn another_ledger() {
     let place = Place::new();
     let name = "data-directory-lost";
-    let mut command = place.drill(["run", name, "--storage", "memory", "--progress", "plain", "--out", "out"]);
+    let mut command = place.drill([
+        "run",
+        name,
+        "--storage",
+        "memory",
+        "--progress",
+        "plain",
+        "--out",
+        "out",
+    ]);
     let started = Started::start(&mut command);
     started.says("live writers");
     let other = place.write(
@@ -400,6 +410,42 @@ fn another_ledger() {
         assert_eq!(check["verdict"], "unknown", "{check:#?}");
         assert!(check["actual"].contains("belongs to another-run/other"), "{check:#?}");
     }
-    assert!(verdicts("page-checksums").iter().all(|check| check["verdict"] == "pass"));
+    assert!(
+        verdicts("page-checksums")
+            .iter()
+            .all(|check| check["verdict"] == "pass")
+    );
+    place.nothing_left(ran.pid);
+}
+
+/// A drill whose fault cannot happen, before one that is as expected: both are in the tables, the worse one first.
+fn broken_among_good() {
+    let place = Place::new();
+    place.write(
+        "broken.toml",
+        &LOSSY
+            .replace("lossy", "broken")
+            .replace("WHERE \"Id\"", "WHERE \"Nothing\""),
+    );
+    let ran = place.run(&["./broken.toml", "false-alarm", "--jobs", "1"]);
+    ran.exits(3);
+    let drills = rows(&place.out(), "drills.csv");
+    let of = |id: &str| drills.iter().find(|drill| drill["scenario"] == id).unwrap();
+    assert_eq!(drills.len(), 2, "{drills:#?}");
+    assert_eq!(of("broken")["verdict"], "unknown", "{drills:#?}");
+    assert_eq!(of("false-alarm")["as_expected"], "true", "{drills:#?}");
+    let lines: Vec<&str> = ran.stdout.lines().collect();
+    assert!(
+        lines[0].starts_with("UNVERIFIED") && lines[0].contains("broken"),
+        "{}",
+        ran.stdout
+    );
+    assert!(
+        lines[1].starts_with("as expected") && lines[1].contains("false-alarm"),
+        "{}",
+        ran.stdout
+    );
+    let report = fs::read_to_string(place.out().join("report.md")).unwrap();
+    assert!(report.contains("broken") && report.contains("false-alarm"), "{report}");
     place.nothing_left(ran.pid);
 }

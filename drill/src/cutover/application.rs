@@ -98,7 +98,10 @@ impl std::fmt::Display for Ready {
             timeline_id,
             database_oid,
         } = self;
-        write!(f, "system {system_identifier}, timeline {timeline_id}, database {database_oid}")
+        write!(
+            f,
+            "system {system_identifier}, timeline {timeline_id}, database {database_oid}"
+        )
     }
 }
 

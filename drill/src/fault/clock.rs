@@ -91,7 +91,10 @@ pub(super) async fn step(cluster: &Cluster, by: TimeDelta) -> Result<Done, Fault
     let (is, now) = clock(&session).await?;
     if (is - now - (before + by)).abs() > TOLERANCE {
         return Err(FaultError::NotVerified {
-            what: format!("the server's clock is at {is}, and was to be {} s from {now}", (before + by).num_seconds()),
+            what: format!(
+                "the server's clock is at {is}, and was to be {} s from {now}",
+                (before + by).num_seconds()
+            ),
         });
     }
     let line = format!(

@@ -46,7 +46,8 @@ pub fn parse(text: &str, path: &Path, group: &str) -> Result<Scenario, ScenarioE
     let why = top.need("why", Item::text)?;
     let origin = top.need("source", Item::text)?;
     let given = top.take("given");
-    let roles = top.maybe("operator", operator)?.flatten();
+    let operator_item = top.take("operator");
+    let roles = operator_item.map(operator).transpose()?.flatten();
     let recovery = top.take("recovery");
     let objectives = top.maybe("objectives", objectives)?;
     let faults = top.maybe("fault", faults)?.unwrap_or_default();
@@ -69,6 +70,8 @@ pub fn parse(text: &str, path: &Path, group: &str) -> Result<Scenario, ScenarioE
     top.finish()?;
 
     let places = rules::Places {
+        given: given.map_or(0, |item| item.start()),
+        operator: operator_item.map_or(0, |item| item.start()),
         recovery: recovery.map_or(0, |item| item.start()),
         faults: faults.iter().map(|(_, start)| *start).collect(),
         expect: expect.start(),

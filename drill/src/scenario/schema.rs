@@ -60,10 +60,19 @@ fn given(systems: &[&str]) -> Value {
         &[],
         [
             ("backup", backup),
-            ("backups", integer(0, "How many backups are taken while the writers run (2)")),
+            (
+                "backups",
+                integer(0, "How many backups are taken while the writers run (2)"),
+            ),
             ("archive", boolean("Whether WAL is archived continuously (true)")),
-            ("streaming", choice::<Streaming>("WAL streamed to a second place beside the archive (off)")),
-            ("commits", integer(0, "Acknowledged commits before the failure (--commits)")),
+            (
+                "streaming",
+                choice::<Streaming>("WAL streamed to a second place beside the archive (off)"),
+            ),
+            (
+                "commits",
+                integer(0, "Acknowledged commits before the failure (--commits)"),
+            ),
             ("writers", integer(1, "Concurrent writers (--writers)")),
             ("storage", choice::<StorageWish>("Where the clusters live (--storage)")),
             (
@@ -104,7 +113,10 @@ fn objectives() -> Value {
         "Objectives in place of the service's",
         &[],
         [
-            ("rpo", string("At most this much acknowledged work may be lost: \"1h\", \"2s\"")),
+            (
+                "rpo",
+                string("At most this much acknowledged work may be lost: \"1h\", \"2s\""),
+            ),
             ("rto", string("Restored within this time after the failure: \"4h\"")),
         ],
     )
@@ -126,7 +138,10 @@ fn expect() -> Value {
         [
             ("outcome", json!({ "enum": outcomes })),
             ("detected_by", detected_by),
-            ("only", boolean("The checks in `detected_by` are all that may notice anything (false)")),
+            (
+                "only",
+                boolean("The checks in `detected_by` are all that may notice anything (false)"),
+            ),
             ("rejected", integer(0, "How many backups must be rejected as unusable")),
         ],
     )
@@ -144,10 +159,19 @@ fn fault(kind: &Kind) -> Value {
     keys.extend(own);
     required.extend(needed);
     let mut schema = object(kind.about, &required, keys);
+    if kind.needs == Needs::Files {
+        schema["oneOf"] = json!([{ "required": ["path"] }, { "required": ["relation"] }]);
+    }
     match kind.name {
         "service" => schema["allOf"] = service_conditions(),
-        _ if kind.needs == Needs::Files => {
-            schema["oneOf"] = json!([{ "required": ["path"] }, { "required": ["relation"] }]);
+        "truncate-file" => {
+            let ends = json!([{ "required": ["keep_bytes"] }, { "required": ["keep_percent"] }]);
+            schema["allOf"] = json!([{ "oneOf": ends }]);
+        }
+        "corrupt-page" => {
+            let is_break = json!({ "properties": { "checksum": { "const": "break" } }, "required": ["checksum"] });
+            schema["allOf"] = json!([{ "if": is_break, "else": { "required": ["offset"] } }]);
+            schema["dependentRequired"] = json!({ "offset": ["hex"], "hex": ["offset"] });
         }
         _ => {}
     }
@@ -157,8 +181,10 @@ fn fault(kind: &Kind) -> Value {
 /// What a kind may be aimed at; `backup:N` stands for any number.
 fn targets(needs: Needs) -> Value {
     let met = |name: &&&str| FaultTarget::from_name(&name.replace('N', "1")).is_some_and(|target| needs.met_by(target));
-    let (numbered, named): (Vec<&str>, Vec<&str>) =
-        FaultTarget::NAMES.iter().filter(met).partition(|name| name.ends_with('N'));
+    let (numbered, named): (Vec<&str>, Vec<&str>) = FaultTarget::NAMES
+        .iter()
+        .filter(met)
+        .partition(|name| name.ends_with('N'));
     if numbered.is_empty() {
         return json!({ "enum": named, "description": "Where" });
     }
@@ -170,11 +196,18 @@ fn keys_of(kind: &str) -> (Vec<(&'static str, Value)>, Vec<&'static str>) {
     let offset = || integer(0, "Where in the file, in bytes");
     let hex = || string("Bytes as hexadecimal digits: \"de ad be ef\"");
     let bytes = || integer(1, "How many bytes");
-    let lines = |about: &str| json!({ "type": ["string", "array"], "items": { "type": "string" }, "description": about });
+    let lines =
+        |about: &str| json!({ "type": ["string", "array"], "items": { "type": "string" }, "description": about });
     let on_files = |own: Vec<(&'static str, Value)>, needed: Vec<&'static str>| {
         let mut keys = vec![
-            ("path", string("Relative to the target's directory; `*` stays within a name, `**` is any depth")),
-            ("relation", string("A table, index or sequence of the application's database, instead of a path")),
+            (
+                "path",
+                string("Relative to the target's directory; `*` stays within a name, `**` is any depth"),
+            ),
+            (
+                "relation",
+                string("A table, index or sequence of the application's database, instead of a path"),
+            ),
             ("pick", choice::<Pick>("Which of several files that match")),
         ];
         keys.extend(own);
@@ -185,8 +218,14 @@ fn keys_of(kind: &str) -> (Vec<(&'static str, Value)>, Vec<&'static str>) {
             vec![
                 ("statements", lines("One statement a string")),
                 ("database", string("In which database (transformations)")),
-                ("role", json!({ "enum": fixtures::Role::ALL.map(fixtures::Role::name), "description": "Who runs them, instead of the superuser" })),
-                ("refused", boolean("The server must refuse them for want of permission (false)")),
+                (
+                    "role",
+                    json!({ "enum": fixtures::Role::ALL.map(fixtures::Role::name), "description": "Who runs them, instead of the superuser" }),
+                ),
+                (
+                    "refused",
+                    boolean("The server must refuse them for want of permission (false)"),
+                ),
             ],
             vec!["statements"],
         ),
@@ -194,7 +233,10 @@ fn keys_of(kind: &str) -> (Vec<(&'static str, Value)>, Vec<&'static str>) {
         "truncate-file" => on_files(
             vec![
                 ("keep_bytes", integer(0, "How many bytes stay")),
-                ("keep_percent", json!({ "type": "integer", "minimum": 0, "maximum": 99, "description": "How many hundredths stay" })),
+                (
+                    "keep_percent",
+                    json!({ "type": "integer", "minimum": 0, "maximum": 99, "description": "How many hundredths stay" }),
+                ),
             ],
             vec![],
         ),
@@ -203,28 +245,53 @@ fn keys_of(kind: &str) -> (Vec<(&'static str, Value)>, Vec<&'static str>) {
         "write-bytes" => on_files(vec![("offset", offset()), ("hex", hex())], vec!["offset", "hex"]),
         "append-bytes" => on_files(vec![("hex", hex())], vec!["hex"]),
         "replace-file" => {
-            let path = object("Another file", &["path"], [("path", string("The first match in the same target"))]);
+            let path = object(
+                "Another file",
+                &["path"],
+                [("path", string("The first match in the same target"))],
+            );
             let text = object("A text", &["text"], [("text", json!({ "type": "string" }))]);
-            on_files(vec![("with", json!({ "anyOf": [path, text], "description": "The new content" }))], vec!["with"])
+            on_files(
+                vec![(
+                    "with",
+                    json!({ "anyOf": [path, text], "description": "The new content" }),
+                )],
+                vec!["with"],
+            )
         }
         "swap-file" => on_files(
             vec![
-                ("from", json!({ "type": "string", "pattern": "^backup:(latest|oldest|[1-9][0-9]*)$", "description": "The backup that the older copy comes from" })),
-                ("keep_tail", boolean("What the file has gained since stays behind it (false)")),
+                (
+                    "from",
+                    json!({ "type": "string", "pattern": "^backup:(latest|oldest|[1-9][0-9]*)$", "description": "The backup that the older copy comes from" }),
+                ),
+                (
+                    "keep_tail",
+                    boolean("What the file has gained since stays behind it (false)"),
+                ),
             ],
             vec!["from"],
         ),
         "corrupt-page" => on_files(
             vec![
                 ("block", integer(0, "Which page of 8192 bytes, from 0")),
-                ("offset", json!({ "type": "integer", "minimum": 0, "maximum": 8191, "description": "Where in the page" })),
+                (
+                    "offset",
+                    json!({ "type": "integer", "minimum": 0, "maximum": 8191, "description": "Where in the page" }),
+                ),
                 ("hex", hex()),
-                ("checksum", choice::<PageChecksum>("What becomes of the page's checksum (keep)")),
+                (
+                    "checksum",
+                    choice::<PageChecksum>("What becomes of the page's checksum (keep)"),
+                ),
             ],
             vec!["block"],
         ),
         "chmod" => on_files(
-            vec![("mode", json!({ "type": "string", "pattern": "^[0-7]+$", "description": "Permissions, octal: \"0000\"" }))],
+            vec![(
+                "mode",
+                json!({ "type": "string", "pattern": "^[0-7]+$", "description": "Permissions, octal: \"0000\"" }),
+            )],
             vec!["mode"],
         ),
         "signal" => (
@@ -234,25 +301,43 @@ fn keys_of(kind: &str) -> (Vec<(&'static str, Value)>, Vec<&'static str>) {
             ],
             vec!["process", "signal"],
         ),
-        "server" => (vec![("does", choice::<ServerDeed>("What is done to the server"))], vec!["does"]),
+        "server" => (
+            vec![("does", choice::<ServerDeed>("What is done to the server"))],
+            vec!["does"],
+        ),
         "setting" => (
             vec![
                 ("name", string("The setting")),
-                ("value", json!({ "type": "string", "description": "Its new value; absent: it is reset" })),
+                (
+                    "value",
+                    json!({ "type": "string", "description": "Its new value; absent: it is reset" }),
+                ),
             ],
             vec!["name"],
         ),
         "clock" => (
-            vec![("step", json!({ "type": "string", "pattern": "^[+-]", "description": "Whole seconds, with the sign: \"-2h\", \"+90s\"" }))],
+            vec![(
+                "step",
+                json!({ "type": "string", "pattern": "^[+-]", "description": "Whole seconds, with the sign: \"-2h\", \"+90s\"" }),
+            )],
             vec!["step"],
         ),
         "command" => (vec![("argv", lines("The program and its arguments"))], vec!["argv"]),
         "service" => (
             vec![
-                ("does", json!({ "enum": Behaviour::NAMES, "description": "How it misbehaves" })),
+                (
+                    "does",
+                    json!({ "enum": Behaviour::NAMES, "description": "How it misbehaves" }),
+                ),
                 ("delay", string("How late it answers: \"1s\"")),
-                ("status", json!({ "type": "integer", "minimum": 400, "maximum": 599, "description": "The HTTP status that it answers with" })),
-                ("after", integer(1, "So many requests, starts or segments are as always first")),
+                (
+                    "status",
+                    json!({ "type": "integer", "minimum": 400, "maximum": 599, "description": "The HTTP status that it answers with" }),
+                ),
+                (
+                    "after",
+                    integer(1, "So many requests, starts or segments are as always first"),
+                ),
                 ("times", integer(1, "It lasts for so many; absent: for good")),
             ],
             vec!["does"],

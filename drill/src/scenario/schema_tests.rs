@@ -23,8 +23,13 @@ fn parser_takes(toml: &str) -> Result<(), String> {
 
 /// A file with every table, and one fault.
 fn with_fault(kind: &str, keys: &str) -> String {
+    let storage = if kind == "fill-disk" {
+        "storage_size='128MiB'\n"
+    } else {
+        ""
+    };
     format!(
-        "id='a'\ntitle='t'\nwhy='w'\nsource='s'\n#top\n[given]\nstreaming='asynchronous'\nstorage_size='128MiB'\n#given\n\
+        "id='a'\ntitle='t'\nwhy='w'\nsource='s'\n#top\n[given]\nstreaming='asynchronous'\n{storage}#given\n\
          [recovery]\n#recovery\n[objectives]\n#objectives\n[operator]\n#operator\n[expect]\noutcome='recovered'\n#expect\n\
          [[fault]]\nat='failure'\nkind='{kind}'\n{keys}\n#fault\n"
     )
@@ -59,7 +64,11 @@ fn tables_have_the_keys_that_the_parser_asks_for() {
     let file = with_fault("fill-disk", "target='cluster'");
     assert_eq!(keys(&schema), asked(&file, "#top"));
     for table in ["given", "recovery", "objectives", "operator", "expect"] {
-        assert_eq!(keys(&schema["properties"][table]), asked(&file, &format!("#{table}")), "{table}");
+        assert_eq!(
+            keys(&schema["properties"][table]),
+            asked(&file, &format!("#{table}")),
+            "{table}"
+        );
     }
 }
 
@@ -126,7 +135,10 @@ fn what_is_wrong_is_invalid() {
     for (from, to) in edits {
         let wrong = good.replacen(from, to, 1);
         assert_ne!(wrong, good, "{from}");
-        assert!(!validator.is_valid(&json(&wrong)), "{to:?} in place of {from:?} is valid");
+        assert!(
+            !validator.is_valid(&json(&wrong)),
+            "{to:?} in place of {from:?} is valid"
+        );
         // The parser sees all of it as well, but for the backup systems, which it does not know.
         assert!(parser_takes(&wrong).is_err() || to.contains("tape"), "{to:?} is taken");
     }

@@ -139,7 +139,11 @@ fn action(action: &Action, whose: &str) -> String {
         Action::Setting { name, value: None } => format!("resets {name} on {whose}"),
         Action::Clock { step } => {
             let length = humantime::format_duration(step.abs().to_std().unwrap_or_default());
-            let direction = if *step < chrono::TimeDelta::zero() { "back" } else { "forward" };
+            let direction = if *step < chrono::TimeDelta::zero() {
+                "back"
+            } else {
+                "forward"
+            };
             format!("steps the wall clock of {whose} {direction} by {length}")
         }
         Action::FillDisk => format!("fills the filesystem of {whose}"),

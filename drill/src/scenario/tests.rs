@@ -126,8 +126,13 @@ pub(super) const EXAMPLES: &[(&str, &str)] = &[
 ];
 
 fn with_fault(kind: &str, keys: &str) -> String {
+    let storage = if kind == "fill-disk" {
+        ", storage_size='128MiB'"
+    } else {
+        ""
+    };
     format!(
-        "id='a'\ntitle='t'\nwhy='w'\nsource='s'\ngiven={{streaming='asynchronous', storage_size='128MiB'}}\nexpect={{outcome='recovered'}}\n\
+        "id='a'\ntitle='t'\nwhy='w'\nsource='s'\ngiven={{streaming='asynchronous'{storage}}}\nexpect={{outcome='recovered'}}\n\
          [[fault]]\nat='failure'\nkind='{kind}'\n{keys}\n"
     )
 }
@@ -173,7 +178,10 @@ fn values_are_what_they_say() {
 
 #[test]
 fn who_recovers_and_what_else_may_notice_is_read() {
-    let text = GOOD.replace("rejected = 1", "rejected = 1\nonly = true") + "\n[operator]\nroles = [\"AppAdmin\"]\n";
+    let text = GOOD
+        .replace("rejected = 1", "rejected = 1\nonly = true")
+        .replace("\"recovered\"", "\"refused\"")
+        + "\n[operator]\nroles = [\"AppAdmin\"]\n";
     let scenario = read(&text).unwrap();
     assert_eq!(scenario.roles, Some(vec![reports::Role::AppAdmin]));
     assert!(scenario.expect.only);
@@ -309,6 +317,57 @@ fn every_refusal_says_what_and_where() {
             "target without WAL",
             edit("streaming = \"synchronous\"", "archive = false"),
         ),
+        (
+            "target before no fault",
+            with_fault("chmod", "target='archive'\npath='a'\nmode='0000'") + "[recovery]\ntarget='before-fault'\n",
+        ),
+        (
+            "between one backup",
+            with_fault("fill-disk", "target='cluster'")
+                .replace("at='failure'", "at='between-backups'")
+                .replace("given={", "given={backups=1, "),
+        ),
+        (
+            "broken after a false alarm",
+            with_fault("setting", "target='restored'\nname='a'")
+                .replace("at='failure'", "at='restored'")
+                .replace("recovered", "false-alarm"),
+        ),
+        (
+            "small disk that nothing fills",
+            with_fault("clock", "target='cluster'\nstep='-2h'").replace("given={", "given={storage_size='128MiB', "),
+        ),
+        (
+            "small disk on disk",
+            with_fault("fill-disk", "target='cluster'").replace("given={", "given={storage='disk', "),
+        ),
+        (
+            "recovered by nobody",
+            edit("[expect]", "[operator]\nroles = [\"AppAdmin\"]\n\n[expect]"),
+        ),
+        (
+            "recovered from nothing",
+            "id='a'\ntitle='t'\nwhy='w'\nsource='s'\n[given]\nbackups=0\n[expect]\noutcome='recovered'\n".to_owned(),
+        ),
+        (
+            "manifest of a dump",
+            edit("[\"basebackup\", \"pgbackrest\"]", "\"dump\"").replace("target = { lsn = \"0/3000028\" }", ""),
+        ),
+        (
+            "manifest in a false alarm",
+            "id='a'\ntitle='t'\nwhy='w'\nsource='s'\n[expect]\noutcome='false-alarm'\ndetected_by=['backup-manifest']\n"
+                .to_owned(),
+        ),
+        (
+            "WAL that is not kept",
+            "id='a'\ntitle='t'\nwhy='w'\nsource='s'\n[given]\narchive=false\n[expect]\noutcome='recovered'\ndetected_by=['wal-continuity']\n"
+                .to_owned(),
+        ),
+        (
+            "check that stands twice",
+            edit("[\"backup-manifest\"]", "[\"backup-manifest\", \"backup-manifest\"]"),
+        ),
+        ("missing key beside a like one", edit("at = \"failure\"\n", "")),
         ("more rejected than taken", edit("rejected = 1", "rejected = 4")),
         ("rejected in a false alarm", edit("\"recovered\"", "\"false-alarm\"")),
         ("backup that is not taken", edit("backup:latest", "backup:4")),

@@ -65,7 +65,9 @@ async fn look(
     // Promotion takes a timeline that no history in the archive has: if one has it now, this cluster archived it.
     let history = format!("{}.history", text(9));
     if production_archive.is_some_and(|archive| archive.join(&history).exists()) {
-        problems.push(format!("production's archive has taken {history}, the history of this cluster's timeline"));
+        problems.push(format!(
+            "production's archive has taken {history}, the history of this cluster's timeline"
+        ));
     }
     for (name, column) in [("archive_cleanup_command", 3), ("recovery_end_command", 4)] {
         if production(text(column)) {

@@ -74,7 +74,11 @@ pub async fn smoke(
 /// by the database's own number, since another one may have been given its name.
 pub async fn identity(ready: &Ready, validated: &Ready) -> CheckResult {
     timed(CheckId::AppIdentity, Phase::Cutover, "application", async {
-        Ok::<_, std::convert::Infallible>(Found::judge(ready == validated, validated.to_string(), ready.to_string()))
+        Ok::<_, std::convert::Infallible>(Found::judge(
+            ready == validated,
+            validated.to_string(),
+            ready.to_string(),
+        ))
     })
     .await
 }
