@@ -18,6 +18,8 @@ pub enum Need {
     Mount,
     /// A PostgreSQL that can sort by ICU; the one from pip alone cannot.
     Icu,
+    /// libfaketime, by which a server's clock is stepped.
+    Faketime,
     /// A program of a backup system.
     Program(&'static str),
     /// An environment variable by which somebody asks for what takes long. Never demanded by `DRILL_REQUIRE`.
@@ -40,6 +42,9 @@ impl Need {
             Self::Packages => PACKAGES.get_or_init(packages).clone(),
             Self::Mount => MOUNT.get_or_init(mount).clone(),
             Self::Icu => ICU.get_or_init(icu).clone(),
+            Self::Faketime => drill::fault::clock::library()
+                .is_none()
+                .then(|| "it is not installed (Debian: apt-get install libfaketime)".to_owned()),
             Self::Asked(variable) => env::var_os(variable)
                 .is_none()
                 .then(|| format!("it takes long; set {variable} to a number to run it so many times")),
@@ -70,6 +75,7 @@ impl Need {
             Self::Packages => "packages",
             Self::Mount => "mount",
             Self::Icu => "icu",
+            Self::Faketime => "libfaketime",
             Self::Program(name) | Self::Asked(name) => name,
         }
     }

@@ -1,13 +1,17 @@
 //! A `drill` under way, and one that has ended.
 
 use std::{
+    fs::File,
     io::Read,
-    process::{Child, ChildStdin, Command, ExitStatus, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
     sync::{Arc, Condvar, Mutex},
     time::{Duration, Instant},
 };
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::{
+    process::{Pid, Signal, kill_process},
+    pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt},
+};
 
 /// Longer than any drill of the tests takes on a slow machine; beyond it something hangs.
 const PATIENCE: Duration = Duration::from_mins(4);
@@ -71,11 +75,14 @@ impl Started {
         Self { child, stdout, stderr }
     }
 
-    /// As [`Started::start`], with the end of its stdin that nobody writes to unless the caller does.
-    pub fn start_with_keyboard(command: &mut Command) -> (Self, ChildStdin) {
-        let mut started = Self::start(command.stdin(Stdio::piped()));
-        let keyboard = started.child.stdin.take().unwrap();
-        (started, keyboard)
+    /// As [`Started::start`], at a terminal of its own: what is written to the file is typed there.
+    pub fn start_at_terminal(command: &mut Command) -> (Self, File) {
+        let keyboard = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+        grantpt(&keyboard).unwrap();
+        unlockpt(&keyboard).unwrap();
+        let name = ptsname(&keyboard, Vec::new()).unwrap().into_string().unwrap();
+        let terminal = File::options().read(true).write(true).open(name).unwrap();
+        (Self::start(command.stdin(terminal)), File::from(keyboard))
     }
 
     /// Its process number.

@@ -17,13 +17,14 @@ use tokio::sync::mpsc::UnboundedSender;
 use crate::{
     backup::{self, Site, stream::Stream, wal},
     cutover::{application::Application, config_store::FileStore},
+    fault,
     monitor::{Alerts, prober::Prober},
     notify::Inbox,
     operator::{Operator, OperatorMode},
     postgres::{Cluster, ClusterOptions, Installation, Storage, TimelineId, WorkDir},
     record::Recorder,
     recovery,
-    scenario::{Moment, Scenario, StorageWish, Streaming},
+    scenario::{Action, Fault, Moment, Scenario, StorageWish, Streaming},
     stage::{Drill, DrillError, Objectives, Options, SmallDisk, StorageChoice, foreign, inject, last_words},
     verify::content_fingerprint,
     workload::{Workload, WorkloadError, WorkloadPlan, ledger::LedgerHeader},
@@ -156,6 +157,12 @@ async fn set_up(
             Cluster::create(assignment.installation, &work, &cluster_options),
         )
         .await?;
+    let is_stepped = |fault: &Fault| matches!(fault.action, Action::Clock { .. });
+    let clock = if scenario.faults.iter().any(is_stepped) {
+        Some(fault::clock::prepare(&mut source).await?)
+    } else {
+        None
+    };
     recorder.external("start the source server", source.start()).await?;
     let credentials = Arc::new(Credentials::generate(&mut random));
     let site = Site {
@@ -242,6 +249,7 @@ async fn set_up(
         target_disk: None,
         target_out_of_reach: false,
         restored_again: std::collections::BTreeSet::new(),
+        clock,
         rejected: std::collections::BTreeSet::new(),
         site,
     };

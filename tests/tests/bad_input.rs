@@ -78,6 +78,7 @@ const REFUSALS: &[Refusal] = &[
     usage("an-unknown-backup-system", &["run", "--backup", "tape"]),
     usage("an-unknown-provider", &["run", "--provider", "embeded"]),
     usage("a-scenario-file-that-is-not-there", &["run", "./mine.toml"]),
+    usage("nobody-to-ask", &["run", "--operator", "ask"]),
     usage("no-writers", &["run", "--writers", "0"]),
     usage("an-objective-that-is-no-duration", &["run", "--rpo", "soon"]),
     usage("a-size-that-is-none", &["run", "--target-size", "2Gx"]),

@@ -14,7 +14,7 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
-use tests::{Need, Place, Ran, header, row, rows, trial};
+use tests::{Need, Place, Ran, Row, Started, header, row, rows, trial};
 
 const DRILLS: &str = "run_id,scenario,group,backup_system,postgres_version,provider,seed,outcome,expected_outcome,\
     as_expected,verdict,rpo_objective_s,data_loss_window_s,rpo_met,acknowledged_commits,lost_commits,commits_beyond_target,\
@@ -61,6 +61,12 @@ fn main() -> ExitCode {
         on_the_default("no-secret-is-written", no_secret),
         trial("a-scenario-of-ones-own-and-its-rows", &[Need::Postgres], own_scenario),
         trial("a-lost-commit-is-counted", &[Need::Postgres], a_lost_commit_is_counted),
+        trial("a-broken-drill-stops-no-other", &[Need::Postgres], broken_among_good),
+        trial(
+            "the-ledger-of-another-drill-proves-nothing",
+            &[Need::Postgres],
+            another_ledger,
+        ),
     ];
     drop(default); // the trials hold it now; its place goes with the last of them
     tests::run(trials)
@@ -368,5 +374,78 @@ fn a_lost_commit_is_counted() {
         .iter()
         .any(|check| check["check"] == "ledger-prefix" && check["verdict"] == "fail");
     assert!(failed, "the ledger did not notice: {ledger:#?}");
+    place.nothing_left(ran.pid);
+}
+
+/// Its ledger is exchanged for another drill's while the writers write: everything else is still looked at.
+fn another_ledger() {
+    let place = Place::new();
+    let name = "data-directory-lost";
+    let mut command = place.drill([
+        "run",
+        name,
+        "--storage",
+        "memory",
+        "--progress",
+        "plain",
+        "--out",
+        "out",
+    ]);
+    let started = Started::start(&mut command);
+    started.says("live writers");
+    let other = place.write(
+        "other.jsonl",
+        "{\"run_id\":\"another-run\",\"drill\":\"other\",\"seed\":1}\n",
+    );
+    fs::rename(other, place.out().join(name).join("ledger.jsonl")).unwrap();
+    let ran = started.finish();
+    ran.exits(3);
+    let drill = row(&place.out(), "drills.csv");
+    assert_eq!(drill["verdict"], "unknown", "{drill:#?}");
+    let checks = rows(&place.out(), "checks.csv");
+    let verdicts = |check: &str| -> Vec<&Row> { checks.iter().filter(|row| row["check"] == check).collect() };
+    let ledger = verdicts("ledger-prefix");
+    assert!(!ledger.is_empty(), "{checks:#?}");
+    for check in ledger {
+        assert_eq!(check["verdict"], "unknown", "{check:#?}");
+        assert!(check["actual"].contains("belongs to another-run/other"), "{check:#?}");
+    }
+    assert!(
+        verdicts("page-checksums")
+            .iter()
+            .all(|check| check["verdict"] == "pass")
+    );
+    place.nothing_left(ran.pid);
+}
+
+/// A drill whose fault cannot happen, before one that is as expected: both are in the tables, the worse one first.
+fn broken_among_good() {
+    let place = Place::new();
+    place.write(
+        "broken.toml",
+        &LOSSY
+            .replace("lossy", "broken")
+            .replace("WHERE \"Id\"", "WHERE \"Nothing\""),
+    );
+    let ran = place.run(&["./broken.toml", "false-alarm", "--jobs", "1"]);
+    ran.exits(3);
+    let drills = rows(&place.out(), "drills.csv");
+    let of = |id: &str| drills.iter().find(|drill| drill["scenario"] == id).unwrap();
+    assert_eq!(drills.len(), 2, "{drills:#?}");
+    assert_eq!(of("broken")["verdict"], "unknown", "{drills:#?}");
+    assert_eq!(of("false-alarm")["as_expected"], "true", "{drills:#?}");
+    let lines: Vec<&str> = ran.stdout.lines().collect();
+    assert!(
+        lines[0].starts_with("UNVERIFIED") && lines[0].contains("broken"),
+        "{}",
+        ran.stdout
+    );
+    assert!(
+        lines[1].starts_with("as expected") && lines[1].contains("false-alarm"),
+        "{}",
+        ran.stdout
+    );
+    let report = fs::read_to_string(place.out().join("report.md")).unwrap();
+    assert!(report.contains("broken") && report.contains("false-alarm"), "{report}");
     place.nothing_left(ran.pid);
 }

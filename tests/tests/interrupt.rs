@@ -176,8 +176,7 @@ fn interrupted_at_a_question() {
         "--out",
         "out",
     ]);
-    command.stdin(std::process::Stdio::piped());
-    let (asked, _keyboard) = Started::start_with_keyboard(&mut command);
+    let (asked, _keyboard) = Started::start_at_terminal(&mut command);
     asked.says("Give the database up and restore it? [y/N]");
     let began = Instant::now();
     asked.signal(Signal::INT);

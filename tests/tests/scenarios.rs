@@ -6,7 +6,7 @@
 
 use std::{collections::BTreeSet, fs, path::Path, process::ExitCode};
 
-use drill::scenario::{self, Scenario};
+use drill::scenario::{self, Action, Scenario};
 use tests::{Need, Place, Row, row, rows, trial};
 
 fn main() -> ExitCode {
@@ -44,10 +44,16 @@ fn needs(scenario: &Scenario, system: &str) -> &'static [Need] {
     match system {
         _ if scenario.given.storage_bytes.or(scenario.given.restore_bytes).is_some() => &[Need::Postgres, Need::Mount],
         _ if scenario.text.contains("provider = icu") => &[Need::Postgres, Need::Icu],
+        _ if steps_a_clock(scenario) => &[Need::Postgres, Need::Faketime],
         "pgbackrest" => &[Need::Postgres, Need::Program("pgbackrest")],
         "barman" => &[Need::Postgres, Need::Program("barman")],
         _ => &[Need::Postgres],
     }
+}
+
+fn steps_a_clock(scenario: &Scenario) -> bool {
+    let mut faults = scenario.faults.iter();
+    faults.any(|fault| matches!(fault.action, Action::Clock { .. }))
 }
 
 /// A file that the command does not know would be a scenario that nobody runs.

@@ -56,6 +56,12 @@ pub(super) async fn doctor(args: &DoctorArgs) -> Outcome {
         npm,
         "optional; it adds contrib, and with it amcheck (Debian: apt-get install npm)",
     );
+    println!("Faults");
+    found(
+        "libfaketime",
+        crate::fault::clock::library().is_some(),
+        "optional; faults of kind clock need it (Debian: apt-get install libfaketime)",
+    );
     println!("Storage");
     for (storage, use_) in [
         (Storage::Disk, "disk: one drill, fsync on"),

@@ -10,6 +10,7 @@ mod list;
 mod progress;
 mod report;
 mod run;
+mod schema;
 mod show;
 
 use std::{error::Error, process::ExitCode, time::Duration};
@@ -88,6 +89,8 @@ enum Command {
     List(list::ListArgs),
     /// Explain a scenario: what it breaks, why, what must notice, how it must end
     Show(show::ShowArgs),
+    /// Print the JSON Schema of scenario files, for editors
+    Schema(schema::SchemaArgs),
     /// Render a run's reports again, from its events
     Report(report::ReportArgs),
     /// What this machine offers, what is missing and how to get it
@@ -155,6 +158,7 @@ async fn carry_out(cli: Cli) -> Outcome {
         Command::Run(args) => run::run(*args, &cli.output).await,
         Command::List(args) => list::list(&args),
         Command::Show(args) => show::show(&args),
+        Command::Schema(args) => schema::schema(&args),
         Command::Report(args) => report::report(&args),
         Command::Doctor(args) => doctor::doctor(&args).await,
         Command::App(args) => app::app(&args).await,

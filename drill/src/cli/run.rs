@@ -1,6 +1,7 @@
 //! `drill run`: chooses scenarios, finds PostgreSQL, carries the drills out, writes the reports, says how it went.
 
 use std::{
+    io::IsTerminal as _,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -181,6 +182,12 @@ pub(super) async fn run(args: RunArgs, output: &Output) -> Outcome {
     if args.dry_run {
         print_plan(&args, &planned);
         return Ok(reports::exit::AS_EXPECTED);
+    }
+    if args.operator == OperatorArg::Ask && !std::io::stdin().is_terminal() {
+        return Err(Failure::usage(
+            "--operator ask needs somebody at a terminal, and standard input is none: start it in a terminal, or leave \
+             the decisions to drill with --operator auto",
+        ));
     }
     let seed = args.seed.unwrap_or_else(|| rand::rng().random_range(0..1_000_000_000));
     let run_id = format!(

@@ -7,6 +7,11 @@ use crate::scenario::{FaultTarget, Moment, Process, SignalName};
 /// Why a fault did not happen as it should. A drill with such a fault proves nothing and ends.
 #[derive(Debug, thiserror::Error)]
 pub enum FaultError {
+    /// What steps a server's clock is not installed.
+    #[error(
+        "libfaketime, by which a server's clock is stepped, is not installed (Debian: apt-get install libfaketime)"
+    )]
+    NoLibrary,
     /// The drill has nothing like that now.
     #[error("at {at} the drill has no {target}; aim the fault elsewhere or let it happen at another moment")]
     NoSuchTarget {

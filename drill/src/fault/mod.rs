@@ -8,6 +8,7 @@
 //! - `swap.rs` (an older copy) and `page.rs` (one page and its checksum); `expire.rs`: whole backups
 //! - `sql.rs`, `signal.rs` with `processes.rs`, and `server.rs` (stop, start, settings): what acts on a server
 //! - `stray.rs`: what brings another timeline, or another cluster, into the service's archive
+//! - `clock.rs`: the wall clock of a server
 //! - `service.rs`: the services around it; `disk.rs`: its filesystem; `command.rs`: a program of the user's own
 
 use std::{
@@ -24,6 +25,7 @@ use crate::{
 };
 
 mod bytes;
+pub mod clock;
 mod command;
 mod disk;
 mod error;
@@ -136,6 +138,7 @@ pub async fn inject(fault: &Fault, world: &mut World<'_>) -> Result<FaultReport,
             let chosen = directories(fault, world)?;
             expire::expire(world.repository, &chosen)?
         }
+        Action::Clock { step } => clock::step(cluster(fault, world)?, *step).await?,
         Action::FillDisk => {
             cluster(fault, world)?;
             disk::fill(world.disk.ok_or(FaultError::NoSuchTarget {

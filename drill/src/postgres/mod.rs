@@ -40,6 +40,7 @@ pub use control::{ClusterState, ControlData, ControlError, read_system_identifie
 pub use ids::{Lsn, ParseIdError, SystemIdentifier, TimelineId, WAL_SEGMENT_DEFAULT, parse_segment_name};
 pub use installation::{Installation, LocateError, Progress, Provider, Request, Silent, locate};
 pub use process::ServerProcess;
+pub(crate) use process::release_shared_memory;
 pub use readiness::{Accepting, StartError};
 pub use sweep::{Swept, sweep_stale};
 pub use template::TemplateError;

@@ -280,8 +280,11 @@ pub(super) fn recorded_postmasters(home: &Path) -> Vec<u32> {
 
 /// Gives back the small System V segment by which a postmaster guards its data directory. One that was killed leaves it, and
 /// the system has room for some thousands only. Taken is only what that process made and nobody is attached to; for
-/// processes that are just dying it waits a moment.
-pub(super) fn release_shared_memory(postmaster: u32) {
+/// processes that are just dying it waits a moment. What a process under libfaketime made is gone with it.
+pub(crate) fn release_shared_memory(postmaster: u32) {
+    for name in ["faketime_shm", "sem.faketime_sem"] {
+        let _ = fs::remove_file(format!("/dev/shm/{name}_{postmaster}")); // seldom there
+    }
     let table = || fs::read_to_string("/proc/sysvipc/shm").unwrap_or_default();
     files::wait_blocking(Duration::from_secs(2), || {
         created_segments(&table(), postmaster) == abandoned_segments(&table(), postmaster).len()

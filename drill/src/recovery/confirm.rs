@@ -120,7 +120,7 @@ async fn repaired_in_place(drill: &Drill, look: &Look) -> Result<bool, Stop> {
         return Ok(false);
     }
     let recorded = newest_inventory(drill);
-    let history = History::read(&drill.ledger, &drill.ledger_header)?;
+    let history = History::read_or_unusable(&drill.ledger, &drill.ledger_header)?;
     let subject = subject(drill, recorded.as_ref());
     Ok(repaired(drill, &subject, &repairs, history.largest_created()).await)
 }

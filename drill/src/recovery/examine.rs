@@ -187,10 +187,13 @@ async fn promises_kept(drill: &Drill) -> Result<Option<(CheckResult, Option<Comp
     };
     let looked_at_ns = nanoseconds(drill.recorder.offset());
     let read = ledger_prefix::read(&mut validator, theirs(drill), &drill.seed_facts(), &drill.seeded).await;
-    let history = History::read(&drill.ledger, &drill.ledger_header)?.as_of(looked_at_ns);
+    let history = History::read_or_unusable(&drill.ledger, &drill.ledger_header)?.as_of(looked_at_ns);
     let mut comparison = None;
     let mut check = timed(CheckId::LedgerPrefix, Phase::Source, "source", async {
         let expected = "every commit acknowledged so far, and nothing that nobody wrote";
+        if let Some(reason) = &history.unusable {
+            return Ok(Found::unknown(expected, reason.clone()));
+        }
         let recovered = match read {
             Ok((recovered, _)) => recovered,
             Err(error) => return Ok::<_, ledger::Unverifiable>(Found::unknown(expected, chain(&error))),

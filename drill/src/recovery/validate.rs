@@ -81,7 +81,7 @@ async fn put_right(drill: &Drill, cluster: &mut Cluster, choice: &Choice, unsoun
     let Some(repairs) = repairs(&unsound.failed) else {
         return Ok(false);
     };
-    let history = History::read(&drill.ledger, &drill.ledger_header)?;
+    let history = History::read_or_unusable(&drill.ledger, &drill.ledger_header)?;
     let subject = subject(drill, cluster, choice);
     Ok(repaired(drill, &subject, &repairs, history.largest_created()).await)
 }
@@ -145,7 +145,7 @@ async fn looked_at(
     let mut served = None;
     let mut data_loss_window_s = None;
     let mut only_sequences_are_behind = false;
-    let history = History::read(&drill.ledger, &drill.ledger_header)?;
+    let history = History::read_or_unusable(&drill.ledger, &drill.ledger_header)?;
     let dumped = choice
         .backup
         .fingerprint

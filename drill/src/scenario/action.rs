@@ -147,6 +147,11 @@ pub enum Action {
     PromoteClone,
     /// Removes whole backups from the repository, as retention does: nothing is left to tell of them.
     ExpireBackup,
+    /// Steps the wall clock of a server.
+    Clock {
+        /// By so much, forward or back; whole seconds.
+        step: chrono::TimeDelta,
+    },
     /// Runs a program of the user's own, as the server's account.
     Command {
         /// The program and its arguments.
@@ -186,6 +191,7 @@ impl Action {
             Self::RestoreCluster { .. } => "restore-cluster",
             Self::PromoteClone => "promote-clone",
             Self::ExpireBackup => "expire-backup",
+            Self::Clock { .. } => "clock",
             Self::Command { .. } => "command",
             Self::Service { .. } => "service",
         }

@@ -1,5 +1,7 @@
 //! Keys that several kinds of faults have in common.
 
+use chrono::TimeDelta;
+
 use super::{
     FaultTarget, Keep, Named as _, Pick, Replacement, ScenarioError, SegmentOf, SegmentPlace, Selection, Which,
     item::Item, reader::Table,
@@ -102,4 +104,21 @@ pub(super) fn older(item: Item<'_>) -> Result<Which, ScenarioError> {
         Some(FaultTarget::Backup(which)) if which != Which::All => Ok(which),
         _ => Err(item.bad("an older copy comes from one backup: backup:latest, backup:oldest or backup:N")),
     }
+}
+
+/// A step of a clock: a duration of whole seconds with its sign.
+pub(super) fn step(item: Item<'_>) -> Result<TimeDelta, ScenarioError> {
+    let bad = || item.bad("write a step of whole seconds with its sign: \"-2h\" or \"+90s\"");
+    let text = item.string()?;
+    let (forward, length) = match (text.strip_prefix('+'), text.strip_prefix('-')) {
+        (Some(length), _) => (true, length),
+        (None, Some(length)) => (false, length),
+        (None, None) => return Err(bad()),
+    };
+    let length = humantime::parse_duration(length).map_err(|_| bad())?;
+    let length = TimeDelta::from_std(length).map_err(|_| bad())?;
+    if length.subsec_nanos() != 0 || length.is_zero() || length > TimeDelta::days(3650) {
+        return Err(bad());
+    }
+    Ok(if forward { length } else { -length })
 }

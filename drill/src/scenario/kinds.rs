@@ -5,7 +5,7 @@
 use super::{
     Action, Behaviour, FaultTarget, PageChecksum, Process, ScenarioError, ServerDeed, SignalName,
     item::Item,
-    keys::{files, keep, length, mode, offset, older, replacement},
+    keys::{files, keep, length, mode, offset, older, replacement, step},
     named::hint,
     reader::Table,
 };
@@ -35,6 +35,8 @@ pub enum Needs {
     OwnFilesystem,
     /// A backup.
     Backup,
+    /// The cluster of the service: the only one whose server is started with a clock that can be stepped.
+    OwnClock,
     /// A service around the database.
     Service,
 }
@@ -45,7 +47,7 @@ impl Needs {
         match self {
             Self::Files => target.has_files(),
             Self::Server => target.is_cluster(),
-            Self::OwnFilesystem => target == FaultTarget::Cluster,
+            Self::OwnFilesystem | Self::OwnClock => target == FaultTarget::Cluster,
             Self::Backup => matches!(target, FaultTarget::Backup(_)),
             Self::Service => !Behaviour::of(target).is_empty(),
         }
@@ -56,7 +58,7 @@ impl Needs {
         match self {
             Self::Files => "cluster, archive, stream, backup:latest, backup:oldest, backup:N, backup:all or restored",
             Self::Server => "cluster or restored",
-            Self::OwnFilesystem => "cluster",
+            Self::OwnFilesystem | Self::OwnClock => "cluster",
             Self::Backup => "backup:latest, backup:oldest, backup:N or backup:all",
             Self::Service => "app, config-store, notifier, monitor or archive",
         }
@@ -267,6 +269,17 @@ pub const KINDS: &[Kind] = &[
         read: |table| {
             Ok(Action::RestoreCluster {
                 from: table.need("from", older)?,
+            })
+        },
+    },
+    Kind {
+        name: "clock",
+        about: "Steps the wall clock of the running server, by libfaketime; the monotonic clock stays as it is.",
+        keys: "step",
+        needs: Needs::OwnClock,
+        read: |table| {
+            Ok(Action::Clock {
+                step: table.need("step", step)?,
             })
         },
     },

@@ -9,6 +9,7 @@
 //! - `rules.rs` refuses what contradicts itself
 //! - `catalogue.rs` is the catalogue inside the binary, and what people select from it
 //! - `show.rs` says a scenario in plain words, `plan.rs` what a drill of it would do
+//! - `schema.rs` describes the files for editors
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
@@ -27,6 +28,7 @@ mod parse;
 mod plan;
 mod reader;
 mod rules;
+mod schema;
 mod selection;
 mod show;
 mod show_faults;
@@ -43,6 +45,7 @@ pub use kinds::{KINDS, Kind, Needs};
 pub use named::Named;
 pub use parse::{load, parse};
 pub use plan::{Circumstances, plan};
+pub use schema::schema;
 pub use selection::{Pick, SegmentOf, SegmentPlace, Selection};
 pub use show::show;
 pub use target::{FaultTarget, Moment, Which};
@@ -230,6 +233,11 @@ pub enum Target {
     Lsn(String),
     /// Just before a time.
     Time(DateTime<Utc>),
+}
+
+impl Target {
+    /// The targets that are names in a file.
+    pub const NAMES: [&str; 3] = ["end", "before-failure", "before-fault"];
 }
 
 /// How a drill of this scenario must end.

@@ -62,7 +62,10 @@ pub(crate) fn nearest<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>)
                 name,
             )
         })
-        .filter(|(distance, name)| *distance <= name.len().max(wrong.len()).div_ceil(3).min(4))
+        .filter(|(distance, name)| match name.len().max(wrong.len()) {
+            0..=5 => *distance <= 1,
+            length => *distance <= length.div_ceil(3).min(4),
+        })
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, name)| name)
 }

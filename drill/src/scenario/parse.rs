@@ -46,7 +46,8 @@ pub fn parse(text: &str, path: &Path, group: &str) -> Result<Scenario, ScenarioE
     let why = top.need("why", Item::text)?;
     let origin = top.need("source", Item::text)?;
     let given = top.take("given");
-    let roles = top.maybe("operator", operator)?.flatten();
+    let operator_item = top.take("operator");
+    let roles = operator_item.map(operator).transpose()?.flatten();
     let recovery = top.take("recovery");
     let objectives = top.maybe("objectives", objectives)?;
     let faults = top.maybe("fault", faults)?.unwrap_or_default();
@@ -70,6 +71,7 @@ pub fn parse(text: &str, path: &Path, group: &str) -> Result<Scenario, ScenarioE
 
     let places = rules::Places {
         given: given.map_or(0, |item| item.start()),
+        operator: operator_item.map_or(0, |item| item.start()),
         recovery: recovery.map_or(0, |item| item.start()),
         faults: faults.iter().map(|(_, start)| *start).collect(),
         expect: expect.start(),
@@ -176,13 +178,14 @@ fn size(item: Item<'_>, least: u64) -> Result<u64, ScenarioError> {
     }
 }
 
+pub(super) const ROLES: [(Role, &str); 3] = [
+    (Role::RecoveryOperator, "RecoveryOperator"),
+    (Role::AppAdmin, "AppAdmin"),
+    (Role::Validator, "Validator"),
+];
+
 /// The roles of `[operator]`.
 fn operator(item: Item<'_>) -> Result<Option<Vec<Role>>, ScenarioError> {
-    const ROLES: [(Role, &str); 3] = [
-        (Role::RecoveryOperator, "RecoveryOperator"),
-        (Role::AppAdmin, "AppAdmin"),
-        (Role::Validator, "Validator"),
-    ];
     let mut table = item.table("[operator]")?;
     let roles = table.maybe("roles", |item| {
         let roles = item
@@ -278,7 +281,7 @@ fn target(item: Item<'_>) -> Result<Target, ScenarioError> {
             "before-fault" => Ok(Target::BeforeFault),
             _ => Err(item.bad(format!(
                 "an LSN or a time goes into a table, {{ lsn = \"0/3000028\" }}; {}",
-                hint(name, ["end", "before-failure", "before-fault"])
+                hint(name, Target::NAMES)
             ))),
         };
     }
@@ -316,7 +319,7 @@ fn time(item: Item<'_>) -> Result<DateTime<Utc>, ScenarioError> {
         .map_err(|_| item.bad("write a time with its offset, as in RFC 3339: \"2026-01-31T12:00:00Z\""))
 }
 
-const OUTCOMES: [(Outcome, &str); 7] = [
+pub(super) const OUTCOMES: [(Outcome, &str); 7] = [
     (Outcome::Recovered, "recovered"),
     (Outcome::RecoveredRpoMissed, "recovered-rpo-missed"),
     (Outcome::RecoveredRtoMissed, "recovered-rto-missed"),

@@ -2,15 +2,17 @@
 //!
 //! Only what can be told from the file alone: whether an expectation comes true is what a drill is for.
 
-use reports::Outcome;
+use reports::{CheckId, Outcome, Role};
 
 use super::{
-    Action, Behaviour, Fault, FaultTarget, Moment, Scenario, ScenarioError, Streaming, Target, Which, reader::Source,
+    Action, Behaviour, Fault, FaultTarget, Moment, Scenario, ScenarioError, StorageWish, Streaming, Target, Which,
+    reader::Source,
 };
 
 /// Where the parts of a file begin.
 pub(super) struct Places {
     pub(super) given: usize,
+    pub(super) operator: usize,
     pub(super) recovery: usize,
     pub(super) faults: Vec<usize>,
     pub(super) expect: usize,
@@ -18,13 +20,63 @@ pub(super) struct Places {
 
 /// Checks everything.
 pub(super) fn check(scenario: &Scenario, source: Source<'_>, places: &Places) -> Result<(), ScenarioError> {
-    given(scenario).map_err(|problem| source.contradiction(places.given, problem))?;
+    given(scenario)
+        .and_then(|()| small_disk(scenario))
+        .map_err(|problem| source.contradiction(places.given, problem))?;
+    operator(scenario).map_err(|problem| source.contradiction(places.operator, problem))?;
     target(scenario).map_err(|problem| source.contradiction(places.recovery, problem))?;
     for (fault, start) in scenario.faults.iter().zip(&places.faults) {
         let problem = fault_target(scenario, fault.target, fault.at).and_then(|()| fault_action(scenario, fault));
         problem.map_err(|problem| source.contradiction(*start, problem))?;
     }
-    expectation(scenario).map_err(|problem| source.contradiction(places.expect, problem))
+    expectation(scenario)
+        .and_then(|()| detection(scenario))
+        .map_err(|problem| source.contradiction(places.expect, problem))
+}
+
+/// Whether the service shall be restored, whatever objective is missed.
+fn is_recovered(outcome: Outcome) -> bool {
+    !matches!(outcome, Outcome::NotRecovered | Outcome::Refused | Outcome::FalseAlarm)
+}
+
+fn small_disk(scenario: &Scenario) -> Result<(), String> {
+    let given = &scenario.given;
+    if given.storage_bytes.is_none() {
+        return Ok(());
+    }
+    if given.storage == Some(StorageWish::Disk) {
+        return Err(
+            "`storage_size` is a filesystem in memory and `storage` is \"disk\"; remove one of them".to_owned(),
+        );
+    }
+    let fills = |fault: &Fault| {
+        let can_fill = matches!(
+            fault.action,
+            Action::FillDisk | Action::Sql { .. } | Action::Command { .. }
+        );
+        can_fill && fault.target == FaultTarget::Cluster
+    };
+    if !scenario.faults.iter().any(fills) {
+        return Err(
+            "`storage_size` makes a small filesystem and no fault fills it; add one of kind \"fill-disk\", or remove it"
+                .to_owned(),
+        );
+    }
+    Ok(())
+}
+
+fn operator(scenario: &Scenario) -> Result<(), String> {
+    let Some(roles) = &scenario.roles else { return Ok(()) };
+    let lacking = [Role::RecoveryOperator, Role::AppAdmin]
+        .into_iter()
+        .find(|role| !roles.contains(role));
+    match lacking {
+        Some(role) if is_recovered(scenario.expect.outcome) => Err(format!(
+            "the operator does not hold the role {role}, so the outcome cannot be {}; expect refused, or add the role",
+            scenario.expect.outcome
+        )),
+        _ => Ok(()),
+    }
 }
 
 fn given(scenario: &Scenario) -> Result<(), String> {
@@ -68,9 +120,15 @@ fn target(scenario: &Scenario) -> Result<(), String> {
                 .to_owned(),
         );
     }
-    if scenario.recovery.target == Target::BeforeFault && scenario.faults.is_empty() {
+    let damages = |fault: &Fault| {
+        let is_clock = matches!(fault.action, Action::Clock { .. });
+        fault.target == FaultTarget::Cluster && fault.at <= Moment::Failure && !is_clock
+    };
+    if scenario.recovery.target == Target::BeforeFault && !scenario.faults.iter().any(damages) {
         return Err(
-            "the recovery target is \"before-fault\" and there is no [[fault]]; add one, or aim elsewhere".to_owned(),
+            "the recovery target is \"before-fault\" and no [[fault]] damages the cluster at failure or before; \
+                    add one, or aim elsewhere"
+                .to_owned(),
         );
     }
     Ok(())
@@ -78,6 +136,18 @@ fn target(scenario: &Scenario) -> Result<(), String> {
 
 fn fault_target(scenario: &Scenario, target: FaultTarget, at: Moment) -> Result<(), String> {
     let given = &scenario.given;
+    if at == Moment::BetweenBackups && given.backups < 2 {
+        return Err(format!(
+            "the fault happens between two backups and `given.backups` is {}; take more, or let it happen after them",
+            given.backups
+        ));
+    }
+    if at >= Moment::Restore && scenario.expect.outcome == Outcome::FalseAlarm {
+        return Err(format!(
+            "a false alarm ends before anything is restored, so nothing happens at {at}; expect another outcome, or \
+             let the fault happen earlier"
+        ));
+    }
     match target {
         FaultTarget::Archive if !given.archive => Err(
             "the fault is aimed at the archive and `given.archive` is false; keep an archive, or aim elsewhere"
@@ -146,6 +216,10 @@ fn fault_action(scenario: &Scenario, fault: &Fault) -> Result<(), String> {
         Action::FillDisk if scenario.given.storage_bytes.is_none() => {
             Err("`fill-disk` fills only a small filesystem of the cluster's own; set `given.storage_size`".to_owned())
         }
+        Action::Clock { .. } if fault.at > Moment::Failure => Err(format!(
+            "at {} the service's cluster is given up; step its clock at failure or before",
+            fault.at
+        )),
         Action::Service { does, after, times } => service(*does, fault, *after > 0 || times.is_some()),
         _ => Ok(()),
     }
@@ -175,6 +249,12 @@ fn expectation(scenario: &Scenario) -> Result<(), String> {
     if scenario.expect.only && scenario.expect.detected_by.is_none() {
         return Err("`only` is about the checks in `detected_by`; list them".to_owned());
     }
+    if scenario.given.backups == 0 && is_recovered(scenario.expect.outcome) {
+        return Err(format!(
+            "`given.backups` is 0, so the outcome cannot be {}; take a backup, or expect not-recovered",
+            scenario.expect.outcome
+        ));
+    }
     let Some(rejected) = scenario.expect.rejected.filter(|rejected| *rejected > 0) else {
         return Ok(());
     };
@@ -188,6 +268,46 @@ fn expectation(scenario: &Scenario) -> Result<(), String> {
             "{rejected} backups shall be rejected and `given.backups` is {}; take more, or expect fewer",
             scenario.given.backups
         ));
+    }
+    Ok(())
+}
+
+/// Checks that have nothing to look at cannot notice anything.
+fn detection(scenario: &Scenario) -> Result<(), String> {
+    use CheckId::{
+        AppIdentity, ArtifactAge, ArtifactReadable, BackupManifest, Isolation, NotificationDelivered, ReplayReachedEnd,
+        WalContinuity,
+    };
+    let given = &scenario.given;
+    let only_dumps = !given.backup.is_empty() && given.backup.iter().all(|system| system == "dump");
+    let no_wal = !given.archive && given.streaming == Streaming::Off;
+    let checks = scenario.expect.detected_by.as_deref().unwrap_or_default();
+    for (index, check) in checks.iter().enumerate() {
+        let after_step_2 = matches!(
+            check,
+            AppIdentity
+                | ArtifactAge
+                | ArtifactReadable
+                | BackupManifest
+                | Isolation
+                | NotificationDelivered
+                | ReplayReachedEnd
+                | WalContinuity
+        );
+        let problem = match check {
+            _ if checks[..index].contains(check) => "it stands there twice; remove one",
+            _ if after_step_2 && scenario.expect.outcome == Outcome::FalseAlarm => {
+                "a false alarm ends before it looks at anything; remove it, or expect another outcome"
+            }
+            BackupManifest | ReplayReachedEnd | WalContinuity if only_dumps => {
+                "a dump has no manifest and no WAL; remove it, or take another backup"
+            }
+            WalContinuity if no_wal => {
+                "without `archive` or `streaming` there is no WAL to look at; remove it, or keep WAL"
+            }
+            _ => continue,
+        };
+        return Err(format!("{check} cannot notice the damage: {problem}"));
     }
     Ok(())
 }

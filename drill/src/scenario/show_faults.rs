@@ -146,6 +146,15 @@ fn action(action: &Action, whose: &str) -> String {
         } => format!("sets {name} = {value} on {whose}"),
         Action::Setting { name, value: None } => format!("resets {name} on {whose}"),
         Action::ExpireBackup => format!("retention removes {whose}"),
+        Action::Clock { step } => {
+            let length = humantime::format_duration(step.abs().to_std().unwrap_or_default());
+            let direction = if *step < chrono::TimeDelta::zero() {
+                "back"
+            } else {
+                "forward"
+            };
+            format!("steps the wall clock of {whose} {direction} by {length}")
+        }
         Action::FillDisk => format!("fills the filesystem of {whose}"),
         Action::AlienSegment { files } => format!(
             "puts a segment of another cluster, of the same name, in place of {} of {whose}",

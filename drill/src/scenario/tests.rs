@@ -93,7 +93,7 @@ fn what_is_not_said_has_a_default() {
 }
 
 /// The keys of an example of each kind.
-const EXAMPLES: &[(&str, &str)] = &[
+pub(super) const EXAMPLES: &[(&str, &str)] = &[
     (
         "sql",
         "target='cluster'\nstatements=['SELECT 1', 'SELECT 2']\ndatabase='postgres'",
@@ -122,6 +122,7 @@ const EXAMPLES: &[(&str, &str)] = &[
     ("restore-cluster", "target='cluster'\nfrom='backup:latest'"),
     ("promote-clone", "target='backup:oldest'"),
     ("expire-backup", "target='backup:oldest'"),
+    ("clock", "target='cluster'\nstep='-2h'"),
     ("command", "target='cluster'\nargv=['sh', '-c', 'true']"),
     (
         "service",
@@ -130,8 +131,13 @@ const EXAMPLES: &[(&str, &str)] = &[
 ];
 
 fn with_fault(kind: &str, keys: &str) -> String {
+    let storage = if kind == "fill-disk" {
+        ", storage_size='128MiB'"
+    } else {
+        ""
+    };
     format!(
-        "id='a'\ntitle='t'\nwhy='w'\nsource='s'\ngiven={{streaming='asynchronous', storage_size='128MiB'}}\nexpect={{outcome='recovered'}}\n\
+        "id='a'\ntitle='t'\nwhy='w'\nsource='s'\ngiven={{streaming='asynchronous'{storage}}}\nexpect={{outcome='recovered'}}\n\
          [[fault]]\nat='failure'\nkind='{kind}'\n{keys}\n"
     )
 }
@@ -177,7 +183,10 @@ fn values_are_what_they_say() {
 
 #[test]
 fn who_recovers_and_what_else_may_notice_is_read() {
-    let text = GOOD.replace("rejected = 1", "rejected = 1\nonly = true") + "\n[operator]\nroles = [\"AppAdmin\"]\n";
+    let text = GOOD
+        .replace("rejected = 1", "rejected = 1\nonly = true")
+        .replace("\"recovered\"", "\"refused\"")
+        + "\n[operator]\nroles = [\"AppAdmin\"]\n";
     let scenario = read(&text).unwrap();
     assert_eq!(scenario.roles, Some(vec![reports::Role::AppAdmin]));
     assert!(scenario.expect.only);
@@ -233,7 +242,7 @@ fn every_refusal_says_what_and_where() {
         ("unknown check", edit("backup-manifest", "backup-manifset")),
         ("unknown outcome", edit("\"recovered\"", "\"restored\"")),
         ("unknown kind", edit("flip-bytes", "flip-byte")),
-        ("kind that is not there", edit("flip-bytes", "clock")),
+        ("kind that is not there", edit("flip-bytes", "earthquake")),
         ("unknown moment", edit("after-backups", "after-backup")),
         ("unknown target", edit("backup:latest", "backup:newest")),
         ("target without files", edit("backup:latest", "notifier")),
@@ -304,6 +313,11 @@ fn every_refusal_says_what_and_where() {
             "disk that is too small",
             with_fault("fill-disk", "target='cluster'").replace("128MiB", "1MiB"),
         ),
+        ("step without a sign", with_fault("clock", "target='cluster'\nstep='2h'")),
+        (
+            "clock of a cluster that is given up",
+            with_fault("clock", "target='cluster'\nstep='-2h'").replace("at='failure'", "at='cutover'"),
+        ),
         (
             "unknown role of the operator",
             edit("[expect]", "[operator]\nroles = [\"Admin\"]\n\n[expect]"),
@@ -343,6 +357,57 @@ fn every_refusal_says_what_and_where() {
             "expiry of what is no backup",
             with_fault("expire-backup", "target='archive'"),
         ),
+        (
+            "target before no fault",
+            with_fault("chmod", "target='archive'\npath='a'\nmode='0000'") + "[recovery]\ntarget='before-fault'\n",
+        ),
+        (
+            "between one backup",
+            with_fault("fill-disk", "target='cluster'")
+                .replace("at='failure'", "at='between-backups'")
+                .replace("given={", "given={backups=1, "),
+        ),
+        (
+            "broken after a false alarm",
+            with_fault("setting", "target='restored'\nname='a'")
+                .replace("at='failure'", "at='restored'")
+                .replace("recovered", "false-alarm"),
+        ),
+        (
+            "small disk that nothing fills",
+            with_fault("clock", "target='cluster'\nstep='-2h'").replace("given={", "given={storage_size='128MiB', "),
+        ),
+        (
+            "small disk on disk",
+            with_fault("fill-disk", "target='cluster'").replace("given={", "given={storage='disk', "),
+        ),
+        (
+            "recovered by nobody",
+            edit("[expect]", "[operator]\nroles = [\"AppAdmin\"]\n\n[expect]"),
+        ),
+        (
+            "recovered from nothing",
+            "id='a'\ntitle='t'\nwhy='w'\nsource='s'\n[given]\nbackups=0\n[expect]\noutcome='recovered'\n".to_owned(),
+        ),
+        (
+            "manifest of a dump",
+            edit("[\"basebackup\", \"pgbackrest\"]", "\"dump\"").replace("target = { lsn = \"0/3000028\" }", ""),
+        ),
+        (
+            "manifest in a false alarm",
+            "id='a'\ntitle='t'\nwhy='w'\nsource='s'\n[expect]\noutcome='false-alarm'\ndetected_by=['backup-manifest']\n"
+                .to_owned(),
+        ),
+        (
+            "WAL that is not kept",
+            "id='a'\ntitle='t'\nwhy='w'\nsource='s'\n[given]\narchive=false\n[expect]\noutcome='recovered'\ndetected_by=['wal-continuity']\n"
+                .to_owned(),
+        ),
+        (
+            "check that stands twice",
+            edit("[\"backup-manifest\"]", "[\"backup-manifest\", \"backup-manifest\"]"),
+        ),
+        ("missing key beside a like one", edit("at = \"failure\"\n", "")),
         ("more rejected than taken", edit("rejected = 1", "rejected = 4")),
         ("rejected in a false alarm", edit("\"recovered\"", "\"false-alarm\"")),
         ("backup that is not taken", edit("backup:latest", "backup:4")),

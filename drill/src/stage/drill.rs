@@ -20,7 +20,7 @@ use crate::{
         application::{Application, ApplicationError},
         config_store::{ConfigStoreError, FileStore},
     },
-    fault::FaultError,
+    fault::{FaultError, clock::SteppedClock},
     monitor::{Alerts, prober::Prober},
     notify::Inbox,
     operator::Operator,
@@ -107,6 +107,8 @@ pub struct Drill {
     pub target_out_of_reach: bool,
     /// Backups whose restore was tried once more.
     pub restored_again: BTreeSet<String>,
+    /// What the source's clock is stepped by, if a fault steps it. After the source as well.
+    pub clock: Option<SteppedClock>,
     /// Rejections that are recorded already.
     pub rejected: BTreeSet<(String, bool)>,
     /// Backups, WAL and credentials. Last: its directory goes when everything above is gone.

@@ -45,7 +45,8 @@ pub async fn inject(drill: &mut Drill, moment: Moment, mut restored: Option<&mut
 }
 
 async fn one(drill: &mut Drill, fault: &Fault, restored: Option<&mut Cluster>) -> Result<(), DrillError> {
-    if drill.fault_lsn.is_none() && fault.target == FaultTarget::Cluster {
+    let damages = !matches!(fault.action, Action::Clock { .. });
+    if drill.fault_lsn.is_none() && fault.target == FaultTarget::Cluster && damages {
         drill.fault_lsn = drill.source_lsn().await;
     }
     if fault.at == Moment::Failure && drill.failed.is_none() {

@@ -50,6 +50,9 @@ pub async fn check(
     let touched = history.operations.iter().map(|operation| operation.script).collect();
     let result = timed(CheckId::LedgerPrefix, Phase::Restored, subject, async {
         let expected = "every acknowledged commit up to the recovery point, and nothing that nobody wrote";
+        if let Some(reason) = &history.unusable {
+            return Ok(Found::unknown(expected, reason.clone()));
+        }
         let (recovered, expected_served) = match read(validator, touched, seed, seeded).await {
             Ok(read) => read,
             Err(error) => return Ok::<_, tokio_postgres::Error>(Found::unknown(expected, chain(&error))),

@@ -310,9 +310,29 @@ pub struct History {
     pub damage: Vec<String>,
     /// A wall-clock moment and the drill's clock at that moment: turns the one into the other.
     pub epoch: Option<(DateTime<Utc>, u64)>,
+    /// Why it says nothing at all about this drill, if that is so.
+    pub unusable: Option<String>,
 }
 
 impl History {
+    /// As [`History::read`]; a ledger that is not this drill's is an empty one that says so.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn read_or_unusable(path: &Path, expected: &LedgerHeader) -> Result<Self, LedgerError> {
+        match Self::read(path, expected) {
+            Err(error @ (LedgerError::Foreign { .. } | LedgerError::Header { .. })) => {
+                let reason = error.to_string();
+                Ok(Self {
+                    damage: vec![reason.clone()],
+                    unusable: Some(reason),
+                    ..Self::default()
+                })
+            }
+            read => read,
+        }
+    }
+
     /// Reads a ledger. What can be read is used; what cannot is named in [`History::damage`], and then the truth is
     /// not wholly known.
     ///
@@ -583,7 +603,10 @@ mod tests {
             drill: "another".into(),
             ..header()
         };
-        let error = History::read(&written(&directory), &other).unwrap_err();
+        let path = written(&directory);
+        let unusable = History::read_or_unusable(&path, &other).unwrap();
+        assert!(unusable.operations.is_empty() && unusable.unusable.is_some_and(|why| why.contains("run/another")));
+        let error = History::read(&path, &other).unwrap_err();
         assert!(matches!(error, LedgerError::Foreign { .. }), "{error}");
         assert!(
             error.to_string().contains("run/drill") && error.to_string().contains("run/another"),

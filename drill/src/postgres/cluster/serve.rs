@@ -147,6 +147,11 @@ impl Cluster {
         Ok(command)
     }
 
+    /// Has a later run clear up after this process as it does after the server, should this run be killed.
+    pub(crate) fn remember(&self, pid: u32) {
+        record_postmaster(&self.home, pid);
+    }
+
     /// Stops the server, and answers how it was really stopped: one that does not obey is treated harder (after 30 s of fast,
     /// 10 s of immediate). A server that does not run is stopped already.
     pub async fn stop(&mut self, mode: Shutdown) -> Result<Shutdown, ClusterError> {

@@ -1,0 +1,28 @@
+//! `drill schema`: the JSON Schema of files that people write.
+
+use clap::{Args, ValueEnum};
+use reports::exit;
+
+use super::{Failure, Outcome};
+use crate::{backup, scenario};
+
+#[derive(Debug, Args)]
+pub(super) struct SchemaArgs {
+    /// Of which file
+    #[arg(value_enum)]
+    of: Of,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Of {
+    /// A scenario file
+    Scenario,
+}
+
+pub(super) fn schema(args: &SchemaArgs) -> Outcome {
+    let Of::Scenario = args.of;
+    let systems: Vec<&str> = backup::SYSTEMS.iter().map(|(name, _)| *name).collect();
+    let text = serde_json::to_string_pretty(&scenario::schema(&systems)).map_err(Failure::execution)?;
+    println!("{text}");
+    Ok(exit::AS_EXPECTED)
+}
