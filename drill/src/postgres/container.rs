@@ -102,8 +102,23 @@ impl InContainers {
 }
 
 /// Finds the image, or pulls it, and looks at what is in it.
+///
+/// # Errors
+/// Why there is none, and what to do.
 pub async fn locate(request: &Request, progress: &dyn Progress) -> Result<Installation, ContainerError> {
-    let image = image::find(request, progress).await?;
+    installation(image::find(request, progress).await?, request)
+}
+
+/// As [`locate`], but pulls nothing; `None` if the image is not here.
+///
+/// # Errors
+/// Why it will not do.
+pub async fn present(request: &Request) -> Result<Option<Installation>, ContainerError> {
+    let found = image::present(request).await?;
+    found.map(|image| installation(image, request)).transpose()
+}
+
+fn installation(image: Image, request: &Request) -> Result<Installation, ContainerError> {
     if image.major != request.major {
         return Err(ContainerError::WrongMajor {
             image: image.name,
