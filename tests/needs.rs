@@ -16,6 +16,12 @@ pub enum Need {
     Packages,
     /// The right to mount a file system, to have one that is full.
     Mount,
+    /// A Docker that drills can use, with an image of the default version.
+    Docker,
+    /// An installed PostgreSQL of that major version.
+    Installed(u32),
+    /// A PostgreSQL of that major version, from wherever `drill run --postgres` finds one.
+    Major(u32),
     /// A program of a backup system.
     Program(&'static str),
     /// An environment variable by which somebody asks for what takes long. Never demanded by `DRILL_REQUIRE`.
@@ -29,6 +35,7 @@ impl Need {
         static PIP: OnceLock<Option<String>> = OnceLock::new();
         static PACKAGES: OnceLock<Option<String>> = OnceLock::new();
         static MOUNT: OnceLock<Option<String>> = OnceLock::new();
+        static DOCKER: OnceLock<Option<String>> = OnceLock::new();
         match self {
             Self::Postgres => POSTGRES.get_or_init(postgres).clone(),
             Self::Pip => PIP
@@ -36,6 +43,16 @@ impl Need {
                 .clone(),
             Self::Packages => PACKAGES.get_or_init(packages).clone(),
             Self::Mount => MOUNT.get_or_init(mount).clone(),
+            Self::Docker => DOCKER.get_or_init(docker).clone(),
+            Self::Installed(major) => not_located(&Request {
+                provider: drill::postgres::Provider::Installed,
+                major,
+                ..Request::default()
+            }),
+            Self::Major(major) => not_located(&Request {
+                major,
+                ..Request::default()
+            }),
             Self::Asked(variable) => env::var_os(variable)
                 .is_none()
                 .then(|| format!("it takes long; set {variable} to a number to run it so many times")),
@@ -65,6 +82,13 @@ impl Need {
             Self::Pip => "pip",
             Self::Packages => "packages",
             Self::Mount => "mount",
+            Self::Docker => "docker",
+            Self::Major(15) => "postgres-15",
+            Self::Major(16) => "postgres-16",
+            Self::Major(17) => "postgres-17",
+            Self::Major(18) => "postgres-18",
+            Self::Major(_) => "another-postgres",
+            Self::Installed(_) => "installed",
             Self::Program(name) | Self::Asked(name) => name,
         }
     }
@@ -83,12 +107,28 @@ fn postgres() -> Option<String> {
             .map_or_else(|_| drill::postgres::Provider::Auto, |name| name.parse().unwrap()),
         major: env::var("DRILL_POSTGRES").map_or(16, |major| major.parse().unwrap()),
         bindir: env::var_os("DRILL_BINDIR").map(PathBuf::from),
+        ..Request::default()
     };
+    not_located(&request)
+}
+
+/// The image that the trials start containers of by themselves, too.
+fn docker() -> Option<String> {
+    let cli = fails(Command::new("docker").arg("version"));
+    cli.or_else(|| {
+        not_located(&Request {
+            provider: drill::postgres::Provider::Container,
+            ..Request::default()
+        })
+    })
+}
+
+fn not_located(request: &Request) -> Option<String> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .unwrap();
-    let located = runtime.block_on(locate(&request, &Silent));
+    let located = runtime.block_on(locate(request, &Silent));
     located.err().map(|error| {
         let mut text = error.to_string();
         let mut source = std::error::Error::source(&error);

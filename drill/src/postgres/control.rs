@@ -75,6 +75,8 @@ pub struct ControlData {
     pub wal_level: String,
     /// `max_connections` at the last start: a hot standby may not have fewer.
     pub max_connections: u32,
+    /// Settings of which a server that replays may not have less than the one whose WAL it is, as of that one's last start.
+    pub primary_settings: Vec<(&'static str, u32)>,
     /// Bytes in a WAL segment.
     pub wal_segment_bytes: u64,
     /// 0 when data checksums are off.
@@ -154,12 +156,26 @@ impl ControlData {
             backup_start: line!("Backup start location"),
             wal_level: raw("wal_level setting"),
             max_connections: line!("max_connections setting"),
+            primary_settings: PRIMARY_SETTINGS
+                .into_iter()
+                .filter_map(|(label, name, _)| Some((name, raw(label).parse().ok()?)))
+                .collect(),
             wal_segment_bytes: line!("Bytes per WAL segment"),
             data_checksum_version: line!("Data page checksum version"),
             crc_ok: !text.contains("Calculated CRC checksum does not match"),
         })
     }
 }
+
+/// Labels of `pg_controldata`, the settings they stand for, and PostgreSQL's defaults of these (15 to 18). "Administrator's
+/// overview" of hot standby in the manual lists them.
+pub(super) const PRIMARY_SETTINGS: [(&str, &str, u32); 5] = [
+    ("max_connections setting", "max_connections", 100),
+    ("max_worker_processes setting", "max_worker_processes", 8),
+    ("max_wal_senders setting", "max_wal_senders", 10),
+    ("max_prepared_xacts setting", "max_prepared_transactions", 0),
+    ("max_locks_per_xact setting", "max_locks_per_transaction", 64),
+];
 
 fn value<T: FromStr>(label: &'static str, printed: String) -> Result<T, ControlError> {
     printed
@@ -202,6 +218,7 @@ Backup end location:                  0/0
 End-of-backup record required:        no
 wal_level setting:                    replica
 max_connections setting:              60
+max_locks_per_xact setting:           128
 Bytes per WAL segment:                1048576
 Data page checksum version:           1
 ";

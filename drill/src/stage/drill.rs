@@ -24,7 +24,7 @@ use crate::{
     monitor::{Alerts, prober::Prober},
     notify::Inbox,
     operator::Operator,
-    postgres::{Cluster, ClusterError, ControlError, Lsn, Shutdown, StartError, WorkDirError},
+    postgres::{Cluster, ClusterError, ControlError, Lsn, Provider, Shutdown, StartError, WorkDirError, container},
     record::Recorder,
     scenario::{FaultTarget, Scenario, Target},
     verify::{
@@ -310,10 +310,14 @@ impl Drill {
             )
         });
         self.recorder.finding(match told {
-            Some(command) => format!(
-                "{LEFT_RUNNING}: {command} (everything of it is in {})",
-                self.site.work.path().display()
-            ),
+            Some(command) => {
+                let work = self.site.work.path();
+                let mut text = format!("{LEFT_RUNNING}: {command} (everything of it is in {})", work.display());
+                if self.site.installation.provider == Provider::Container {
+                    text += &format!("; to remove it: {}", container::how_to_remove(work));
+                }
+                text
+            }
             None => "There is no restored cluster to leave running.".to_owned(),
         });
         if self.restored.is_some() {
