@@ -35,6 +35,7 @@ mod server;
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 pub use self::error::ContainerError;
@@ -157,12 +158,13 @@ pub fn how_to_remove(work: &Path) -> String {
 
 /// The directories of runs that something in Docker belongs to; none where no Docker answers.
 pub(super) fn directories_of_runs() -> Vec<PathBuf> {
-    let found = docker::block(async {
+    // A daemon that hangs shall not hold up a drill that has no use for it.
+    let found = docker::block(tokio::time::timeout(Duration::from_secs(10), async {
         let docker = docker::local_client().await?;
         docker::of_runs(&docker).await
-    });
+    }));
     let mut directories: Vec<PathBuf> = match found {
-        Some(Ok(things)) => things.into_iter().map(|(work, _)| work).collect(),
+        Some(Ok(Ok(things))) => things.into_iter().map(|(work, _)| work).collect(),
         _ => Vec::new(),
     };
     directories.sort();

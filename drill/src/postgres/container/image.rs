@@ -25,7 +25,7 @@ echo "version $version"
 echo "bindir $bindir"
 major=$(echo "$version" | sed 's/^[^0-9]*\([0-9]*\).*/\1/')
 for share in "$prefix/share/postgresql" "$prefix/share" "/usr/share/postgresql/$major" /usr/share/postgresql /usr/share/pgsql; do
-    if [ -f "$share/postgres.bki" ]; then echo "sharedir $share"; ls "$share/extension" | sed -n 's/\.control$//; t print; b; :print s/^/extension /p'; break; fi
+    if [ -f "$share/postgres.bki" ]; then echo "sharedir $share"; ls "$share/extension" | sed -n 's/^\(.*\)\.control$/extension \1/p'; break; fi
 done
 ls "$bindir" | sed 's/^/tool /'
 "#;
