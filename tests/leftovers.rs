@@ -3,11 +3,14 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    process::Command,
 };
 
 use crate::{Place, place::MARK};
 
 const MEMORY: &str = "/dev/shm";
+/// The label by which drill knows what is its own in Docker; its value is the directory of the run.
+const LABEL: &str = "org.drill.work";
 
 /// What is still there.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -61,4 +64,32 @@ fn belongs(process: &Path, place: &Place, directories: &[PathBuf]) -> bool {
 fn command_line(process: &Path) -> String {
     let line = fs::read(process.join("cmdline")).unwrap_or_default();
     String::from_utf8_lossy(&line).replace('\0', " ").trim().to_owned()
+}
+
+/// Names of the containers and networks that belong to runs in a directory or below it.
+pub fn in_docker(directory: &Path) -> Vec<String> {
+    let mut names = listed(&["ps", "--all"], ".Names", directory);
+    names.extend(networks_of(directory));
+    names
+}
+
+/// Those of the networks.
+pub fn networks_of(directory: &Path) -> Vec<String> {
+    listed(&["network", "ls"], ".Name", directory)
+}
+
+/// Nothing where there is no Docker.
+fn listed(what: &[&str], name: &str, directory: &Path) -> Vec<String> {
+    let format = format!("{{{{.Label \"{LABEL}\"}}}} {{{{{name}}}}}");
+    let filter = format!("label={LABEL}");
+    let listed = Command::new("docker")
+        .args(what)
+        .args(["--filter", &filter, "--format", &format])
+        .output();
+    let listed = listed.map(|output| output.stdout).unwrap_or_default();
+    let of = |line: &str| {
+        let (label, name) = line.split_once(' ')?;
+        Path::new(label).starts_with(directory).then(|| name.to_owned())
+    };
+    String::from_utf8_lossy(&listed).lines().filter_map(of).collect()
 }

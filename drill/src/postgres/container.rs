@@ -35,6 +35,7 @@ mod server;
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 pub use self::error::ContainerError;
@@ -102,8 +103,23 @@ impl InContainers {
 }
 
 /// Finds the image, or pulls it, and looks at what is in it.
+///
+/// # Errors
+/// Why there is none, and what to do.
 pub async fn locate(request: &Request, progress: &dyn Progress) -> Result<Installation, ContainerError> {
-    let image = image::find(request, progress).await?;
+    installation(image::find(request, progress).await?, request)
+}
+
+/// As [`locate`], but pulls nothing; `None` if the image is not here.
+///
+/// # Errors
+/// Why it will not do.
+pub async fn present(request: &Request) -> Result<Option<Installation>, ContainerError> {
+    let found = image::present(request).await?;
+    found.map(|image| installation(image, request)).transpose()
+}
+
+fn installation(image: Image, request: &Request) -> Result<Installation, ContainerError> {
     if image.major != request.major {
         return Err(ContainerError::WrongMajor {
             image: image.name,
@@ -134,14 +150,21 @@ pub async fn available() -> Result<String, ContainerError> {
     image::suitable().await.map(|(_, version)| version)
 }
 
+/// The commands that remove what a drill with that directory left in Docker because it was meant to stay.
+pub fn how_to_remove(work: &Path) -> String {
+    let label = format!("label={}={}", docker::WORK_LABEL, work.display());
+    format!("docker rm -fv $(docker ps -aqf {label}); docker network rm $(docker network ls -qf {label})")
+}
+
 /// The directories of runs that something in Docker belongs to; none where no Docker answers.
 pub(super) fn directories_of_runs() -> Vec<PathBuf> {
-    let found = docker::block(async {
+    // A daemon that hangs shall not hold up a drill that has no use for it.
+    let found = docker::block(tokio::time::timeout(Duration::from_secs(10), async {
         let docker = docker::local_client().await?;
         docker::of_runs(&docker).await
-    });
+    }));
     let mut directories: Vec<PathBuf> = match found {
-        Some(Ok(things)) => things.into_iter().map(|(work, _)| work).collect(),
+        Some(Ok(Ok(things))) => things.into_iter().map(|(work, _)| work).collect(),
         _ => Vec::new(),
     };
     directories.sort();

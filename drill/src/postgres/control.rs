@@ -75,14 +75,8 @@ pub struct ControlData {
     pub wal_level: String,
     /// `max_connections` at the last start: a hot standby may not have fewer.
     pub max_connections: u32,
-    /// `max_worker_processes` at the last start; as above, and so are the next three.
-    pub max_worker_processes: u32,
-    /// `max_wal_senders` at the last start.
-    pub max_wal_senders: u32,
-    /// `max_prepared_transactions` at the last start.
-    pub max_prepared_transactions: u32,
-    /// `max_locks_per_transaction` at the last start.
-    pub max_locks_per_transaction: u32,
+    /// Settings of which a server that replays may not have less than the one whose WAL it is, as of that one's last start.
+    pub primary_settings: Vec<(&'static str, u32)>,
     /// Bytes in a WAL segment.
     pub wal_segment_bytes: u64,
     /// 0 when data checksums are off.
@@ -135,17 +129,6 @@ impl ControlData {
         Self::parse(&output.stdout)
     }
 
-    /// The settings below which a server that replays this cluster's WAL refuses to go on.
-    pub fn least_settings(&self) -> [(&'static str, u32); 5] {
-        [
-            ("max_connections", self.max_connections),
-            ("max_worker_processes", self.max_worker_processes),
-            ("max_wal_senders", self.max_wal_senders),
-            ("max_prepared_transactions", self.max_prepared_transactions),
-            ("max_locks_per_transaction", self.max_locks_per_transaction),
-        ]
-    }
-
     /// Reads what `pg_controldata` printed.
     pub fn parse(text: &str) -> Result<Self, ControlError> {
         let raw = |label: &str| {
@@ -173,16 +156,26 @@ impl ControlData {
             backup_start: line!("Backup start location"),
             wal_level: raw("wal_level setting"),
             max_connections: line!("max_connections setting"),
-            max_worker_processes: line!("max_worker_processes setting"),
-            max_wal_senders: line!("max_wal_senders setting"),
-            max_prepared_transactions: line!("max_prepared_xacts setting"),
-            max_locks_per_transaction: line!("max_locks_per_xact setting"),
+            primary_settings: PRIMARY_SETTINGS
+                .into_iter()
+                .filter_map(|(label, name, _)| Some((name, raw(label).parse().ok()?)))
+                .collect(),
             wal_segment_bytes: line!("Bytes per WAL segment"),
             data_checksum_version: line!("Data page checksum version"),
             crc_ok: !text.contains("Calculated CRC checksum does not match"),
         })
     }
 }
+
+/// Labels of `pg_controldata`, the settings they stand for, and PostgreSQL's defaults of these (15 to 18). "Administrator's
+/// overview" of hot standby in the manual lists them.
+pub(super) const PRIMARY_SETTINGS: [(&str, &str, u32); 5] = [
+    ("max_connections setting", "max_connections", 100),
+    ("max_worker_processes setting", "max_worker_processes", 8),
+    ("max_wal_senders setting", "max_wal_senders", 10),
+    ("max_prepared_xacts setting", "max_prepared_transactions", 0),
+    ("max_locks_per_xact setting", "max_locks_per_transaction", 64),
+];
 
 fn value<T: FromStr>(label: &'static str, printed: String) -> Result<T, ControlError> {
     printed
@@ -228,7 +221,7 @@ max_connections setting:              60
 max_worker_processes setting:         8
 max_wal_senders setting:              10
 max_prepared_xacts setting:           0
-max_locks_per_xact setting:           64
+max_locks_per_xact setting:           128
 Bytes per WAL segment:                1048576
 Data page checksum version:           1
 ";
@@ -247,7 +240,8 @@ Data page checksum version:           1
             (Lsn(0x300_0100), Lsn(0x300_0028))
         );
         assert_eq!((control.max_connections, control.wal_segment_bytes), (60, 1 << 20));
-        assert_eq!(control.least_settings().map(|(_, value)| value), [60, 8, 10, 0, 64]);
+        let least: Vec<_> = control.primary_settings.into_iter().map(|(_, value)| value).collect();
+        assert_eq!(least, [60, 8, 10, 0, 128]);
         assert!(control.data_checksum_version == 1 && control.crc_ok);
     }
 

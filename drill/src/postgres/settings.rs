@@ -2,7 +2,7 @@
 //! `postgresql.conf`; what binds a cluster to its place (socket, port, log) goes onto the command line, where it also
 //! overrules what a restored data directory brings along.
 
-use super::ClusterOptions;
+use super::{ClusterOptions, control::PRIMARY_SETTINGS};
 
 /// Appended to the `postgresql.conf` of a cluster that drill makes.
 pub(super) fn configuration(options: &ClusterOptions) -> String {
@@ -80,6 +80,30 @@ host    all          all                127.0.0.1/32  scram-sha-256
 host    all          all                ::1/128       scram-sha-256
 ";
 
+/// What a server that is to replay must be given, because its own configuration has less of it than the server whose WAL it
+/// is: of `needed`, and with `configuration` the text of its files, the winning one last.
+pub(super) fn inherited(needed: &[(&'static str, u32)], configuration: &str) -> Vec<(&'static str, u32)> {
+    let configured = |name: &str| {
+        let value = |line: &str| -> Option<u32> {
+            let rest = line.trim_start().strip_prefix(name)?;
+            let rest = rest.trim_start_matches(|c: char| c.is_whitespace() || c == '=');
+            rest.trim_start_matches('\'')
+                .split(['\'', ' ', '\t', '#'])
+                .next()?
+                .parse()
+                .ok()
+        };
+        let default = PRIMARY_SETTINGS.into_iter().find(|(_, known, _)| *known == name);
+        let set = configuration.lines().filter_map(value).last();
+        set.or(default.map(|(.., default)| default)).unwrap_or(0)
+    };
+    needed
+        .iter()
+        .copied()
+        .filter(|(name, least)| configured(name) < *least)
+        .collect()
+}
+
 /// As `postgresql.conf` wants values.
 fn quoted(value: &str) -> String {
     format!("'{}'", value.replace('\\', r"\\").replace('\'', "''"))
@@ -99,6 +123,21 @@ mod tests {
         let text = configuration(&options);
         assert!(text.contains("fsync = 'off'\n") && text.contains("full_page_writes = 'on'\n"));
         assert!(text.ends_with("archive_command = 'cp %p ''a\\\\b'''\n"), "{text}");
+    }
+
+    #[test]
+    fn only_what_is_less_than_the_primary_had_is_inherited() {
+        let needed = [
+            ("max_connections", 60),
+            ("max_wal_senders", 20),
+            ("max_locks_per_transaction", 64),
+        ];
+        let none: [(&str, u32); 0] = [];
+        assert_eq!(inherited(&needed, ""), [("max_wal_senders", 20)]);
+        let files = "#max_connections = 5\nmax_connections = 90\nmax_wal_senders=20 # enough\n";
+        assert_eq!(inherited(&needed, files), none);
+        let later = format!("{files}max_connections = '50'\n");
+        assert_eq!(inherited(&needed, &later), [("max_connections", 60)]);
     }
 
     #[test]

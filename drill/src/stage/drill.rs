@@ -24,7 +24,9 @@ use crate::{
     monitor::{Alerts, prober::Prober},
     notify::Inbox,
     operator::Operator,
-    postgres::{Cluster, ClusterError, ControlError, Lsn, Shutdown, StartError, TimelineId, WorkDirError},
+    postgres::{
+        Cluster, ClusterError, ControlError, Lsn, Provider, Shutdown, StartError, TimelineId, WorkDirError, container,
+    },
     record::Recorder,
     scenario::{FaultTarget, Scenario, Streaming, Target},
     verify::{
@@ -340,10 +342,14 @@ impl Drill {
             )
         });
         self.recorder.finding(match told {
-            Some(command) => format!(
-                "{LEFT_RUNNING}: {command} (everything of it is in {})",
-                self.site.work.path().display()
-            ),
+            Some(command) => {
+                let work = self.site.work.path();
+                let mut text = format!("{LEFT_RUNNING}: {command} (everything of it is in {})", work.display());
+                if self.site.installation.provider == Provider::Container {
+                    text += &format!("; to remove it: {}", container::how_to_remove(work));
+                }
+                text
+            }
             None => "There is no restored cluster to leave running.".to_owned(),
         });
         if self.restored.is_some() {

@@ -12,12 +12,12 @@ use rustix::process::Signal;
 
 use super::{
     super::{
-        Accepting, ServerProcess, StartError,
+        Accepting, ControlData, ServerProcess, StartError,
         container::ContainerServer,
         files,
         process::{ChildServer, Server, record_postmaster},
         readiness::Watch,
-        tool,
+        settings, tool,
     },
     Cluster, ClusterError, Shutdown,
 };
@@ -47,6 +47,7 @@ impl Cluster {
             return Err(StartError::SocketPath { path: socket });
         }
         let log_offset = fs::metadata(&self.log).map_or(0, |meta| meta.len());
+        self.inherit().await;
         let server = self.launch().await?;
         let config = self.config("postgres", "postgres");
         let watch = Watch {
@@ -87,6 +88,34 @@ impl Cluster {
         };
         self.accepting = Some(watch.until_accepting(server, false).await?);
         Ok(())
+    }
+
+    /// A server that is going to replay is given what the source had more of than its own configuration says, as with settings
+    /// that came by the source's command line: it would refuse to start.
+    async fn inherit(&mut self) {
+        let data = self.data_directory();
+        if !["recovery.signal", "standby.signal"]
+            .iter()
+            .any(|signal| data.join(signal).exists())
+        {
+            return;
+        }
+        // Without a control file that can be read the server will say what is the matter.
+        let Ok(control) = ControlData::read(&self.installation, data).await else {
+            return;
+        };
+        let files = ["postgresql.conf", "postgresql.auto.conf"];
+        let configuration: String = files
+            .iter()
+            .filter_map(|file| fs::read_to_string(data.join(file)).ok())
+            .collect::<Vec<_>>()
+            .join("\n");
+        for (name, value) in settings::inherited(&control.primary_settings, &configuration) {
+            if !self.overrides.iter().any(|(set, _)| set == name) {
+                tracing::info!(cluster = self.name(), name, value, "inherited from the source");
+                self.set(name, &value.to_string());
+            }
+        }
     }
 
     /// Runs the server's program: as our child, or in a container, which goes with the drill's others if nobody waits for it.

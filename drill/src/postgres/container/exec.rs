@@ -152,12 +152,26 @@ async fn carry_out(
     }
 }
 
-/// Docker tells the end by a signal as shells do.
+/// How it ended, by the code that Docker gives: it tells the end by a signal as shells do.
 pub(super) fn exit_status(code: i64) -> ExitStatus {
     let code = i32::try_from(code).unwrap_or(255);
     if code > 128 && code < 160 {
         ExitStatus::from_raw(code - 128)
     } else {
         ExitStatus::from_raw(code << 8)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::ExitStatusExt as _;
+
+    use super::exit_status;
+
+    #[test]
+    fn codes_above_128_are_signals() {
+        assert_eq!((exit_status(0).code(), exit_status(3).code()), (Some(0), Some(3)));
+        assert_eq!((exit_status(137).code(), exit_status(137).signal()), (None, Some(9)));
+        assert_eq!(exit_status(255).code(), Some(255));
     }
 }

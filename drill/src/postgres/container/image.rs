@@ -12,7 +12,7 @@ use crate::postgres::{
     Progress, Request, Storage, WorkDir, installation::parse_version, installed::REQUIRED_TOOLS, tool::keep,
 };
 
-/// Where images have PostgreSQL's programs, unless they are on their `PATH`.
+/// Run in the image: prints the file that is named first, then what there is of PostgreSQL, a word and a value a line.
 const LOOK: &str = r#"
 cat "$1" || exit 1
 server=$(command -v postgres || ls /usr/lib/postgresql/*/bin/postgres /usr/pgsql-*/bin/postgres /usr/local/bin/postgres 2>/dev/null | tail -n 1)
@@ -25,7 +25,7 @@ echo "version $version"
 echo "bindir $bindir"
 major=$(echo "$version" | sed 's/^[^0-9]*\([0-9]*\).*/\1/')
 for share in "$prefix/share/postgresql" "$prefix/share" "/usr/share/postgresql/$major" /usr/share/postgresql /usr/share/pgsql; do
-    if [ -f "$share/postgres.bki" ]; then echo "sharedir $share"; ls "$share/extension" | sed -n 's/\.control$//; t print; b; :print s/^/extension /p'; break; fi
+    if [ -f "$share/postgres.bki" ]; then echo "sharedir $share"; ls "$share/extension" | sed -n 's/^\(.*\)\.control$/extension \1/p'; break; fi
 done
 ls "$bindir" | sed 's/^/tool /'
 "#;
@@ -92,25 +92,32 @@ pub(super) async fn suitable() -> Result<(Docker, String), ContainerError> {
 
 /// The image of a request: as it is here, else pulled.
 pub(super) async fn find(request: &Request, progress: &dyn Progress) -> Result<Image, ContainerError> {
-    let (docker, _) = suitable().await?;
-    let wanted = &request.containers;
-    let name = wanted
-        .image
-        .clone()
-        .unwrap_or_else(|| format!("postgres:{}", request.major));
-    let id = match id_of(&docker, &name).await? {
-        Some(id) => id,
-        None => {
-            progress.step(&format!("pulling the image {name}"));
-            pull(&name, request.major).await?;
-            let gone = || ContainerError::Look {
-                image: name.clone(),
-                complaint: "it was pulled and is not there".to_owned(),
-            };
-            id_of(&docker, &name).await?.ok_or_else(gone)?
-        }
+    if let Some(image) = present(request).await? {
+        return Ok(image);
+    }
+    let name = name_of(request);
+    progress.step(&format!("pulling the image {name}"));
+    pull(&name, request.major).await?;
+    let gone = || ContainerError::Look {
+        image: name.clone(),
+        complaint: "it was pulled and is not there".to_owned(),
     };
-    look(name, id, wanted.limits.clone()).await
+    present(request).await?.ok_or_else(gone)
+}
+
+/// The image of a request, if it is here.
+pub(super) async fn present(request: &Request) -> Result<Option<Image>, ContainerError> {
+    let (docker, _) = suitable().await?;
+    let name = name_of(request);
+    match id_of(&docker, &name).await? {
+        Some(id) => look(name, id, request.containers.limits.clone()).await.map(Some),
+        None => Ok(None),
+    }
+}
+
+fn name_of(request: &Request) -> String {
+    let named = request.containers.image.clone();
+    named.unwrap_or_else(|| format!("postgres:{}", request.major))
 }
 
 async fn id_of(docker: &Docker, name: &str) -> Result<Option<String>, ContainerError> {
