@@ -135,6 +135,10 @@ fn world(scenario: &Scenario, with: &Circumstances<'_>) -> Vec<String> {
         let size = bytesize::ByteSize(bytes);
         ("filesystem", format!("of its own, {size} in memory"))
     }));
+    if !given.backup_options.is_empty() {
+        rows.push(("backups by", given.backup_options.join(" ")));
+    }
+    rows.extend(given.backup_role.map(|role| ("dumps as", role.name().to_owned())));
     let settings = given.settings.iter();
     rows.extend(settings.map(|(name, value)| ("setting", format!("{name} = {value}"))));
     let whose = |own: bool| if own { "the scenario's own" } else { "the service's" };
@@ -187,15 +191,16 @@ fn candidates(scenario: &Scenario, with: &Circumstances<'_>) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for (number, id) in (1..).zip(&ids) {
         let expected = match harmed(scenario, number) {
-            harm if !harm.is_empty() => {
-                format!("{}; expected to be found unusable when it is verified", harm.join(", "))
-            }
-            _ if given.method(with.system, number) == "dump" => {
+            Some(harm) => harm,
+            None if given.method(with.system, number) == "dump" => {
                 "reaches its own snapshot: a dump replays nothing".to_owned()
             }
-            _ => reach(scenario, number),
+            None => reach(scenario, number),
         };
         lines.push(format!("{id:<width$}  {expected}"));
+    }
+    if given.foreign_backup {
+        lines.push("and a backup of another cluster, which must not be used: its system identifier tells".to_owned());
     }
     if ids.is_empty() {
         lines.push("no backup: nothing can be restored".to_owned());
@@ -213,8 +218,8 @@ fn candidates(scenario: &Scenario, with: &Circumstances<'_>) -> Vec<String> {
     lines
 }
 
-/// Faults that damage a backup before it is needed.
-fn harmed(scenario: &Scenario, number: u32) -> Vec<String> {
+/// What becomes of a backup before it is needed, if a fault harms it.
+fn harmed(scenario: &Scenario, number: u32) -> Option<String> {
     let meant = |which: Which| match which {
         Which::Latest => number == scenario.given.backups,
         Which::Oldest => number == 1,
@@ -225,13 +230,24 @@ fn harmed(scenario: &Scenario, number: u32) -> Vec<String> {
         let at_it = matches!(fault.target, FaultTarget::Backup(which) if meant(which));
         at_it && fault.at < Moment::Restore && fault.action != Action::PromoteClone
     };
-    let faults = scenario.faults.iter().filter(harms);
-    faults
-        .map(|fault| match &fault.action {
-            Action::RemoveFiles { files } if files.path.as_str() == "**" => format!("removed (line {})", fault.line),
-            _ => format!("damaged (line {})", fault.line),
-        })
-        .collect()
+    let faults: Vec<&Fault> = scenario.faults.iter().filter(harms).collect();
+    if let Some(expiry) = faults.iter().find(|fault| fault.action == Action::ExpireBackup) {
+        let line = expiry.line;
+        return Some(format!(
+            "removed by retention (line {line}): the catalogue does not know it any more"
+        ));
+    }
+    let harm = |fault: &&Fault| match &fault.action {
+        Action::RemoveFiles { files } if files.path.as_str() == "**" => format!("removed (line {})", fault.line),
+        _ => format!("damaged (line {})", fault.line),
+    };
+    let harms: Vec<String> = faults.iter().map(harm).collect();
+    (!harms.is_empty()).then(|| {
+        format!(
+            "{}; expected to be found unusable when it is verified",
+            harms.join(", ")
+        )
+    })
 }
 
 /// Where the WAL of a base backup is expected to end.
