@@ -432,15 +432,15 @@ async fn carry_out(
         };
         let watcher = show.watch(&drill.name);
         let events = Box::pin(run::drill(&assignment, options, Some(watcher))).await;
-        (index, drill, events)
+        (index, drill, events.map(|events| reports::fold(&events))) // the events are on disk
     });
     let mut finished: Vec<_> = drills.buffer_unordered(jobs).collect().await;
     finished.sort_by_key(|(index, ..)| *index);
     let (mut evidence, mut unreadable) = (Vec::new(), Vec::new());
     let mut broken = None;
-    for (_, drill, events) in finished {
-        match events {
-            Ok(events) => evidence.push(reports::fold(&events).map_err(Failure::execution)?),
+    for (_, drill, folded) in finished {
+        match folded {
+            Ok(folded) => evidence.push(folded.map_err(Failure::execution)?),
             Err(error) => {
                 unreadable.push(UnreadableLog {
                     drill: drill.name.clone(),
