@@ -404,6 +404,7 @@ fn another_ledger() {
     assert_eq!(drill["verdict"], "unknown", "{drill:#?}");
     let checks = rows(&place.out(), "checks.csv");
     let verdicts = |check: &str| -> Vec<&Row> { checks.iter().filter(|row| row["check"] == check).collect() };
+    assert!(ran.stdout.contains("RPO 1 h not measured"), "{}", ran.stdout);
     let ledger = verdicts("ledger-prefix");
     assert!(!ledger.is_empty(), "{checks:#?}");
     for check in ledger {
