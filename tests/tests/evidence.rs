@@ -409,7 +409,7 @@ fn another_ledger() {
     assert!(!ledger.is_empty(), "{checks:#?}");
     for check in ledger {
         assert_eq!(check["verdict"], "unknown", "{check:#?}");
-        assert!(check["actual"].contains("belongs to another-run/other"), "{check:#?}");
+        assert!(check["detail"].contains("belongs to another-run/other"), "{check:#?}");
     }
     assert!(
         verdicts("page-checksums")
