@@ -404,11 +404,12 @@ fn another_ledger() {
     assert_eq!(drill["verdict"], "unknown", "{drill:#?}");
     let checks = rows(&place.out(), "checks.csv");
     let verdicts = |check: &str| -> Vec<&Row> { checks.iter().filter(|row| row["check"] == check).collect() };
+    assert!(ran.stdout.contains("RPO 1 h not measured"), "{}", ran.stdout);
     let ledger = verdicts("ledger-prefix");
     assert!(!ledger.is_empty(), "{checks:#?}");
     for check in ledger {
         assert_eq!(check["verdict"], "unknown", "{check:#?}");
-        assert!(check["actual"].contains("belongs to another-run/other"), "{check:#?}");
+        assert!(check["detail"].contains("belongs to another-run/other"), "{check:#?}");
     }
     assert!(
         verdicts("page-checksums")
