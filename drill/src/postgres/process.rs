@@ -41,7 +41,7 @@ pub(super) enum Server {
     /// Among the host's processes.
     Child(ChildServer),
     /// In a container.
-    Container(ContainerServer),
+    Container(Box<ContainerServer>),
 }
 
 impl Server {

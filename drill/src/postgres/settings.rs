@@ -94,7 +94,7 @@ pub(super) fn inherited(needed: &[(&'static str, u32)], configuration: &str) -> 
                 .ok()
         };
         let default = PRIMARY_SETTINGS.into_iter().find(|(_, known, _)| *known == name);
-        let set = configuration.lines().filter_map(value).last();
+        let set = configuration.lines().filter_map(value).next_back();
         set.or(default.map(|(.., default)| default)).unwrap_or(0)
     };
     needed

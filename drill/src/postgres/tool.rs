@@ -217,12 +217,12 @@ impl Tool {
     /// As [`Tool::spawn`], in the drill's container for tools.
     fn spawn_within(self, containers: &Containers, command: String) -> RunningTool {
         let text = |part: &OsString| part.to_string_lossy().into_owned();
-        let sink = |file: Option<File>| match file {
-            Some(file) => (Sink::File(file), None),
-            None => {
-                let (write, read) = tokio::io::duplex(64 * 1024);
-                (Sink::Pipe(write), Some(tokio::spawn(keep(read))))
+        let sink = |file: Option<File>| {
+            if let Some(file) = file {
+                return (Sink::File(file), None);
             }
+            let (write, read) = tokio::io::duplex(64 * 1024);
+            (Sink::Pipe(write), Some(tokio::spawn(keep(read))))
         };
         let ((out, stdout), (err, stderr)) = (sink(self.stdout), sink(self.stderr));
         let call = Call {

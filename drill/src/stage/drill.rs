@@ -344,11 +344,14 @@ impl Drill {
         self.recorder.finding(match told {
             Some(command) => {
                 let work = self.site.work.path();
-                let mut text = format!("{LEFT_RUNNING}: {command} (everything of it is in {})", work.display());
-                if self.site.installation.provider == Provider::Container {
-                    text += &format!("; to remove it: {}", container::how_to_remove(work));
-                }
-                text
+                let removal = match self.site.installation.provider {
+                    Provider::Container => format!("; to remove it: {}", container::how_to_remove(work)),
+                    _ => String::new(),
+                };
+                format!(
+                    "{LEFT_RUNNING}: {command} (everything of it is in {}){removal}",
+                    work.display()
+                )
             }
             None => "There is no restored cluster to leave running.".to_owned(),
         });

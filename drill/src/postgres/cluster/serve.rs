@@ -47,7 +47,7 @@ impl Cluster {
             return Err(StartError::SocketPath { path: socket });
         }
         let log_offset = fs::metadata(&self.log).map_or(0, |meta| meta.len());
-        self.inherit().await;
+        Box::pin(self.inherit()).await;
         let server = self.launch().await?;
         let config = self.config("postgres", "postgres");
         let watch = Watch {
@@ -125,9 +125,16 @@ impl Cluster {
             let mut argv = vec![program.to_string_lossy().into_owned()];
             argv.extend(self.arguments());
             let environment = self.environment.clone();
-            let started = ContainerServer::start(containers, self.name(), argv, environment, &self.log).await;
+            let started = Box::pin(ContainerServer::start(
+                containers,
+                self.name(),
+                argv,
+                environment,
+                &self.log,
+            ))
+            .await;
             return started
-                .map(Server::Container)
+                .map(|server| Server::Container(Box::new(server)))
                 .map_err(|complaint| StartError::Container {
                     name: self.name().to_owned(),
                     complaint,

@@ -141,6 +141,9 @@ impl Containers {
     ) -> Result<Running, Complaint> {
         let (inner, cluster) = (self.inner(), cluster.to_owned());
         let log = log.to_string_lossy().into_owned();
+        // The tools will be wanted soon; whoever wants them first is told if they cannot be had.
+        let soon = self.inner();
+        docker::spawn(async move { soon.tools().await.map(drop) });
         let started = docker::spawn(async move {
             let append = ["-c", r#"exec "$@" >>"$0" 2>&1"#, &log].map(ToOwned::to_owned);
             let request = inner.request(&cluster, append.into_iter().chain(argv));

@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::future::join_all;
 use testcontainers::{
     bollard::{
         Docker,
@@ -130,8 +131,8 @@ pub(super) async fn remove(docker: &Docker, thing: &Thing) -> Result<(), Complai
 
 /// Removes everything that belongs to the run with that directory; answers how many containers there were.
 pub(super) async fn remove_all(docker: &Docker, work: &Path) -> Result<usize, Complaint> {
-    const ATTEMPTS: u32 = 5;
-    let mut containers = 0;
+    const ATTEMPTS: u32 = 100;
+    let mut count = 0;
     for attempt in 1.. {
         let things: Vec<Thing> = of_runs(docker)
             .await?
@@ -143,23 +144,29 @@ pub(super) async fn remove_all(docker: &Docker, work: &Path) -> Result<usize, Co
             break;
         }
         if attempt == 1 {
-            containers = things
+            count = things
                 .iter()
                 .filter(|thing| matches!(thing, Thing::Container(_)))
                 .count();
         }
+        let (containers, networks): (Vec<_>, Vec<_>) =
+            things.iter().partition(|thing| matches!(thing, Thing::Container(_)));
         let mut complaint = None;
-        for thing in &things {
+        for several in [containers, networks] {
+            let removals = several.into_iter().map(|thing| remove(docker, thing));
             // Another removal of the same may be under way (409); the next look tells.
-            complaint = remove(docker, thing).await.err().or(complaint);
+            for removed in join_all(removals).await {
+                complaint = removed.err().or(complaint);
+            }
         }
-        match complaint {
-            Some(complaint) if attempt == ATTEMPTS => return Err(complaint),
-            Some(_) => tokio::time::sleep(Duration::from_millis(100)).await,
-            None => {}
+        if attempt == ATTEMPTS {
+            return Err(complaint.unwrap_or_else(|| "it is there again after each removal".to_owned()));
+        }
+        if complaint.is_some() {
+            tokio::time::sleep(Duration::from_millis(100)).await; // back-off of a bounded wait
         }
     }
-    Ok(containers)
+    Ok(count)
 }
 
 /// The status by which the daemon refused.
