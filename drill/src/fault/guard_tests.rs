@@ -36,6 +36,7 @@ const AT_A_CLUSTER: &[(&str, &str)] = &[
     ("server", "does='stop-immediate'"),
     ("setting", "name='work_mem'\nvalue='64kB'"),
     ("fill-disk", ""),
+    ("restore-cluster", "from='backup:latest'"),
     ("command", "argv=['sh', '-c', 'rm $PGDATA/PG_VERSION; echo removed']"),
 ];
 
@@ -50,12 +51,18 @@ const AT_A_BACKUP: &[(&str, &str)] = &[
     ("replace-file", "path='page'\nwith={text='15'}"),
     ("corrupt-page", "path='page'\nblock=0\nchecksum='break'"),
     ("chmod", "path='page'\nmode='0000'"),
+    ("promote-clone", ""),
     ("expire-backup", ""),
 ];
 
 fn fault(kind: &str, target: &str, keys: &str) -> Fault {
+    let given = if kind == "fill-disk" {
+        "storage_size='128MiB'"
+    } else {
+        ""
+    };
     let text = format!(
-        "id='a'\ntitle='t'\nwhy='w'\nsource='s'\ngiven={{storage_size='128MiB'}}\nexpect={{outcome='recovered'}}\n\
+        "id='a'\ntitle='t'\nwhy='w'\nsource='s'\ngiven={{{given}}}\nexpect={{outcome='recovered'}}\n\
          [[fault]]\nat='failure'\nkind='{kind}'\ntarget='{target}'\n{keys}\n"
     );
     parse(&text, Path::new("a.toml"), "").unwrap().faults.remove(0)
@@ -78,7 +85,7 @@ async fn results(
     let mut world = World {
         cluster,
         restored: None,
-        archive: None,
+        archive: Some(work),
         stream: None,
         work,
         backups: vec![("b".to_owned(), backup)],
@@ -130,10 +137,9 @@ async fn every_kind_refuses_a_cluster_that_another_run_made() {
     let before = fs::read(cluster.data_directory().join("PG_VERSION")).unwrap();
 
     let names: Vec<_> = AT_A_CLUSTER.iter().map(|(kind, _)| *kind).collect();
-    assert_eq!(
-        names,
-        kinds_that_need(&[Needs::Files, Needs::Server, Needs::OwnFilesystem])
-    );
+    let mut known = kinds_that_need(&[Needs::Files, Needs::Server, Needs::OwnFilesystem]);
+    known.retain(|kind| *kind != "alien-segment"); // it is never aimed at a cluster: see rules.rs
+    assert_eq!(names, known);
     let faults = AT_A_CLUSTER.iter().map(|(kind, keys)| fault(kind, "cluster", keys));
     for (kind, result) in results(faults.collect(), &mut cluster, work.path(), home.join("b")).await {
         assert!(
@@ -163,7 +169,7 @@ async fn every_kind_refuses_a_backup_that_lies_elsewhere() {
     symlink(outside.path(), repository.join("b")).unwrap();
 
     let mut names: Vec<_> = AT_A_BACKUP.iter().map(|(kind, _)| *kind).collect();
-    names.push("swap-file"); // it is never aimed at a backup: see rules.rs
+    names.extend(["swap-file", "alien-segment"]); // they are never aimed at a backup: see rules.rs
     let mut known = kinds_that_need(&[Needs::Files, Needs::Backup]);
     names.sort_unstable();
     known.sort_unstable();

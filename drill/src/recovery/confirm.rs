@@ -16,7 +16,7 @@ use super::{
 use crate::{
     cutover::fencing,
     stage::Drill,
-    verify::{Found, chain, timed},
+    verify::{Found, chain, ledger::Comparison, timed},
     workload::{Workload, ledger::History},
 };
 
@@ -77,7 +77,7 @@ pub(super) async fn confirmed_unrecoverable(drill: &mut Drill) -> Result<Confirm
         step.end(drill, Verdict::Pass, healthy);
         return Err(ended(Outcome::FalseAlarm, format!("{healthy}; nothing is restored")));
     }
-    if let Some(told) = look.tail().map(|tail| tail.describe()) {
+    if let Some(told) = look.tail().map(Comparison::describe) {
         let where_to = kept
             .as_ref()
             .map_or_else(String::new, |kept| format!("; {}", kept.told()));

@@ -273,6 +273,20 @@ pub const KINDS: &[Kind] = &[
         },
     },
     Kind {
+        name: "promote-clone",
+        about: "Restores a backup into a clone, which promotes itself, writes, and archives where the service does.",
+        keys: "",
+        needs: Needs::Backup,
+        read: |_| Ok(Action::PromoteClone),
+    },
+    Kind {
+        name: "expire-backup",
+        about: "Removes a whole backup from the repository, as retention does.",
+        keys: "",
+        needs: Needs::Backup,
+        read: |_| Ok(Action::ExpireBackup),
+    },
+    Kind {
         name: "clock",
         about: "Steps the wall clock of the running server, by libfaketime; the monotonic clock stays as it is.",
         keys: "step",
@@ -282,20 +296,6 @@ pub const KINDS: &[Kind] = &[
                 step: table.need("step", step)?,
             })
         },
-    },
-    Kind {
-        name: "promote-clone",
-        about: "Restores a backup into a clone, which promotes itself, writes, and archives where the service does.",
-        keys: "",
-        needs: Needs::Files,
-        read: |_| Ok(Action::PromoteClone),
-    },
-    Kind {
-        name: "expire-backup",
-        about: "Removes a whole backup from the repository, as retention does.",
-        keys: "",
-        needs: Needs::Backup,
-        read: |_| Ok(Action::ExpireBackup),
     },
     Kind {
         name: "command",

@@ -8,8 +8,8 @@ use reports::CheckId;
 use serde_json::{Map, Value, json};
 
 use super::{
-    Behaviour, FaultTarget, KINDS, Kind, Moment, Named, Needs, PageChecksum, Pick, Process, ServerDeed, SignalName,
-    StorageWish, Streaming,
+    Behaviour, Destination, FaultTarget, KINDS, Kind, Moment, Named, Needs, PageChecksum, Pick, Process, ServerDeed,
+    SignalName, StorageWish, Streaming,
     parse::{OUTCOMES, ROLES},
 };
 
@@ -50,6 +50,18 @@ fn given(systems: &[&str]) -> Value {
         "anyOf": [system, { "type": "array", "minItems": 1, "items": system }],
         "description": "A backup system, or a list: the scenario runs once for each. Absent: --backup, else basebackup",
     });
+    let methods = json!({
+        "type": "array", "minItems": 1, "items": system,
+        "description": "The system that takes each backup, oldest first, in place of `backup` and `backups`",
+    });
+    let options = json!({
+        "type": "array", "items": { "type": "string", "pattern": "^--." },
+        "description": "Long options of the tool that takes the backups, their values behind a `=`",
+    });
+    let role = json!({
+        "enum": fixtures::Role::ALL.map(fixtures::Role::name),
+        "description": "The role that takes dumps, instead of the superuser",
+    });
     let setting = json!({ "type": ["string", "number", "boolean"] });
     let settings = json!({
         "type": "object", "additionalProperties": setting,
@@ -63,6 +75,17 @@ fn given(systems: &[&str]) -> Value {
             (
                 "backups",
                 integer(0, "How many backups are taken while the writers run (2)"),
+            ),
+            ("methods", methods),
+            (
+                "wal_in_backup",
+                boolean("Whether a base backup brings along the WAL that it needs (true)"),
+            ),
+            ("backup_options", options),
+            ("backup_role", role),
+            (
+                "foreign_backup",
+                boolean("A backup of another cluster gets into the repository (false)"),
             ),
             ("archive", boolean("Whether WAL is archived continuously (true)")),
             (
@@ -78,6 +101,10 @@ fn given(systems: &[&str]) -> Value {
             (
                 "storage_size",
                 string("A small filesystem of the source cluster's own, such as \"256MiB\"; mounting it takes root"),
+            ),
+            (
+                "restore_size",
+                string("A small filesystem for the first restore, such as \"16MiB\"; mounting it takes root"),
             ),
             ("settings", settings),
         ],
@@ -105,7 +132,14 @@ fn recovery() -> Value {
         "anyOf": [{ "enum": super::Target::NAMES }, place, time],
         "description": "Where replay shall stop (end)",
     });
-    object("What the operator aims for", &[], [("target", target)])
+    object(
+        "What the operator aims for",
+        &[],
+        [
+            ("target", target),
+            ("into", choice::<Destination>("Where the restore goes")),
+        ],
+    )
 }
 
 fn objectives() -> Value {
@@ -160,7 +194,7 @@ fn fault(kind: &Kind) -> Value {
     required.extend(needed);
     let mut schema = object(kind.about, &required, keys);
     if kind.needs == Needs::Files {
-        schema["oneOf"] = json!([{ "required": ["path"] }, { "required": ["relation"] }]);
+        schema["oneOf"] = json!([{ "required": ["path"] }, { "required": ["relation"] }, { "required": ["segment"] }]);
     }
     match kind.name {
         "service" => schema["allOf"] = service_conditions(),
@@ -208,6 +242,10 @@ fn keys_of(kind: &str) -> (Vec<(&'static str, Value)>, Vec<&'static str>) {
                 "relation",
                 string("A table, index or sequence of the application's database, instead of a path"),
             ),
+            (
+                "segment",
+                json!({ "type": "string", "pattern": "^(start of|end of|after) backup:(latest|oldest|[1-9][0-9]*)$", "description": "The WAL segment by a backup, instead of a path" }),
+            ),
             ("pick", choice::<Pick>("Which of several files that match")),
         ];
         keys.extend(own);
@@ -229,7 +267,7 @@ fn keys_of(kind: &str) -> (Vec<(&'static str, Value)>, Vec<&'static str>) {
             ],
             vec!["statements"],
         ),
-        "remove-files" => on_files(vec![], vec![]),
+        "remove-files" | "alien-segment" => on_files(vec![], vec![]),
         "truncate-file" => on_files(
             vec![
                 ("keep_bytes", integer(0, "How many bytes stay")),
@@ -261,10 +299,7 @@ fn keys_of(kind: &str) -> (Vec<(&'static str, Value)>, Vec<&'static str>) {
         }
         "swap-file" => on_files(
             vec![
-                (
-                    "from",
-                    json!({ "type": "string", "pattern": "^backup:(latest|oldest|[1-9][0-9]*)$", "description": "The backup that the older copy comes from" }),
-                ),
+                ("from", older("The backup that the older copy comes from")),
                 (
                     "keep_tail",
                     boolean("What the file has gained since stays behind it (false)"),
@@ -314,6 +349,10 @@ fn keys_of(kind: &str) -> (Vec<(&'static str, Value)>, Vec<&'static str>) {
                 ),
             ],
             vec!["name"],
+        ),
+        "restore-cluster" => (
+            vec![("from", older("The backup that it is restored from"))],
+            vec!["from"],
         ),
         "clock" => (
             vec![(
@@ -376,6 +415,11 @@ fn object<'k>(about: &str, required: &[&str], keys: impl IntoIterator<Item = (&'
 
 fn string(about: &str) -> Value {
     json!({ "type": "string", "minLength": 1, "description": about })
+}
+
+/// One backup.
+fn older(about: &str) -> Value {
+    json!({ "type": "string", "pattern": "^backup:(latest|oldest|[1-9][0-9]*)$", "description": about })
 }
 
 fn boolean(about: &str) -> Value {
