@@ -14,9 +14,9 @@ use crate::{backup::RecoveryTarget, postgres::Lsn};
 /// Bytes of the longest header of a WAL page.
 const PAGE_HEADER: u64 = 40;
 
-/// What the server says itself, and the history of its timeline.
+/// What the server says itself, and the history of its timeline, which 15 reads only by offset and length.
 const REPLAYED: &str = "SELECT pg_last_wal_replay_lsn()::text, pg_read_file(format('pg_wal/%s.history', \
-                        substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8)), true)";
+                        substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8)), 0, 1048576, true)";
 
 /// The check, on a server on `timeline`, restored from a backup of timeline `before`. `reach` is the end of the WAL that was
 /// read before the restore, if there was any.
