@@ -6,7 +6,7 @@
 use std::{
     collections::VecDeque,
     net::SocketAddr,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -59,14 +59,49 @@ struct Server {
 #[derive(Clone)]
 struct Shared {
     sender: UnboundedSender<Received>,
-    turns: Arc<Mutex<VecDeque<Turn>>>,
+    turns: Turns,
 }
+
+/// Behaviours that take turns, each for so many requests; shared by whoever changes them and whoever answers.
+#[derive(Clone, Default)]
+pub struct Turns(Arc<Mutex<VecDeque<Turn>>>);
 
 /// A behaviour, and for how many requests; `None` for all that follow.
 #[derive(Debug, Clone, Copy)]
 struct Turn {
     behaviour: Behaviour,
     left: Option<u64>,
+}
+
+impl Turns {
+    /// Behaves so for `times` requests, or for good, once every turn before is used up.
+    pub fn push(&self, behaviour: Behaviour, times: Option<u64>) {
+        self.lock().push_back(Turn { behaviour, left: times });
+    }
+
+    /// The behaviour for one request; a turn that is used up gives way to the next.
+    pub fn next(&self) -> Behaviour {
+        let mut turns = self.lock();
+        let Some(turn) = turns.front_mut() else {
+            return Behaviour::Healthy;
+        };
+        let behaviour = turn.behaviour;
+        if let Some(left) = &mut turn.left {
+            *left = left.saturating_sub(1);
+            if *left == 0 {
+                turns.pop_front();
+            }
+        }
+        behaviour
+    }
+
+    fn clear(&self) {
+        self.lock().clear();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, VecDeque<Turn>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Receiver {
@@ -80,7 +115,7 @@ impl Receiver {
         let (sender, received) = mpsc::unbounded_channel();
         let shared = Shared {
             sender,
-            turns: Arc::default(),
+            turns: Turns::default(),
         };
         let server = Some(serve(listener, shared.clone()));
         Ok(Self {
@@ -96,11 +131,9 @@ impl Receiver {
         format!("http://{}/{path}", self.address)
     }
 
-    /// Changes how it answers: `times` requests long, or for good. Several take turns in the order in which they
-    /// were asked for.
+    /// Changes how it answers, as [`Turns::push`].
     pub fn behave(&self, behaviour: Behaviour, times: Option<u64>) {
-        let mut turns = self.shared.turns.lock().unwrap_or_else(PoisonError::into_inner);
-        turns.push_back(Turn { behaviour, left: times });
+        self.shared.turns.push(behaviour, times);
     }
 
     /// Closes its port: connections are refused from now on.
@@ -116,7 +149,7 @@ impl Receiver {
     /// # Errors
     /// If the port is taken by now.
     pub async fn mend(&mut self) -> std::io::Result<()> {
-        self.shared.turns.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.shared.turns.clear();
         if self.server.is_none() {
             let listener = TcpListener::bind(self.address).await?;
             self.server = Some(serve(listener, self.shared.clone()));
@@ -157,24 +190,8 @@ fn serve(listener: TcpListener, shared: Shared) -> Server {
     Server { task, close }
 }
 
-/// The behaviour for one request; a turn that is used up gives way to the next.
-fn next_turn(turns: &Mutex<VecDeque<Turn>>) -> Behaviour {
-    let mut turns = turns.lock().unwrap_or_else(PoisonError::into_inner);
-    let Some(turn) = turns.front_mut() else {
-        return Behaviour::Healthy;
-    };
-    let behaviour = turn.behaviour;
-    if let Some(left) = &mut turn.left {
-        *left = left.saturating_sub(1);
-        if *left == 0 {
-            turns.pop_front();
-        }
-    }
-    behaviour
-}
-
 async fn receive(State(shared): State<Shared>, Path(path): Path<String>, Json(body): Json<Value>) -> StatusCode {
-    match next_turn(&shared.turns) {
+    match shared.turns.next() {
         Behaviour::Healthy => {}
         Behaviour::Slow(delay) => tokio::time::sleep(delay).await,
         Behaviour::Hang => std::future::pending().await,

@@ -227,9 +227,8 @@ impl BackupSystem for BaseBackup {
 /// The WAL that a base backup brings along, if it brings any: what it needs to be consistent.
 pub fn held_wal(backup: &Backup) -> Option<PathBuf> {
     let directory = backup.directory.join("data/pg_wal");
-    let is_segment = |name: &str| name.len() == 24 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
     let mut entries = fs::read_dir(&directory).ok()?.flatten();
-    let some = entries.any(|entry| is_segment(&entry.file_name().to_string_lossy()));
+    let some = entries.any(|entry| wal::is_segment(&entry.file_name().to_string_lossy()));
     some.then_some(directory)
 }
 

@@ -291,6 +291,12 @@ pub enum BackupError {
         /// The directory.
         path: PathBuf,
     },
+    /// A server runs where the restore is aimed at.
+    #[error("a server runs in {}; a restore only goes into a new or empty place", path.display())]
+    TargetRuns {
+        /// Its data directory.
+        path: PathBuf,
+    },
     /// What pg_control says cannot be read.
     #[error(transparent)]
     Control(#[from] crate::postgres::ControlError),

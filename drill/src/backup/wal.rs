@@ -117,7 +117,7 @@ impl WalSource {
     }
 
     fn parse(&self, name: &str) -> Option<SegmentNumber> {
-        if name.len() != 24 || !name.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        if !is_segment(name) {
             return None;
         }
         let part = |range| u64::from_str_radix(name.get(range)?, 16).ok();
@@ -257,6 +257,11 @@ pub fn name(segment: SegmentNumber, segment_bytes: u64) -> String {
         segment.number / per_xlog_id,
         segment.number % per_xlog_id
     )
+}
+
+/// Whether a file is named as a whole WAL segment is: timeline, and number in two parts.
+pub fn is_segment(name: &str) -> bool {
+    name.len() == 24 && name.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 /// The script that `restore_command` runs: `SCRIPT %f %p`. It takes a file from the archive, else from the stream,

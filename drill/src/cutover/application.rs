@@ -19,6 +19,9 @@ use tokio::{
     time::timeout,
 };
 
+use super::front::Front;
+use crate::http::Behaviour;
+
 /// How long a process gets to end by itself after SIGTERM.
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -29,6 +32,7 @@ pub struct Application {
     client: reqwest::Client,
     running: Option<Running>,
     sabotage: VecDeque<Sabotage>,
+    front: Option<Front>,
 }
 
 /// What befalls the processes that are started. A test of the service: the process itself knows nothing of it.
@@ -114,6 +118,7 @@ impl Application {
             client: reqwest::Client::new(),
             running: None,
             sabotage: VecDeque::new(),
+            front: None,
         }
     }
 
@@ -158,6 +163,9 @@ impl Application {
                     Some(address) => {
                         if befalls == Some(Deed::Freeze) {
                             signal(&child, Signal::STOP);
+                        }
+                        if let Some(front) = &self.front {
+                            front.leads_to(address);
                         }
                         self.running = Some(Running {
                             child,
@@ -254,9 +262,13 @@ impl Application {
             .running
             .as_ref()
             .ok_or_else(|| failed("the application is not running".into()))?;
+        let address = self
+            .front
+            .as_ref()
+            .map_or_else(|| running.address.clone(), Front::address);
         let mut request = self
             .client
-            .get(format!("{}{path}", running.address))
+            .get(format!("{address}{path}"))
             .timeout(Duration::from_secs(10));
         if let Some(token) = token {
             request = request.bearer_auth(token);
@@ -298,9 +310,30 @@ impl Application {
         }
     }
 
-    /// Nothing befalls it any more; a process that stands still goes on.
+    /// Something stands before it from now on, and treats its requests so: `after` requests as it should, then `times`
+    /// of them, or all, as `behaviour` says. Tells where that listens.
+    ///
+    /// # Errors
+    /// If it does not run, or no port can be bound.
+    pub async fn fronted(&mut self, behaviour: Behaviour, after: u64, times: Option<u64>) -> std::io::Result<String> {
+        let running = self.running.as_ref().ok_or(std::io::ErrorKind::NotConnected)?;
+        let front = match self.front.take() {
+            Some(front) => front,
+            None => Front::of(&running.address).await?,
+        };
+        if after > 0 {
+            front.behave(Behaviour::Healthy, Some(after));
+        }
+        front.behave(behaviour, times);
+        let address = front.address();
+        self.front = Some(front);
+        Ok(format!("requests to {} go through {address}", running.address))
+    }
+
+    /// Nothing befalls it any more, nothing stands before it, and a process that stands still goes on.
     pub fn mend(&mut self) {
         self.sabotage.clear();
+        self.front = None;
         if let Some(running) = &self.running {
             signal(&running.child, Signal::CONT);
         }

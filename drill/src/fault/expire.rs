@@ -26,7 +26,7 @@ pub(super) fn expire(repository: &Path, backups: &[(String, PathBuf)]) -> Result
             let what = format!("{} is still there", found.display());
             return Err(FaultError::NotVerified { what });
         }
-        touched.push(format!("{name}removed, {bytes} bytes"));
+        touched.push(format!("{name}: removed, {bytes} bytes"));
     }
     Ok(Done::new(touched.join("; "), touched))
 }

@@ -117,22 +117,21 @@ pub async fn inject(fault: &Fault, world: &mut World<'_>) -> Result<FaultReport,
         }
         Action::RestoreCluster { from } => {
             let backup = backups(*from, &world.backups).and_then(|chosen| chosen.into_iter().next());
-            let (Some((name, directory)), Some(archive)) = (backup, world.archive) else {
+            let (Some((backup, directory)), Some(archive)) = (backup, world.archive) else {
                 return Err(FaultError::NoSuchTarget {
                     target: FaultTarget::Backup(*from),
                     at: fault.at,
                 });
             };
-            stray::restore_cluster(cluster(fault, world)?, name.trim_end_matches(": "), &directory, archive).await?
+            stray::restore_cluster(cluster(fault, world)?, &backup, &directory, archive).await?
         }
         Action::PromoteClone => {
-            let (name, directory) = directories(fault, world)?.swap_remove(0);
-            let backup = name.trim_start_matches("backup ").trim_end_matches(": ");
+            let (backup, directory) = directories(fault, world)?.swap_remove(0);
             let archive = world.archive.ok_or(FaultError::NoSuchTarget {
                 target: fault.target,
                 at: fault.at,
             })?;
-            stray::promote_clone(world.cluster, (backup, &directory), archive, fault.line).await?
+            stray::promote_clone(world.cluster, (&backup, &directory), archive, fault.line).await?
         }
         Action::ExpireBackup => {
             let chosen = directories(fault, world)?;
@@ -207,7 +206,7 @@ fn cluster<'w>(fault: &Fault, world: &'w mut World<'_>) -> Result<&'w mut Cluste
     Ok(cluster)
 }
 
-/// The directories that a fault is aimed at, each with what to call it.
+/// The directories that a fault is aimed at; each of backups with what to call it, another without a name.
 fn directories(fault: &Fault, world: &mut World<'_>) -> Result<Vec<(String, PathBuf)>, FaultError> {
     let absent = || FaultError::NoSuchTarget {
         target: fault.target,
@@ -246,6 +245,7 @@ fn confine(directory: &Path, work: &Path) -> Result<(), FaultError> {
     }
 }
 
+/// The backups that are meant, each with what to call it; `None` if there is none.
 fn backups(which: Which, backups: &[(String, PathBuf)]) -> Option<Vec<(String, PathBuf)>> {
     let chosen = match which {
         Which::Latest => backups.last().into_iter().collect(),
@@ -255,7 +255,7 @@ fn backups(which: Which, backups: &[(String, PathBuf)]) -> Option<Vec<(String, P
     };
     let named: Vec<_> = chosen
         .into_iter()
-        .map(|(id, path)| (format!("backup {id}: "), path.clone()))
+        .map(|(id, path)| (format!("backup {id}"), path.clone()))
         .collect();
     (!named.is_empty()).then_some(named)
 }
@@ -277,8 +277,15 @@ async fn on_files(fault: &Fault, world: &mut World<'_>) -> Result<Done, FaultErr
         let (mut summaries, mut touched) = (Vec::new(), Vec::new());
         for (name, directory) in directories {
             let done = act(&action, &Root::open(&directory)?, older.as_ref(), &mut random)?;
-            summaries.push(format!("{name}{}", done.summary));
-            touched.extend(done.touched.into_iter().map(|line| format!("{name}{line}")));
+            let named = |line| {
+                if name.is_empty() {
+                    line
+                } else {
+                    format!("{name}: {line}")
+                }
+            };
+            summaries.push(named(done.summary));
+            touched.extend(done.touched.into_iter().map(named));
         }
         Ok(Done::new(summaries.join("; "), touched))
     })

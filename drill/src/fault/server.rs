@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use postgres_protocol::escape::{escape_identifier, escape_literal};
+
 use super::{Done, FaultError, SUPERUSER};
 use crate::{
     postgres::{Cluster, Shutdown},
@@ -64,10 +66,10 @@ pub(super) async fn set(cluster: &mut Cluster, name: &str, value: Option<&str>) 
         return Ok(Done::new(line.clone(), [line]));
     }
     let (before, context) = current(cluster, name).await?;
-    let quoted = name.replace('"', "\"\"");
+    let parameter = escape_identifier(name);
     let statement = match value {
-        Some(value) => format!("ALTER SYSTEM SET \"{quoted}\" = '{}'", value.replace('\'', "''")),
-        None => format!("ALTER SYSTEM RESET \"{quoted}\""),
+        Some(value) => format!("ALTER SYSTEM SET {parameter} = {}", escape_literal(value)),
+        None => format!("ALTER SYSTEM RESET {parameter}"),
     };
     let client = cluster
         .connect(SUPERUSER, SUPERUSER)

@@ -52,6 +52,15 @@ pub(super) async fn misbehave(
             };
             touched.extend(services.application.sabotage(Sabotage { after, times, deed }).await);
         }
+        (FaultTarget::App, _) => {
+            let behaviour = answers(does).ok_or(FaultError::NotApplicable {
+                kind: "service",
+                target,
+            })?;
+            let fronted = services.application.fronted(behaviour, after, times).await;
+            touched
+                .push(fronted.map_err(|error| failed(format!("nothing can be put before the application: {error}")))?);
+        }
         (FaultTarget::ConfigStore, Behaviour::Down) => {
             let away = services
                 .store
@@ -146,14 +155,19 @@ pub async fn mend(target: FaultTarget, services: &mut Services<'_>) -> Result<&'
     Ok("it behaves as it should again")
 }
 
+/// How whoever behaves so answers requests, if that is what it is about.
+fn answers(does: Behaviour) -> Option<http::Behaviour> {
+    match does {
+        Behaviour::Hang => Some(http::Behaviour::Hang),
+        Behaviour::Slow(delay) => Some(http::Behaviour::Slow(delay)),
+        Behaviour::Status(status) => Some(http::Behaviour::Status(status)),
+        Behaviour::Down | Behaviour::Refuse | Behaviour::Kill | Behaviour::Alert | Behaviour::Stale => None,
+    }
+}
+
 async fn receiver(receiver: &mut http::Receiver, does: Behaviour, after: u64, times: Option<u64>) {
-    let behaviour = match does {
-        Behaviour::Hang => http::Behaviour::Hang,
-        Behaviour::Slow(delay) => http::Behaviour::Slow(delay),
-        Behaviour::Status(status) => http::Behaviour::Status(status),
-        Behaviour::Down | Behaviour::Refuse | Behaviour::Kill | Behaviour::Alert | Behaviour::Stale => {
-            return receiver.go_down().await;
-        }
+    let Some(behaviour) = answers(does) else {
+        return receiver.go_down().await;
     };
     if after > 0 {
         receiver.behave(http::Behaviour::Healthy, Some(after));

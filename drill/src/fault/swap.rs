@@ -20,7 +20,7 @@ pub(super) fn swap(
     keep_tail: bool,
     random: &mut StdRng,
 ) -> Result<Done, FaultError> {
-    let (backup, directory) = (from.0.trim_end_matches(": "), &from.1);
+    let (backup, directory) = from;
     let backups = Root::open(directory)?;
     let mut touched = Vec::new();
     for entry in root.select(files, random)? {

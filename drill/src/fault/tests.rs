@@ -358,7 +358,7 @@ fn an_older_copy_comes_from_the_backup_with_or_without_the_newer_tail() {
     let backup = TempDir::new().unwrap();
     fs::create_dir_all(backup.path().join("data/base/5")).unwrap();
     fs::write(backup.path().join("data/base/5/2"), [7; 100]).unwrap();
-    let from = ("backup b: ".to_owned(), backup.path().to_owned());
+    let from = ("backup b".to_owned(), backup.path().to_owned());
     let swap = |keep_tail| {
         let action = Action::SwapFile {
             files: files("base/5/2"),
@@ -473,12 +473,12 @@ fn a_filesystem_that_others_use_is_never_filled() {
 #[test]
 fn backups_are_counted_from_the_oldest() {
     let all: Vec<_> = ["a", "b", "c"].map(|id| (id.to_owned(), id.into())).into();
-    let chosen =
-        |which| backups(which, &all).map(|chosen| chosen.into_iter().map(|(name, _)| name).collect::<String>());
-    assert_eq!(chosen(Which::Latest).as_deref(), Some("backup c: "));
-    assert_eq!(chosen(Which::Oldest).as_deref(), Some("backup a: "));
-    assert_eq!(chosen(Which::Number(2)).as_deref(), Some("backup b: "));
-    assert_eq!(chosen(Which::All).as_deref(), Some("backup a: backup b: backup c: "));
+    let names = |chosen: Vec<(String, _)>| chosen.into_iter().map(|(name, _)| name).collect::<Vec<_>>().join(", ");
+    let chosen = |which| backups(which, &all).map(names);
+    assert_eq!(chosen(Which::Latest).as_deref(), Some("backup c"));
+    assert_eq!(chosen(Which::Oldest).as_deref(), Some("backup a"));
+    assert_eq!(chosen(Which::Number(2)).as_deref(), Some("backup b"));
+    assert_eq!(chosen(Which::All).as_deref(), Some("backup a, backup b, backup c"));
     assert_eq!(chosen(Which::Number(4)), None);
     assert!(backups(Which::All, &[]).is_none());
 }

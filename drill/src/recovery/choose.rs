@@ -75,8 +75,10 @@ pub(super) async fn backups_listed(drill: &mut Drill, attempt: u32) -> Result<Ve
 pub(super) struct Choice {
     pub(super) backup: Backup,
     pub(super) target: RecoveryTarget,
-    /// The timeline to name to the server, where there are others.
+    /// The timeline on which the WAL ends that was read.
     pub(super) timeline: Option<TimelineId>,
+    /// Whether it must be named to the server, as there are others.
+    pub(super) explicit: bool,
     pub(super) reach: Option<Lsn>,
 }
 
@@ -98,7 +100,7 @@ pub(super) async fn backup_chosen(
     loop {
         let Some(plan) = planner::choose(&candidates, failed_at, rpo) else {
             for candidate in &candidates {
-                record_rejection(drill, candidate);
+                drill.reject(planner::reject(candidate, None));
             }
             if let Some(check) = too_young(&candidates, &target).await {
                 drill.check(check);
@@ -121,7 +123,6 @@ pub(super) async fn backup_chosen(
             drill.reject(rejection);
         }
         let best = candidates.swap_remove(chosen);
-        let timeline = best.timeline.filter(|_| best.explicit);
         drill.check(artifact_age(drill, &best, plan.age).await);
         drill.recorder.record(What::PlanChosen(PlanInfo {
             backup: best.backup.info.clone(),
@@ -135,7 +136,8 @@ pub(super) async fn backup_chosen(
         } else {
             "; nothing newer is usable, so the RPO will be missed"
         };
-        let along = timeline.map_or_else(String::new, |timeline| format!(", on timeline {timeline} and no other"));
+        let named = best.timeline.filter(|_| best.explicit);
+        let along = named.map_or_else(String::new, |timeline| format!(", on timeline {timeline} and no other"));
         let detail = format!("{} to the {target}{along}{miss}", best.backup.info.id);
         if !drill.operator.decides(&format!("Restore {detail}?")).await {
             step.end(drill, Verdict::Fail, "the operator did not confirm");
@@ -145,7 +147,8 @@ pub(super) async fn backup_chosen(
         return Ok(Choice {
             backup: best.backup,
             target,
-            timeline,
+            timeline: best.timeline,
+            explicit: best.explicit,
             reach: best.reach,
         });
     }
@@ -235,7 +238,7 @@ fn or_nothing(lsn: Option<Lsn>) -> String {
     lsn.map_or_else(|| "nothing".to_owned(), |lsn| lsn.to_string())
 }
 
-pub(super) async fn verify_candidate(drill: &mut Drill, backup: &Backup) -> Result<Standing, Stop> {
+async fn verify_candidate(drill: &mut Drill, backup: &Backup) -> Result<Standing, Stop> {
     let Some(system) = backup::system(&backup.info.method, &drill.site) else {
         return Ok(Standing::Unusable {
             check: None,
@@ -256,7 +259,7 @@ pub(super) async fn verify_candidate(drill: &mut Drill, backup: &Backup) -> Resu
 }
 
 /// `artifact-age`: how old the point is that the plan can prove.
-pub(super) async fn artifact_age(drill: &Drill, best: &Candidate, age: Option<chrono::Duration>) -> CheckResult {
+async fn artifact_age(drill: &Drill, best: &Candidate, age: Option<chrono::Duration>) -> CheckResult {
     let rpo = drill.objectives.rpo;
     timed(CheckId::ArtifactAge, Phase::Backup, &best.backup.info.id, async {
         let expected = format!(
@@ -296,11 +299,7 @@ async fn too_young(candidates: &[Candidate], target: &RecoveryTarget) -> Option<
     Some(check.await)
 }
 
-pub(super) fn record_rejection(drill: &mut Drill, candidate: &Candidate) {
-    drill.reject(planner::reject(candidate, None));
-}
-
-pub(super) fn why_none(candidates: &[Candidate]) -> String {
+fn why_none(candidates: &[Candidate]) -> String {
     let reasons: Vec<String> = candidates
         .iter()
         .filter_map(|candidate| match &candidate.standing {

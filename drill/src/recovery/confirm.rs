@@ -9,7 +9,7 @@ use reports::{CheckId, Outcome, Phase, Step, Verdict, What, event::LedgerCompari
 
 use super::{
     OpenStep, Stop, ended,
-    examine::{Look, examined, newest_inventory, subject},
+    examine::{Look, examined, newest_inventory},
     kept::Kept,
     repair::{repaired, repairs},
 };
@@ -121,7 +121,7 @@ async fn repaired_in_place(drill: &Drill, look: &Look) -> Result<bool, Stop> {
     }
     let recorded = newest_inventory(drill);
     let history = History::read_or_unusable(&drill.ledger, &drill.ledger_header)?;
-    let subject = subject(drill, recorded.as_ref());
+    let subject = drill.subject(&drill.source, Phase::Source, recorded.as_ref());
     Ok(repaired(drill, &subject, &repairs, history.largest_created()).await)
 }
 

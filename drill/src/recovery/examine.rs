@@ -11,7 +11,7 @@ use crate::{
     record::nanoseconds,
     stage::Drill,
     verify::{
-        Found, Subject, catalog_inventory, chain,
+        Found, catalog_inventory, chain,
         content_fingerprint::{self, Against},
         content_hash, index_integrity,
         ledger::{self, Comparison},
@@ -133,21 +133,10 @@ pub(super) async fn examined(drill: &mut Drill, held: Option<Hold>) -> Result<Lo
     if look.symptoms.is_empty() {
         // It answers every question, and yet there was an alarm: an index that misses rows hides them from whoever uses
         // it, and from nobody else. This reads everything, so it comes last.
-        let check = index_integrity::check(&subject(drill, None)).await;
+        let check = index_integrity::check(&drill.subject(&drill.source, Phase::Source, None)).await;
         look.noted(drill, check);
     }
     Ok(look)
-}
-
-/// The failed database, for checks.
-pub(super) fn subject<'a>(drill: &'a Drill, inventory: Option<&'a catalog_inventory::Inventory>) -> Subject<'a> {
-    Subject {
-        cluster: &drill.source,
-        name: drill.source.name(),
-        phase: Phase::Source,
-        credentials: &drill.site.credentials,
-        inventory,
-    }
 }
 
 /// The inventory recorded with the newest backup.
@@ -216,7 +205,7 @@ async fn promises_kept(drill: &Drill) -> Result<Option<(CheckResult, Option<Comp
 
 /// What no probe sees: every page, every row that was seeded, every stored hash and every reference, side by side.
 async fn read_through(drill: &Drill) -> [CheckResult; 4] {
-    let subject = subject(drill, None);
+    let subject = drill.subject(&drill.source, Phase::Source, None);
     let theirs = theirs(drill);
     let against = Against::Serving {
         reference: &drill.fingerprint,

@@ -50,7 +50,13 @@ pub(super) fn restore_started(drill: &mut Drill, attempt: u32, choice: &Choice) 
         Destination::New => format!("restored-{attempt}"),
         Destination::FailedCluster => drill.source.name().to_owned(),
     };
-    if let Err(error) = target::free(&drill.site, &cluster) {
+    let free = match drill.scenario.recovery.into {
+        Destination::FailedCluster if drill.source.is_running() => Err(BackupError::TargetRuns {
+            path: drill.source.data_directory().to_owned(),
+        }),
+        _ => target::free(&drill.site, &cluster),
+    };
+    if let Err(error) = free {
         let reason = chain(&error);
         step.end(drill, Verdict::Fail, reason.clone());
         return Err(ended(Outcome::Refused, reason));
@@ -65,7 +71,7 @@ pub(super) fn restore_started(drill: &mut Drill, attempt: u32, choice: &Choice) 
         backup: choice.backup.clone(),
         cluster,
         target: choice.target.clone(),
-        timeline: choice.timeline,
+        timeline: choice.timeline.filter(|_| choice.explicit),
         progress: Progress::default(),
         pause: Pause::default(), // the job has the other end of it
     };

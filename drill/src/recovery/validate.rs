@@ -14,8 +14,8 @@ use crate::{
     record::milliseconds,
     stage::{Drill, DrillError},
     verify::{
-        self, Found, Subject, chain, ledger, ledger_prefix, replay, row_counts, server_start, server_start::Diagnosis,
-        smoke, suite, timed,
+        self, Found, chain, ledger, ledger_prefix, replay, row_counts, server_start, server_start::Diagnosis, smoke,
+        suite, timed,
     },
     workload::ledger::History,
 };
@@ -82,18 +82,8 @@ async fn put_right(drill: &Drill, cluster: &mut Cluster, choice: &Choice, unsoun
         return Ok(false);
     };
     let history = History::read_or_unusable(&drill.ledger, &drill.ledger_header)?;
-    let subject = subject(drill, cluster, choice);
+    let subject = drill.subject(cluster, Phase::Restored, choice.backup.inventory.as_ref());
     Ok(repaired(drill, &subject, &repairs, history.largest_created()).await)
-}
-
-fn subject<'a>(drill: &'a Drill, cluster: &'a Cluster, choice: &'a Choice) -> Subject<'a> {
-    Subject {
-        cluster,
-        name: cluster.name(),
-        phase: Phase::Restored,
-        credentials: &drill.site.credentials,
-        inventory: choice.backup.inventory.as_ref(),
-    }
 }
 
 /// One look from every side. A server that takes no writes, or nobody in, is not looked at any further. `timeline` is that
@@ -132,10 +122,15 @@ async fn looked_at(
     };
     let mut checks = vec![check];
     if choice.backup.start_lsn().is_some() {
-        let timelines = (choice.backup.info.timeline, timeline);
-        checks.push(replay::check(&superuser, &choice.target, choice.reach, timelines, &name).await);
+        let planned = replay::Planned {
+            target: &choice.target,
+            reach: choice.reach,
+            along: choice.timeline,
+            from: choice.backup.info.timeline,
+        };
+        checks.push(replay::check(&superuser, planned, timeline, &name).await);
     }
-    let subject = subject(drill, cluster, choice);
+    let subject = drill.subject(cluster, Phase::Restored, choice.backup.inventory.as_ref());
     let known = suite::Known {
         production_archive: drill.site.wal.archive.as_deref(),
         largest_acknowledged: None, // the ledger's own comparison looks at this, target and losses considered

@@ -46,7 +46,7 @@ impl Behaviour {
     /// What a target can do wrong.
     pub fn of(target: FaultTarget) -> &'static [&'static str] {
         match target {
-            FaultTarget::App => &["down", "hang", "stale"],
+            FaultTarget::App => &["down", "hang", "slow", "status", "stale"],
             FaultTarget::ConfigStore => &["down", "refuse"],
             FaultTarget::Notifier => &["down", "hang", "slow", "status"],
             FaultTarget::Monitor => &["down", "hang", "slow", "status", "alert"],

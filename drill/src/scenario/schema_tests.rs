@@ -124,7 +124,7 @@ fn what_is_wrong_is_invalid() {
         ("at='failure'", "at='disaster'"),
         ("kind='service'", "kind='flip-bytes'"),
         ("target='notifier'", "target='cluster'"),
-        ("target='notifier'", "target='app'"),
+        ("target='notifier'", "target='config-store'"),
         ("delay='1s'", ""),
         ("does='slow'", "does='hang'"),
         ("#fault", "status=500"),

@@ -294,7 +294,7 @@ fn every_refusal_says_what_and_where() {
         ),
         (
             "behaviour of another service",
-            with_fault("service", "target='app'\ndoes='status'\nstatus=500"),
+            with_fault("service", "target='config-store'\ndoes='status'\nstatus=500"),
         ),
         ("no behaviour", with_fault("service", "target='app'\ndoes='dwon'")),
         (

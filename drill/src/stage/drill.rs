@@ -11,7 +11,7 @@ use std::{
 use chrono::{DateTime, Utc};
 use fixtures::{ConnectionString, Role as DatabaseRole, SeedPlan, Seeded};
 use rand::rngs::StdRng;
-use reports::{CheckResult, Verdict, What};
+use reports::{CheckResult, Phase, Verdict, What};
 
 use super::{Options, disk::SmallDisk};
 use crate::{
@@ -30,6 +30,8 @@ use crate::{
     record::Recorder,
     scenario::{FaultTarget, Scenario, Streaming, Target},
     verify::{
+        Subject,
+        catalog_inventory::Inventory,
         chain,
         fingerprint::{FingerprintError, record::Reference},
         ledger::SeedFacts,
@@ -227,6 +229,17 @@ impl Drill {
         let mut config = cluster.config(role.name(), fixtures::DATABASE);
         config.password(self.site.credentials.password(role));
         config
+    }
+
+    /// A cluster of this drill, for checks.
+    pub fn subject<'a>(&'a self, cluster: &'a Cluster, phase: Phase, inventory: Option<&'a Inventory>) -> Subject<'a> {
+        Subject {
+            cluster,
+            name: cluster.name(),
+            phase,
+            credentials: &self.site.credentials,
+            inventory,
+        }
     }
 
     /// How the application logs in to the source.

@@ -9,6 +9,7 @@ mod probe;
 
 use std::collections::BTreeSet;
 
+use postgres_protocol::escape::escape_identifier;
 use reports::{CheckId, CheckResult};
 use tokio_postgres::{IsolationLevel, Transaction};
 
@@ -153,7 +154,7 @@ async fn amcheck(client: &mut tokio_postgres::Client) -> Result<Tally, tokio_pos
         transaction.batch_execute(create).await?;
         "drill_amcheck".to_owned()
     };
-    let schema = format!("\"{}\"", schema.replace('"', "\"\""));
+    let schema = escape_identifier(&schema);
     let listed = "SELECT i.indexrelid, i.indexrelid::regclass::text FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
                    WHERE c.relam = 403 AND c.relkind = 'i' AND c.relpersistence <> 't' AND i.indisvalid AND c.relnamespace <> to_regnamespace('drill_amcheck')";
     let trees = transaction.query(listed, &[]).await?;

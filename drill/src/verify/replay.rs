@@ -1,15 +1,19 @@
-//! `replay-reached-end`: the restored server replayed as far as the plan proved that the WAL goes.
+//! `replay-reached-end`: the restored server replayed as far as the plan proved that the WAL goes, and along the same timeline.
 //!
 //! A restore_command that fails too early looks to the server like the end of the archive; it then promotes without
-//! a word, and everything after is missing. Only a comparison with what the WAL was known to hold can tell. Where recovery
-//! ended stands in the history of the timeline that it began, which outlives a restart; a server that began none never
-//! was in archive recovery, and only says itself how far it came.
+//! a word, and everything after is missing. Another server's timeline in the archive may reach further and still not be the
+//! service's. Only a comparison with what the WAL was known to hold can tell. Where recovery ended stands in the history
+//! of the timeline that it began, which outlives a restart; a server that began none never was in archive recovery, and
+//! only says itself how far it came.
 
 use reports::{CheckId, CheckResult, Phase};
 use tokio_postgres::Client;
 
 use super::{Found, timed};
-use crate::{backup::RecoveryTarget, postgres::Lsn};
+use crate::{
+    backup::RecoveryTarget,
+    postgres::{Lsn, TimelineId},
+};
 
 /// Bytes of the longest header of a WAL page.
 const PAGE_HEADER: u64 = 40;
@@ -18,22 +22,30 @@ const PAGE_HEADER: u64 = 40;
 const REPLAYED: &str = "SELECT pg_last_wal_replay_lsn()::text, pg_read_file(format('pg_wal/%s.history', \
                         substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8)), 0, 1048576, true)";
 
-/// The check, on a server on `timeline`, restored from a backup of timeline `before`. `reach` is the end of the WAL that was
-/// read before the restore, if there was any.
-pub async fn check(
-    superuser: &Client,
-    target: &RecoveryTarget,
-    reach: Option<Lsn>,
-    (before, timeline): (Option<u32>, u32),
-    subject: &str,
-) -> CheckResult {
+/// What the plan says of the WAL to replay.
+#[derive(Debug, Clone, Copy)]
+pub struct Planned<'a> {
+    /// How far to replay it.
+    pub target: &'a RecoveryTarget,
+    /// The end of the WAL that was read before the restore, if there was any.
+    pub reach: Option<Lsn>,
+    /// The timeline on which that is.
+    pub along: Option<TimelineId>,
+    /// The timeline on which the backup was taken.
+    pub from: Option<u32>,
+}
+
+/// The check, on a restored server that is now on `timeline`.
+pub async fn check(superuser: &Client, planned: Planned<'_>, timeline: u32, subject: &str) -> CheckResult {
+    let Planned { target, reach, .. } = planned;
     timed(CheckId::ReplayReachedEnd, Phase::Restored, subject, async {
         let row = superuser.query_one(REPLAYED, &[]).await?;
         let (said, history): (Option<&str>, Option<&str>) = (row.get(0), row.get(1));
-        let replayed = if before.is_some_and(|before| before != timeline) {
-            history.and_then(began_at)
+        let (replayed, branched) = if planned.from.is_some_and(|from| from != timeline) {
+            let began = history.and_then(began_at);
+            (began.map(|(_, lsn)| lsn), began.map(|(parent, _)| parent))
         } else {
-            said.and_then(|lsn| lsn.parse().ok())
+            (said.and_then(|lsn| lsn.parse().ok()), None)
         };
         let goal = match target {
             RecoveryTarget::Lsn(lsn) => Some(reach.map_or(*lsn, |reach| reach.min(*lsn))),
@@ -52,32 +64,36 @@ pub async fn check(
             0
         };
         let reached = replayed.0 + slack >= goal.0;
+        let astray = branched.is_some_and(|branched| planned.along.is_some_and(|along| along != branched));
+        let on = |timeline: Option<TimelineId>| timeline.map_or_else(String::new, |id| format!(" on timeline {id}"));
         Ok(Found::judge(
-            reached,
-            format!("replay to {goal}"),
-            format!("replayed to {replayed}"),
+            reached && !astray,
+            format!("replay to {goal}{}", on(planned.along)),
+            format!("replayed to {replayed}{}", on(branched)),
         ))
     })
     .await
 }
 
-/// Where a timeline began: the last line of its history is about the one before it (`1  0/5000100  no recovery target`).
-fn began_at(history: &str) -> Option<Lsn> {
+/// Where a timeline began, and on which one: the last line of its history (`1  0/5000100  no recovery target`).
+fn began_at(history: &str) -> Option<(TimelineId, Lsn)> {
     let last = history
         .lines()
         .rev()
         .find(|line| line.starts_with(|c: char| c.is_ascii_digit()))?;
-    last.split_whitespace().nth(1)?.parse().ok()
+    let mut words = last.split_whitespace();
+    let parent = words.next()?.parse().ok()?;
+    Some((TimelineId(parent), words.next()?.parse().ok()?))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Lsn, began_at};
+    use super::{Lsn, TimelineId, began_at};
 
     #[test]
     fn a_timeline_began_where_the_one_before_it_was_left() {
         let history = "1\t0/3000000\tno recovery target specified\n\n2\t0/5000100\tbefore 2026\n";
-        assert_eq!(began_at(history), Some(Lsn(0x500_0100)));
+        assert_eq!(began_at(history), Some((TimelineId(2), Lsn(0x500_0100))));
         assert_eq!(began_at(""), None);
         assert_eq!(began_at("nonsense\n"), None);
     }

@@ -4,6 +4,7 @@
 //! beyond the largest number that a client was told of: `nextval ≥ max(id)` is not enough when rows were lost. What it
 //! cannot see: numbers that were handed out and neither stored nor acknowledged, and sequences that no column owns.
 
+use postgres_protocol::escape::escape_literal;
 use reports::{CheckId, CheckResult};
 use tokio_postgres::Client;
 
@@ -105,8 +106,7 @@ pub async fn cures(client: &Client, largest_acknowledged: Option<i64>) -> Result
             && next <= largest
             && largest < most
         {
-            let literal = sequence.replace('\'', "''");
-            statements.push(format!("SELECT setval('{literal}', {largest})"));
+            statements.push(format!("SELECT setval({}, {largest})", escape_literal(sequence)));
         }
     }
     Ok(statements)

@@ -12,6 +12,7 @@ use std::{
 };
 
 use futures_util::{TryStreamExt as _, future::join_all};
+use postgres_protocol::escape::escape_literal;
 use tokio_postgres::{Client, Config, NoTls, Row};
 
 use super::{FingerprintError, Section, Sums};
@@ -230,7 +231,7 @@ async fn session(config: &Config, snapshot: Option<&str>) -> Result<Client, toki
         .await?;
     if let Some(snapshot) = snapshot {
         client
-            .batch_execute(&format!("SET TRANSACTION SNAPSHOT '{}'", snapshot.replace('\'', "''")))
+            .batch_execute(&format!("SET TRANSACTION SNAPSHOT {}", escape_literal(snapshot)))
             .await?;
     }
     Ok(client)

@@ -2,6 +2,7 @@
 //!
 //! Read from the catalogue, so that a table which a migration adds is covered without a word here.
 
+use postgres_protocol::escape::escape_identifier;
 use serde::{Deserialize, Serialize};
 use tokio_postgres::Client;
 
@@ -117,13 +118,13 @@ pub async fn sections(client: &Client, changing: Changing<'_>) -> Result<Vec<Sec
 
 fn section(table: &str, key: Option<&str>, columns: &[(String, bool)], changing: bool) -> Section {
     let expressions = columns.iter().map(|(name, as_text)| {
-        let name = quoted(name);
+        let name = escape_identifier(name);
         if *as_text { format!("{name}::text") } else { name }
     });
     Section {
         name: table.to_owned(),
-        from: format!("public.{}", quoted(table)),
-        key: key.map(|key| format!("{}::bigint", quoted(key))),
+        from: format!("public.{}", escape_identifier(table)),
+        key: key.map(|key| format!("{}::bigint", escape_identifier(key))),
         columns: expressions.collect::<Vec<_>>().join(", "),
         as_text: columns
             .iter()
@@ -132,8 +133,4 @@ fn section(table: &str, key: Option<&str>, columns: &[(String, bool)], changing:
             .collect(),
         changing,
     }
-}
-
-fn quoted(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
 }

@@ -3,6 +3,7 @@
 
 use std::{collections::BTreeSet, fmt::Write as _};
 
+use postgres_protocol::escape::escape_identifier;
 use tokio_postgres::Client;
 
 use super::{PREFIX, read, recorded_lines};
@@ -73,8 +74,8 @@ fn right(line: &str, verb: &str, to: &str) -> Option<String> {
         "relation" if privilege == "USAGE" => format!("SEQUENCE {name}"),
         "relation" => format!("TABLE {name}"),
         "function" => format!("FUNCTION {}", without_owner(name)?),
-        "schema" => format!("SCHEMA {}", quoted(&without_owner(name)?)),
-        "database" => format!("DATABASE {}", quoted(&without_owner(name)?)),
+        "schema" => format!("SCHEMA {}", escape_identifier(&without_owner(name)?)),
+        "database" => format!("DATABASE {}", escape_identifier(&without_owner(name)?)),
         _ => return None,
     };
     Some(format!("{verb} {privilege} ON {on} {to} {grantee}{option}"))
@@ -82,7 +83,7 @@ fn right(line: &str, verb: &str, to: &str) -> Option<String> {
 
 /// Sets a role's attributes: `super f, inherit t, … connections -1, …`. Its password and its end of life stay.
 fn alter_role(role: &str, attributes: &str) -> Option<String> {
-    let mut statement = format!("ALTER ROLE {}", quoted(role));
+    let mut statement = format!("ALTER ROLE {}", escape_identifier(role));
     for attribute in attributes.split(", ") {
         let (name, value) = attribute.split_once(' ')?;
         match (name, value) {
@@ -104,10 +105,6 @@ fn no(value: &str) -> Option<&'static str> {
         "f" => Some("NO"),
         _ => None,
     }
-}
-
-fn quoted(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
 }
 
 #[cfg(test)]

@@ -1,0 +1,160 @@
+//! What stands before the application, as a load balancer does: it passes requests on, late or not at all, or answers
+//! with an error of its own while the application behind it is well.
+
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use axum::{
+    Router,
+    extract::{Request, State},
+    http::{HeaderMap, StatusCode, header::AUTHORIZATION},
+    response::{IntoResponse as _, Response},
+};
+use tokio::{net::TcpListener, task::JoinHandle};
+
+use crate::http::{Behaviour, Turns};
+
+/// Listens on a free port of loopback and passes `GET` requests on to the application. It is gone when dropped.
+pub struct Front {
+    address: SocketAddr,
+    behind: Behind,
+    task: JoinHandle<()>,
+}
+
+#[derive(Clone)]
+struct Behind {
+    application: Arc<Mutex<String>>,
+    turns: Turns,
+    client: reqwest::Client,
+}
+
+impl Front {
+    /// Stands before the application at `address`, `http://host:port`, and lets everything pass.
+    ///
+    /// # Errors
+    /// If no port can be bound.
+    pub async fn of(address: &str) -> std::io::Result<Self> {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
+        let address = (listener.local_addr()?, Arc::new(Mutex::new(address.to_owned())));
+        let behind = Behind {
+            application: address.1,
+            turns: Turns::default(),
+            client: reqwest::Client::new(),
+        };
+        let router = Router::new().fallback(pass_on).with_state(behind.clone());
+        let task = tokio::spawn(async move {
+            if let Err(error) = axum::serve(listener, router).await {
+                tracing::error!(%error, "what stands before the application stopped");
+            }
+        });
+        Ok(Self {
+            address: address.0,
+            behind,
+            task,
+        })
+    }
+
+    /// Where it listens, `http://host:port`.
+    pub fn address(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// The application listens elsewhere now.
+    pub fn leads_to(&self, address: &str) {
+        let mut application = self.behind.application.lock().unwrap_or_else(PoisonError::into_inner);
+        address.clone_into(&mut application);
+    }
+
+    /// Changes how it answers, as [`Turns::push`].
+    pub fn behave(&self, behaviour: Behaviour, times: Option<u64>) {
+        self.behind.turns.push(behaviour, times);
+    }
+}
+
+impl Drop for Front {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn pass_on(State(behind): State<Behind>, headers: HeaderMap, request: Request) -> Response {
+    match behind.turns.next() {
+        Behaviour::Healthy => {}
+        Behaviour::Slow(delay) => tokio::time::sleep(delay).await,
+        Behaviour::Hang => std::future::pending().await,
+        Behaviour::Status(status) => {
+            let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+            return (
+                status,
+                axum::Json(serde_json::json!({ "title": "answered before the application" })),
+            )
+                .into_response();
+        }
+    }
+    let application = behind
+        .application
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .clone();
+    let mut passed = behind.client.get(format!("{application}{}", request.uri()));
+    if let Some(token) = headers.get(AUTHORIZATION) {
+        passed = passed.header(AUTHORIZATION, token);
+    }
+    let answer = async {
+        let answer = passed.send().await?;
+        Ok::<_, reqwest::Error>((answer.status(), answer.headers().clone(), answer.bytes().await?))
+    };
+    answer.await.map_or_else(
+        |_| StatusCode::BAD_GATEWAY.into_response(),
+        axum::response::IntoResponse::into_response,
+    )
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use axum::routing::get;
+
+    use super::*;
+
+    /// An application that says its name, and what it was authorised by.
+    async fn application(name: &'static str) -> String {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        let says = move |headers: HeaderMap| async move {
+            let token = headers.get(AUTHORIZATION).and_then(|token| token.to_str().ok());
+            format!("{name} {}", token.unwrap_or("nobody"))
+        };
+        tokio::spawn(async move { axum::serve(listener, Router::new().route("/who", get(says))).await });
+        address
+    }
+
+    #[tokio::test]
+    async fn it_passes_on_late_or_not_at_all_and_follows_the_application() {
+        let front = Front::of(&application("one").await).await.unwrap();
+        let client = reqwest::Client::new();
+        let ask = async || {
+            let answer = client
+                .get(format!("{}/who", front.address()))
+                .bearer_auth("t")
+                .send()
+                .await
+                .unwrap();
+            (answer.status().as_u16(), answer.text().await.unwrap())
+        };
+        assert_eq!(ask().await, (200, "one Bearer t".to_owned()));
+        front.behave(Behaviour::Status(502), Some(2));
+        front.behave(Behaviour::Slow(Duration::from_millis(200)), Some(1));
+        assert_eq!((ask().await.0, ask().await.0), (502, 502));
+        let began = Instant::now();
+        assert!(ask().await.0 == 200 && began.elapsed() >= Duration::from_millis(200));
+        front.leads_to(&application("two").await);
+        assert!(ask().await.1.starts_with("two"));
+        front.leads_to("http://127.0.0.1:1");
+        assert_eq!(ask().await.0, 502, "nobody is behind it");
+    }
+}
