@@ -15,7 +15,7 @@ use serde_json::json;
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::{
-    backup::{self, Site, stream::Stream, wal},
+    backup::{self, Site, commands, stream::Stream, wal},
     cutover::{application::Application, config_store::FileStore},
     fault,
     monitor::{Alerts, prober::Prober},
@@ -280,7 +280,10 @@ fn source_settings(scenario: &Scenario, archive: Option<&Path>, durable: bool) -
     let mut settings = Vec::new();
     if let Some(archive) = archive {
         settings.push(("archive_mode".to_owned(), "on".to_owned()));
-        settings.push(("archive_command".to_owned(), wal::archive_command(archive, durable)));
+        settings.push((
+            "archive_command".to_owned(),
+            commands::archive_command(archive, durable),
+        ));
     }
     settings.extend(
         scenario

@@ -15,11 +15,11 @@ use futures_util::future::BoxFuture;
 use reports::{CheckId, Phase, event::BackupInfo};
 
 use super::{
-    Backup, BackupError, BackupSystem, Capabilities, RecoveryTarget, RestoreRequest, Site, catalogue, copy, start,
-    target, wal,
+    Backup, BackupError, BackupSystem, Capabilities, RecoveryTarget, RestoreRequest, Site, catalogue, commands, copy,
+    start, target, wal,
 };
 use crate::{
-    postgres::{Cluster, ClusterOptions, TimelineId},
+    postgres::{Cluster, ClusterOptions},
     verify::{self, Found, catalog_inventory},
 };
 
@@ -114,7 +114,7 @@ impl BaseBackup {
             .and_then(|copied| copied)
             .map_err(io)?;
         self.site.recorder.external_since("copy the backup", began);
-        let mut settings = self.recovery_settings(&request.target, request.timeline)?;
+        let mut settings = self.recovery_settings(request)?;
         settings.extend(isolated());
         settings.push(("recovery_init_sync_method".to_owned(), "syncfs".to_owned()));
         let options = ClusterOptions {
@@ -135,15 +135,11 @@ impl BaseBackup {
         Ok(cluster)
     }
 
-    fn recovery_settings(
-        &self,
-        target: &RecoveryTarget,
-        timeline: Option<TimelineId>,
-    ) -> Result<Vec<(String, String)>, BackupError> {
+    fn recovery_settings(&self, request: &RestoreRequest) -> Result<Vec<(String, String)>, BackupError> {
         let script = self.site.work.path().join("restore-wal.sh");
         fs::write(
             &script,
-            wal::restore_script(&self.site.wal, &self.site.archive_service()),
+            commands::restore_script(&self.site.wal, &request.instead, &self.site.archive_service()),
         )
         .map_err(|source| BackupError::Io {
             action: "write",
@@ -156,10 +152,10 @@ impl BaseBackup {
             format!("sh '{}' '%f' '%p'", script.display()),
         )];
         let mut set = |name: &str, value: String| settings.push((name.to_owned(), value));
-        if let Some(timeline) = timeline {
+        if let Some(timeline) = request.timeline {
             set("recovery_target_timeline", timeline.to_string());
         }
-        match target {
+        match &request.target {
             RecoveryTarget::End => return Ok(settings),
             RecoveryTarget::Lsn(lsn) => {
                 set("recovery_target_lsn", lsn.to_string());

@@ -6,7 +6,7 @@
 //! replay, which is the newest. Every other candidate is in the plan too, with the reason why it was not chosen and
 //! with what it means for the recovery point.
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt, path::PathBuf};
 
 use bytesize::ByteSize;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -59,6 +59,8 @@ pub struct Candidate {
     pub reach: Option<Lsn>,
     /// Commit time of the last transaction that it holds for sure; for a dump its snapshot's time.
     pub reach_at: Option<DateTime<Utc>>,
+    /// Segments of which another copy must be handed out than the first.
+    pub instead: BTreeMap<String, PathBuf>,
 }
 
 /// A candidate that was not chosen. `Display` says why, and what it means for the recovery point.
@@ -276,6 +278,7 @@ mod tests {
             proven: true,
             reach: Some(Lsn(reach)),
             reach_at: Some(at(reach_at)),
+            instead: BTreeMap::new(),
         }
     }
 

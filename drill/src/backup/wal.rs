@@ -5,8 +5,7 @@
 //! [`WalSource::reach`] reads the WAL with pg_waldump and tells how far it can be proven to go.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
-    fmt::Write as _,
+    collections::{BTreeMap, BTreeSet, VecDeque},
     fs,
     path::{Path, PathBuf},
 };
@@ -14,7 +13,8 @@ use std::{
 use chrono::{DateTime, Utc};
 
 use super::{
-    BackupError, Site, segment, timeline,
+    BackupError, Site, segment,
+    timeline::{self, Course},
     waldump::{dump, last_record_end, read_dump, stopped_after},
 };
 use crate::postgres::{Lsn, SystemIdentifier, TimelineId};
@@ -75,21 +75,21 @@ pub struct Reach {
     pub segments: u64,
     /// What stands in the way of going further, if it is not simply the end: a gap, damage, a wrong size.
     pub problems: Vec<String>,
+    /// Segments of which the copy that comes first is damaged, and the copy that goes further.
+    pub instead: BTreeMap<String, PathBuf>,
 }
 
 impl WalSource {
-    /// Every segment that is there; the archive's copy is preferred to the stream's, a whole one to a partial one.
-    ///
-    /// # Errors
-    /// If a directory cannot be read.
-    pub fn segments(&self) -> Result<BTreeMap<SegmentNumber, PathBuf>, BackupError> {
-        let mut segments = BTreeMap::new();
-        let partial_last = [(&self.stream, true), (&self.stream, false), (&self.archive, false)];
-        for (directory, partial) in partial_last {
+    /// The copies of each segment, in the order in which they are offered to a server: the archive's, the stream's, its
+    /// unfinished one, and the one that a backup holds.
+    fn copies(&self, held: Option<&Path>) -> Result<BTreeMap<SegmentNumber, VecDeque<PathBuf>>, BackupError> {
+        let mut copies = BTreeMap::<_, VecDeque<_>>::new();
+        let (archive, stream) = (self.archive.as_deref(), self.stream.as_deref());
+        for (directory, partial) in [(archive, false), (stream, false), (stream, true), (held, false)] {
             let Some(directory) = directory else { continue };
             let failed = |source| BackupError::Io {
                 action: "list",
-                path: directory.clone(),
+                path: directory.to_owned(),
                 source,
             };
             for entry in fs::read_dir(directory).map_err(failed)? {
@@ -104,11 +104,11 @@ impl WalSource {
                     _ => continue,
                 };
                 if let Some(number) = self.parse(segment) {
-                    segments.insert(number, path);
+                    copies.entry(number).or_default().push_back(path);
                 }
             }
         }
-        Ok(segments)
+        Ok(copies)
     }
 
     /// A segment's file name.
@@ -129,50 +129,91 @@ impl WalSource {
     }
 
     /// How far the WAL goes from a start on, through the timelines of the service's own history: contiguous segments of
-    /// the right size and cluster, then every record read.
+    /// the right size and cluster, then every record read. A damaged copy of a segment gives way to another that goes further.
     ///
     /// # Errors
     /// If the segments cannot be listed or pg_waldump cannot be run at all.
     pub async fn reach(&self, site: &Site, start: Start<'_>) -> Result<Reach, BackupError> {
-        let (from, system) = (start.from, start.system);
-        let mut segments = self.segments()?;
-        let there: BTreeSet<SegmentNumber> = segments.keys().copied().collect();
-        let mut reach = Reach::default();
-        let backup = (from, start.timeline);
+        let mut spares = self.copies(start.held)?;
+        let first_copy = |(segment, copies): (&SegmentNumber, &mut VecDeque<_>)| Some((*segment, copies.pop_front()?));
+        let mut segments: BTreeMap<SegmentNumber, PathBuf> = spares.iter_mut().filter_map(first_copy).collect();
+        let is_held = |path: &Path| start.held.is_some_and(|held| path.starts_with(held));
+        let outside = segments.iter().filter(|(_, path)| !is_held(path));
+        let there: BTreeSet<SegmentNumber> = outside.map(|(segment, _)| *segment).collect();
+        let backup = (start.from, start.timeline);
         let way = match timeline::way(backup, start.own, &self.histories()?, &there, self.segment_bytes) {
             Ok(way) => way,
             Err(stray) => {
-                reach.problems.push(stray.clone());
-                reach.stray = Some(stray);
-                return Ok(reach);
+                return Ok(Reach {
+                    problems: vec![stray.clone()],
+                    stray: Some(stray),
+                    ..Reach::default()
+                });
             }
         };
-        let course = way.course;
-        reach.timeline = Some(course.timeline);
-        (reach.explicit, reach.proven) = (way.explicit, way.proven);
-        (reach.foreign, reach.problems) = (way.foreign, way.problems);
-        let first = from.0 / self.segment_bytes;
-        if start.held.is_some() {
-            let held = WalSource {
-                archive: start.held.map(Path::to_owned),
-                stream: None,
-                ..*self
-            };
-            for (segment, path) in held.segments()? {
-                if course.includes(segment) && segment.number >= first && !segments.contains_key(&segment) {
-                    let name = self.name(segment);
-                    reach
-                        .problems
-                        .push(format!("segment {name} is missing; only the backup itself has it"));
-                    segments.insert(segment, path);
-                }
+        let mut problems = way.problems;
+        let first = start.from.0 / self.segment_bytes;
+        for (segment, _) in segments.iter().filter(|(_, path)| is_held(path)) {
+            if way.course.includes(*segment) && segment.number >= first {
+                let name = self.name(*segment);
+                problems.push(format!("segment {name} is missing; only the backup itself has it"));
             }
         }
+        let mut reach = self.read(site, start, &way.course, &segments).await?;
+        let mut instead = BTreeMap::new();
+        while !reach.problems.is_empty() {
+            // What ends the reading is in the segment in which it ends, or at the beginning of the next.
+            let ends = reach.end.unwrap_or(start.from).0 / self.segment_bytes;
+            let spare = [ends, ends + 1].into_iter().find_map(|number| {
+                let (segment, damaged) = way.course.file(&segments, number)?;
+                Some((segment, damaged.clone(), spares.get_mut(&segment)?.pop_front()?))
+            });
+            let Some((segment, damaged, copy)) = spare else { break };
+            segments.insert(segment, copy.clone());
+            let further = self.read(site, start, &way.course, &segments).await?;
+            if further.end > reach.end {
+                let why = reach.problems.join("; ");
+                problems.push(format!(
+                    "{why}; {} is used instead of {}",
+                    copy.display(),
+                    damaged.display()
+                ));
+                instead.insert(self.name(segment), copy);
+                reach = further;
+            } else {
+                segments.insert(segment, damaged);
+            }
+        }
+        problems.append(&mut reach.problems);
+        Ok(Reach {
+            explicit: way.explicit,
+            proven: way.proven,
+            foreign: way.foreign,
+            problems,
+            instead,
+            ..reach
+        })
+    }
+
+    /// As [`WalSource::reach`], of these copies.
+    async fn read(
+        &self,
+        site: &Site,
+        start: Start<'_>,
+        course: &Course,
+        segments: &BTreeMap<SegmentNumber, PathBuf>,
+    ) -> Result<Reach, BackupError> {
+        let (from, system) = (start.from, start.system);
+        let first = from.0 / self.segment_bytes;
+        let mut reach = Reach {
+            timeline: Some(course.timeline),
+            ..Reach::default()
+        };
         let magic = segment::magic(site.installation.major);
         let mut usable: Vec<(SegmentNumber, &PathBuf)> = Vec::new();
         let mut broken = false;
         for number in first.. {
-            let Some((segment, path)) = course.file(&segments, number) else {
+            let Some((segment, path)) = course.file(segments, number) else {
                 break;
             };
             if let Err(problem) = segment::check(path, segment, self.segment_bytes, system, magic) {
@@ -213,18 +254,21 @@ impl WalSource {
         let text = dump(site, self, &usable, from, course.timeline, &["--rmgr=Transaction"]).await?;
         read_dump(&text, &mut reach);
         let last_begins = Lsn(last.number * self.segment_bytes);
-        if reach.end.is_none() {
+        let stopped = text.lines().rev().find(|line| line.contains("error: "));
+        // A file that cannot be opened proves nothing of what is behind it.
+        let unread = stopped.is_some() && stopped_after(&text).is_none();
+        if reach.end.is_none() && !unread {
             // It ended between records, or in one whose position is not told: read the last record's length.
             let at = stopped_after(&text).unwrap_or(last_begins).max(from);
             let text = dump(site, self, &usable, at, course.timeline, &[]).await?;
-            reach.end = last_record_end(&text, self.segment_bytes).or(reach.last_commit.map(|(lsn, _)| lsn));
+            reach.end = last_record_end(&text, self.segment_bytes);
         }
+        reach.end = reach.end.or(reach.last_commit.map(|(lsn, _)| lsn));
         if let Some(left) = course.left(last.timeline) {
             // What that timeline holds behind the branch is another history.
             reach.end = reach.end.map(|end| end.min(left));
             reach.last_commit = reach.last_commit.filter(|(begins, _)| *begins < left);
         }
-        let stopped = text.lines().rev().find(|line| line.contains("error: "));
         // A whole segment can be read to its end; the tail of an unfinished one is zeros, or a record not yet complete.
         // A backup's own WAL ends with the backup.
         let unfinished = last_path.extension().is_some() || start.held.is_some_and(|held| last_path.starts_with(held));
@@ -237,7 +281,7 @@ impl WalSource {
                     source,
                 }
             })?;
-        let early = !unfinished || torn || reach.end.is_some_and(|end| end < last_begins);
+        let early = !unfinished || torn || unread || reach.end.is_some_and(|end| end < last_begins);
         if let (Some(stopped), true) = (stopped, early) {
             let end = reach.end.map_or_else(|| "nothing".to_owned(), |end| end.to_string());
             reach
@@ -264,52 +308,9 @@ pub fn is_segment(name: &str) -> bool {
     name.len() == 24 && name.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
-/// The script that `restore_command` runs: `SCRIPT %f %p`. It takes a file from the archive, else from the stream,
-/// else the stream's unfinished tail, and fails if there is none: which the server takes for the end of the archive.
-///
-/// A segment of another size than a segment has is not offered: it would be fatal to the server (PostgreSQL 16,
-/// xlogarchive.c), while the WAL before it is good. `service` is a program that is asked first while it is there.
-pub fn restore_script(wal: &WalSource, service: &Path) -> String {
-    let mut script = String::from("#!/bin/sh\n# restore_command: $1 = file asked for, $2 = where to put it\n");
-    let service = service.display();
-    let bytes = wal.segment_bytes;
-    let _ = write!(
-        script,
-        "if [ -f '{service}' ]; then sh '{service}' \"$1\" || exit 1; fi\n\
-         case \"$1\" in *.*) whole=any ;; *) whole={bytes} ;; esac\n\
-         offer() {{ [ -f \"$1\" ] && {{ [ $whole = any ] || [ \"$(wc -c < \"$1\")\" -eq $whole ]; }}; }}\n"
-    );
-    let mut offer = |directory: &Path, suffix: &str| {
-        let file = format!("'{}'/\"$1\"{suffix}", directory.display());
-        let _ = writeln!(script, "if offer {file}; then exec cp {file} \"$2\"; fi");
-    };
-    if let Some(archive) = &wal.archive {
-        offer(archive, "");
-    }
-    if let Some(stream) = &wal.stream {
-        offer(stream, "");
-        offer(stream, ".partial");
-    }
-    script.push_str("exit 1\n");
-    script
-}
-
-/// The source's `archive_command`: copies to a temporary name and renames, so that a killed archiver leaves no torn
-/// segment, and refuses to overwrite (PostgreSQL manual, 26.3.1).
-pub fn archive_command(archive: &Path, durable: bool) -> String {
-    let archive = archive.display();
-    let sync = if durable {
-        format!(" && sync '{archive}/.%f.tmp'")
-    } else {
-        String::new()
-    };
-    format!("test ! -f '{archive}/%f' && cp '%p' '{archive}/.%f.tmp'{sync} && mv '{archive}/.%f.tmp' '{archive}/%f'")
-}
-
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
-    use super::{SegmentNumber, WalSource, archive_command, restore_script};
+    use super::{SegmentNumber, WalSource};
 
     const MIB: u64 = 1 << 20;
 
@@ -331,21 +332,5 @@ mod tests {
         assert_eq!(wal.name(segment), "000000020000000100000005");
         assert_eq!(wal.parse("000000020000000100000005"), Some(segment));
         assert_eq!(wal.parse("00000002.history"), None);
-    }
-
-    #[test]
-    fn whole_segments_come_before_the_partial_tail() {
-        let script = restore_script(&source(), "/w/archive-service.sh".as_ref());
-        let place = |text: &str| script.find(text).unwrap();
-        assert!(place("'/a'/\"$1\" ") < place("'/s'/\"$1\" ") && place("'/s'/\"$1\" ") < place("'/s'/\"$1\".partial"));
-    }
-
-    #[test]
-    fn archiving_never_overwrites_and_ends_with_a_rename() {
-        let command = archive_command("/a".as_ref(), true);
-        assert!(
-            command.starts_with("test ! -f '/a/%f'") && command.ends_with("mv '/a/.%f.tmp' '/a/%f'"),
-            "{command}"
-        );
     }
 }

@@ -1,14 +1,7 @@
 //! `drill run`: chooses scenarios, finds PostgreSQL, carries the drills out, writes the reports, says how it went.
 
-use std::{
-    io::IsTerminal as _,
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::{io::IsTerminal as _, path::Path, sync::Arc, time::Duration};
 
-use bytesize::ByteSize;
-use clap::{Args, ValueEnum};
 use futures_util::{StreamExt as _, stream};
 use rand::RngExt as _;
 use reports::{DrillEvidence, RunEvidence, Verdict, run::UnreadableLog};
@@ -17,164 +10,18 @@ use super::{Failure, Outcome, Output, progress::Show};
 use crate::{
     backup,
     operator::OperatorMode,
-    postgres::{self, ContainerError, ContainerOptions, Installation, Limits, Provider, Request, Storage},
+    postgres::{self, ContainerError, ContainerOptions, Installation, Limits, Request, Storage},
     run::{self, Assignment},
     scenario::{self, Circumstances, Scenario},
     stage::{LEFT_RUNNING, Options, Sizing, StorageChoice},
 };
 
+mod args;
+
+pub(super) use args::RunArgs;
+use args::{OperatorArg, StorageArg};
+
 const DEFAULT_SCENARIO: &str = "data-directory-lost";
-
-#[derive(Debug, Args)]
-#[command(after_long_help = "Examples:
-  drill run                                   one whole drill with the default scenario
-  drill run drop-table latest-backup-corrupt  two scenarios
-  drill run backbone/                         a group of scenarios
-  drill run ./mine.toml                       a scenario of your own (see scenarios/README.md)
-  drill run --all --jobs 2                    the whole catalogue
-  drill run --target-size 2GiB                with a database of 2 GiB
-  drill run --operator ask                    you take the decisions")]
-pub(super) struct RunArgs {
-    /// Scenarios: ids, GROUP/ or paths of .toml files [default: data-directory-lost]
-    #[arg(value_name = "SCENARIO | FILE.toml | GROUP/")]
-    scenarios: Vec<String>,
-    /// Run the whole catalogue
-    #[arg(long, conflicts_with = "scenarios")]
-    all: bool,
-    /// Backup system, instead of the scenario's [default: what the scenario says, else basebackup]
-    #[arg(long, value_name = "SYSTEM", value_parser = backup_system, env = "DRILL_BACKUP")]
-    backup: Option<String>,
-    /// Where PostgreSQL comes from
-    #[arg(long, default_value = "auto", env = "DRILL_PROVIDER")]
-    provider: Provider,
-    /// PostgreSQL's major version
-    #[arg(long, value_name = "MAJOR", default_value_t = 16, env = "DRILL_POSTGRES")]
-    postgres: u32,
-    /// Use the programs in this directory
-    #[arg(long, value_name = "DIR", env = "DRILL_BINDIR")]
-    bindir: Option<PathBuf>,
-    /// Container image; any with PostgreSQL's server and client programs [default: postgres:MAJOR]
-    #[arg(long, value_name = "NAME", env = "DRILL_IMAGE")]
-    image: Option<String>,
-    /// Memory of each server's container, such as 512MiB [default: no limit]
-    #[arg(long, value_name = "SIZE", value_parser = size, env = "DRILL_CONTAINER_MEMORY")]
-    container_memory: Option<ByteSize>,
-    /// Processors of each server's container, such as 1.5 [default: no limit]
-    #[arg(long, value_name = "N", value_parser = millicpus, env = "DRILL_CONTAINER_CPUS")]
-    container_cpus: Option<u64>,
-    /// Seed data: transformation scripts
-    #[arg(long, value_name = "N", conflicts_with = "target_size", env = "DRILL_SCRIPTS")]
-    scripts: Option<u64>,
-    /// Seed data: versions of each script, on average
-    #[arg(long, value_name = "N", conflicts_with = "target_size", env = "DRILL_VERSIONS")]
-    versions: Option<u32>,
-    /// Seed data: bytes of each version's content, on average
-    #[arg(long, value_name = "N", conflicts_with = "target_size", env = "DRILL_CONTENT_BYTES")]
-    content_bytes: Option<u32>,
-    /// Seed data: size that the database shall have, such as 2GiB
-    #[arg(long, value_name = "SIZE", env = "DRILL_TARGET_SIZE", value_parser = size)]
-    target_size: Option<ByteSize>,
-    /// Acknowledged commits of the live workload before the failure
-    #[arg(long, value_name = "N", default_value_t = 500, env = "DRILL_COMMITS")]
-    commits: u64,
-    /// Live writers
-    #[arg(long, value_name = "N", default_value_t = 4, env = "DRILL_WRITERS", value_parser = clap::value_parser!(u32).range(1..=32))]
-    writers: u32,
-    /// Recovery point objective, unless the scenario sets its own
-    #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = duration, env = "DRILL_RPO")]
-    rpo: Duration,
-    /// Recovery time objective, unless the scenario sets its own
-    #[arg(long, value_name = "DURATION", default_value = "4h", value_parser = duration, env = "DRILL_RTO")]
-    rto: Duration,
-    /// Seed of every random choice [default: random; printed and recorded]
-    #[arg(long, value_name = "N", env = "DRILL_SEED")]
-    seed: Option<u64>,
-    /// Drills at a time [default: processors]
-    #[arg(long, value_name = "N", env = "DRILL_JOBS")]
-    jobs: Option<usize>,
-    /// Where clusters live; auto: one drill on disk with fsync, a catalogue in memory without
-    #[arg(long, value_enum, default_value = "auto", env = "DRILL_STORAGE")]
-    storage: StorageArg,
-    /// Directory for the evidence; must not exist yet [default: drill-runs/<run-id>]
-    #[arg(long, value_name = "DIR", env = "DRILL_OUT")]
-    out: Option<PathBuf>,
-    /// What notices the failure
-    #[arg(long, value_enum, default_value = "prober", env = "DRILL_MONITOR")]
-    monitor: MonitorArg,
-    /// Where the application's connection string is kept
-    #[arg(long, value_enum, default_value = "file", env = "DRILL_CONFIG_STORE")]
-    config_store: ConfigStoreArg,
-    /// How the application is started and stopped
-    #[arg(long, value_enum, default_value = "process", env = "DRILL_APP_CONTROL")]
-    app_control: AppControlArg,
-    /// Who decides; ask: a person confirms steps 2, 4, 9 and 14 at the terminal
-    #[arg(long, value_enum, default_value = "auto", env = "DRILL_OPERATOR")]
-    operator: OperatorArg,
-    /// Print the plan and touch nothing
-    #[arg(long)]
-    dry_run: bool,
-    /// Leave the restored clusters running and print how to connect
-    #[arg(long)]
-    keep: bool,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum StorageArg {
-    Auto,
-    Memory,
-    Disk,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum MonitorArg {
-    Prober,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum ConfigStoreArg {
-    File,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum AppControlArg {
-    Process,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum OperatorArg {
-    Auto,
-    Ask,
-}
-
-fn duration(text: &str) -> Result<Duration, String> {
-    humantime::parse_duration(text).map_err(|error| format!("{error}; write it as 4h, 30min or 90s"))
-}
-
-fn size(text: &str) -> Result<ByteSize, String> {
-    text.parse()
-        .map_err(|_| "it is no size; write it as 512MiB or 2GiB".to_owned())
-}
-
-/// Processors in thousandths.
-fn millicpus(text: &str) -> Result<u64, String> {
-    let processors: f64 = text
-        .parse()
-        .map_err(|_| "it is no number; write it as 2 or 0.5".to_owned())?;
-    if (0.01..=1024.0).contains(&processors) {
-        Ok((processors * 1000.0).round() as u64)
-    } else {
-        Err("it must be between 0.01 and 1024".to_owned())
-    }
-}
-
-fn backup_system(name: &str) -> Result<String, String> {
-    let names: Vec<&str> = backup::SYSTEMS.iter().map(|(name, _)| *name).collect();
-    if names.contains(&name) {
-        Ok(name.to_owned())
-    } else {
-        Err(format!("there are {}", names.join(", ")))
-    }
-}
 
 pub(super) async fn run(args: RunArgs, output: &Output) -> Outcome {
     let scenarios = chosen(&args)?;

@@ -17,7 +17,7 @@ use rand::rngs::StdRng;
 
 use super::{Done, FaultError, SUPERUSER, files::changed, root::Root};
 use crate::{
-    backup::{copy, wal},
+    backup::{commands, copy},
     postgres::{Cluster, ClusterOptions, Shutdown, Tool},
     scenario::Selection,
 };
@@ -79,7 +79,7 @@ pub(super) async fn promote_clone(
         settings: vec![
             ("restore_command".into(), format!("cp '{}/%f' '%p'", archive.display())),
             ("archive_mode".into(), "on".into()),
-            ("archive_command".into(), wal::archive_command(archive, false)),
+            ("archive_command".into(), commands::archive_command(archive, false)),
             ("synchronous_standby_names".into(), String::new()),
         ],
         durable: false,

@@ -3,7 +3,7 @@
 //! Every candidate that is not chosen is recorded with its reason. The choice itself is the pure function in
 //! [`crate::backup::planner`].
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use reports::{CheckId, CheckResult, Outcome, Phase, Role, Step, Verdict, What, event::PlanInfo};
 
@@ -79,6 +79,8 @@ pub(super) struct Choice {
     pub(super) timeline: Option<TimelineId>,
     /// Whether it must be named to the server, as there are others.
     pub(super) explicit: bool,
+    /// WAL segments of which another copy must be handed out than the first.
+    pub(super) instead: BTreeMap<String, PathBuf>,
     pub(super) reach: Option<Lsn>,
 }
 
@@ -149,6 +151,7 @@ pub(super) async fn backup_chosen(
             target,
             timeline: best.timeline,
             explicit: best.explicit,
+            instead: best.instead,
             reach: best.reach,
         });
     }
@@ -187,10 +190,14 @@ async fn looked_at(
             drill.check(check);
         }
         wal = seen;
-        if wal.timeline.is_some() && !is_whole && wal.end < reach {
+        if wal.timeline.is_some() && wal.end < reach {
             let (end, stop) = (or_nothing(wal.end), or_nothing(reach));
-            let reason =
-                format!("it holds no WAL of its own, and the archive's goes to {end}, short of its end at {stop}");
+            let whose = if is_whole {
+                "its WAL"
+            } else {
+                "it holds no WAL of its own, and the archive's"
+            };
+            let reason = format!("{whose} goes to {end}, short of its end at {stop}");
             standing = unusable(Some(CheckId::WalContinuity), &reason);
             reach = wal.end;
         }
@@ -220,6 +227,7 @@ async fn looked_at(
         proven: true,
         reach: None,
         reach_at: None,
+        instead: BTreeMap::new(),
     });
     let mut candidates: Vec<_> = foreign.collect();
     candidates.push(Candidate {
@@ -230,6 +238,7 @@ async fn looked_at(
         proven: wal.timeline.is_none() || wal.proven,
         reach,
         reach_at,
+        instead: wal.instead,
     });
     candidates
 }

@@ -72,6 +72,7 @@ pub(super) fn restore_started(drill: &mut Drill, attempt: u32, choice: &Choice) 
         cluster,
         target: choice.target.clone(),
         timeline: choice.timeline.filter(|_| choice.explicit),
+        instead: choice.instead.clone(),
         progress: Progress::default(),
         pause: Pause::default(), // the job has the other end of it
     };

@@ -4,6 +4,8 @@
 //! [`crate::recovery`] after it. Each fault of a scenario happens once, however often its moment comes round: what is
 //! tried a second time, as a restore of the next backup, is not broken again.
 
+use std::time::{Duration, Instant};
+
 use chrono::Utc;
 use reports::{Verdict, What};
 
@@ -64,6 +66,7 @@ async fn one(drill: &mut Drill, fault: &Fault, restored: Option<&mut Cluster>) -
     }
     let backups = backup::catalogue::list(&drill.site.repository)?.backups;
     let fault = &with_segment(fault, &backups, drill.site.wal.segment_bytes);
+    archived(drill, fault).await;
     let archive_service = drill.site.archive_service();
     let mut world = fault::World {
         cluster: &mut drill.source,
@@ -127,6 +130,23 @@ fn with_segment(fault: &Fault, backups: &[Backup], segment_bytes: u64) -> Fault 
         files.path = glob::Pattern::new(&name).unwrap_or_default();
     }
     fault
+}
+
+/// Waits for the segment that a fault means, which the archiver may not have come to yet; whether it is there is the
+/// fault's own to see.
+async fn archived(drill: &mut Drill, fault: &Fault) {
+    const PATIENCE: Duration = Duration::from_secs(10);
+    let files = fault.action.files().filter(|files| files.segment.is_some());
+    let (Some(files), Some(archive)) = (files, &drill.site.wal.archive) else {
+        return;
+    };
+    let (segment, began) = (archive.join(files.path.as_str()), Instant::now());
+    while fault.target == FaultTarget::Archive && drill.source.is_running() && !segment.exists() {
+        if began.elapsed() > PATIENCE {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await; // back-off of a bounded wait
+    }
 }
 
 /// Mends every service that a fault broke, and records that.

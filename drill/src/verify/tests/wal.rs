@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    os::unix::fs::FileExt as _,
+    os::unix::fs::{FileExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -11,7 +11,8 @@ use super::World;
 use crate::{
     backup::{
         Site,
-        wal::{Reach, Start, WalSource, archive_command},
+        commands::archive_command,
+        wal::{Reach, Start, WalSource},
     },
     postgres::{Lsn, TimelineId},
     record::Recorder,
@@ -187,6 +188,52 @@ async fn every_kind_of_damage_to_an_archive_is_named() {
     here.named("where the backup begins, is missing").await;
     fs::write(here.directory.join("00000002.history"), "").unwrap();
     here.named("00000002.history is empty").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_copy_gives_way_to_one_that_goes_further() {
+    let mut here = Archive::new("copies").await;
+    here.write(4).await;
+    let whole = here.reach().await;
+    let stream = here.site.repository.join("stream");
+    fs::create_dir(&stream).unwrap();
+    let name = |path: &PathBuf| path.file_name().unwrap().to_string_lossy().into_owned();
+    let copied = |number| {
+        let copy = stream.join(name(&here.segment(number)));
+        fs::copy(here.segment(number), &copy).unwrap();
+        (name(&copy), copy)
+    };
+    let instead: Vec<_> = [1, 2].map(copied).into();
+    for (_, copy) in &instead {
+        here.world.work.user().chown(copy).unwrap();
+    }
+    here.site.wal.stream = Some(stream.clone());
+    assert_eq!(here.reach().await, whole, "the archive's copies are good");
+    patch(&here.segment(1), 0, &[0; 8192]); // seen in its header
+    patch(&here.segment(2), 8192, &[0xAA; 512]); // seen in its records
+    let reach = here.reach().await;
+    assert_eq!((reach.end, reach.segments), (whole.end, whole.segments), "{reach:#?}");
+    assert_eq!(reach.instead.clone().into_iter().collect::<Vec<_>>(), instead);
+    let used = |path: &Path| format!("{} is used instead of", path.display());
+    assert!(
+        instead
+            .iter()
+            .all(|(_, copy)| reach.problems.iter().any(|text| text.contains(&used(copy)))),
+        "{reach:#?}"
+    );
+    // A file that the server's account may not read proves nothing of what is behind it.
+    if rustix::process::geteuid().is_root() {
+        std::os::unix::fs::chown(&instead[0].1, Some(0), Some(0)).unwrap();
+        fs::set_permissions(&instead[0].1, fs::Permissions::from_mode(0o600)).unwrap();
+        let reach = here.reach().await;
+        assert!(reach.end < whole.end && !reach.problems.is_empty(), "{reach:#?}");
+        here.world.work.user().chown(&instead[0].1).unwrap();
+    }
+    // Where both are damaged, the first stays and the problem is its own.
+    patch(&instead[1].1, 8192, &[0xAA; 512]);
+    let reach = here.reach().await;
+    assert!(reach.end < whole.end && reach.instead.len() == 1, "{reach:#?}");
+    here.named("the WAL can be read to").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
