@@ -230,6 +230,7 @@ async fn set_up(
         alerts: Alerts::start().await.map_err(|source| DrillError::Listen { source })?,
         inbox: Inbox::start().await.map_err(|source| DrillError::Listen { source })?,
         prober: None,
+        pinned: None,
         workload: None,
         stream: None,
         ledger: directory.join("ledger.jsonl"),

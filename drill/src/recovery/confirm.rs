@@ -14,11 +14,14 @@ use super::{
     repair::{repaired, repairs},
 };
 use crate::{
-    cutover::fencing,
+    cutover::{fencing, pinned::PinnedWriter},
     stage::Drill,
     verify::{Found, chain, ledger::Comparison, timed},
     workload::{Workload, ledger::History},
 };
+
+/// What a fence promises.
+pub(super) const FENCED: &str = "no connection with the connection string that applications had";
 
 /// How long the operation that a writer is in may take to end once the server is dead.
 const HOLD_PATIENCE: Duration = Duration::from_secs(5);
@@ -154,14 +157,18 @@ async fn restarted(drill: &mut Drill) -> Result<Result<(), String>, Stop> {
 pub(super) async fn fence(drill: &mut Drill) {
     let as_application = drill.as_application();
     let began = drill.recorder.offset();
+    let before = drill.pinned.take().map(|pinned| pinned.attempts());
     let check = timed(CheckId::OldPrimaryFenced, Phase::Cutover, "source", async {
-        let expected = "no connection with the connection string that applications had";
-        Ok::<_, std::convert::Infallible>(match fencing::fence(&mut drill.source, &as_application).await {
-            Ok(reason) => Found::pass(expected, reason),
-            Err(reason) => Found::fail(expected, reason),
+        let fenced = fencing::fence(&mut drill.source, &as_application).await;
+        Ok::<_, std::convert::Infallible>(match (fenced, before) {
+            (Err(reason), _) => Found::fail(FENCED, reason),
+            (Ok(_), Some(tried)) if tried.connected > 0 => Found::fail(FENCED, tried.to_string()),
+            (Ok(reason), Some(tried)) => Found::pass(FENCED, format!("{reason}; {tried}")),
+            (Ok(reason), None) => Found::pass(FENCED, reason),
         })
     })
     .await;
+    drill.pinned = Some(PinnedWriter::start(as_application));
     drill.recorder.external_since("fence the failed primary", began);
     drill.check(check);
 }

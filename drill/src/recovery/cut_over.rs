@@ -11,10 +11,14 @@ use reports::{CheckId, Outcome, Phase, Role, Step, Verdict, What};
 use crate::{
     scenario::Moment,
     stage::{Drill, DrillError, inject},
-    verify::{Found, chain, server_start, server_start::Diagnosis, smoke, timed},
+    verify::{Found, chain, smoke, timed},
 };
 
-use super::{Ending, OpenStep, Stop, Validated, confirm::fence, ended};
+use super::{
+    Ending, OpenStep, Stop, Validated,
+    confirm::{FENCED, fence},
+    ended,
+};
 
 /// Step 9, as AppAdmin: the commit point. Returns the connection string that was there before.
 pub(super) async fn connection_updated(drill: &mut Drill, validated: &Validated) -> Result<String, Stop> {
@@ -60,6 +64,9 @@ pub(super) async fn application_back(drill: &mut Drill, validated: &Validated) -
     drill.recorder.finding(format!(
         "After its restart the application was connected to another database ({elsewhere}); it was restarted once more."
     ));
+    if let Some(pinned) = &drill.pinned {
+        pinned.tried_again().await; // who else is let in?
+    }
     fence(drill).await; // what it is connected to may be the failed primary
     restarted(drill, 2).await?;
     let Some(elsewhere) = connected_elsewhere(drill, validated, 2).await? else {
@@ -267,13 +274,19 @@ pub(super) async fn afterwards(drill: &mut Drill, ending: Ending) -> Result<Endi
     let injected = inject(drill, Moment::AfterCutover, restored.as_mut()).await;
     drill.restored = restored;
     injected?;
-    let diagnosis = server_start::diagnose(&drill.as_application()).await;
-    let gone = matches!(diagnosis, Diagnosis::Unreachable(_));
+    let pinned = drill.pinned.take();
     let check = timed(CheckId::OldPrimaryFenced, Phase::AfterCutover, "source", async {
-        let expected = "no connection with the connection string that applications had";
-        Ok::<_, std::convert::Infallible>(Found::judge(gone, expected, diagnosis.to_string()))
+        Ok::<_, std::convert::Infallible>(match &pinned {
+            Some(pinned) => {
+                let tried = pinned.tried_again().await;
+                Found::judge(tried.connected == 0, FENCED, tried.to_string())
+            }
+            None => Found::unknown(FENCED, "nothing was fenced"),
+        })
     });
-    drill.check(check.await);
+    let check = check.await;
+    let gone = check.verdict != Verdict::Fail;
+    drill.check(check);
     if !gone {
         drill
             .recorder

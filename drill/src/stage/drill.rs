@@ -1,4 +1,4 @@
-//! What a drill holds while it is under way, and the errors that end it.
+//! What a drill holds while it is under way.
 //!
 //! [`Drill`] owns everything that it made: dropping it stops every process and removes every directory.
 
@@ -13,33 +13,19 @@ use fixtures::{ConnectionString, Role as DatabaseRole, SeedPlan, Seeded};
 use rand::rngs::StdRng;
 use reports::{CheckResult, Phase, Verdict, What};
 
-use super::{Options, disk::SmallDisk};
+use super::{DrillError, Options, disk::SmallDisk};
 use crate::{
-    backup::{BackupError, RecoveryTarget, Site, basebackup::directory_bytes, planner::Rejection, stream::Stream},
-    cutover::{
-        application::{Application, ApplicationError},
-        config_store::{ConfigStoreError, FileStore},
-    },
-    fault::{FaultError, clock::SteppedClock},
+    backup::{RecoveryTarget, Site, basebackup::directory_bytes, planner::Rejection, stream::Stream},
+    cutover::{application::Application, config_store::FileStore, pinned::PinnedWriter},
+    fault::clock::SteppedClock,
     monitor::{Alerts, prober::Prober},
     notify::Inbox,
     operator::Operator,
-    postgres::{
-        Cluster, ClusterError, ControlError, Lsn, Provider, Shutdown, StartError, TimelineId, WorkDirError, container,
-    },
+    postgres::{Cluster, Lsn, Provider, Shutdown, TimelineId, container},
     record::Recorder,
     scenario::{FaultTarget, Scenario, Streaming, Target},
-    verify::{
-        Subject,
-        catalog_inventory::Inventory,
-        chain,
-        fingerprint::{FingerprintError, record::Reference},
-        ledger::SeedFacts,
-    },
-    workload::{
-        Workload, WorkloadError,
-        ledger::{LedgerError, LedgerHeader},
-    },
+    verify::{Subject, catalog_inventory::Inventory, chain, fingerprint::record::Reference, ledger::SeedFacts},
+    workload::{Workload, ledger::LedgerHeader},
 };
 
 /// How the finding begins that says how to connect to a cluster that was left running.
@@ -81,6 +67,8 @@ pub struct Drill {
     pub inbox: Inbox,
     /// The monitoring.
     pub prober: Option<Prober>,
+    /// A client that was not told of the cutover, once the failed primary is fenced.
+    pub pinned: Option<PinnedWriter>,
     /// The live writers.
     pub workload: Option<Workload>,
     /// The WAL stream.
@@ -311,7 +299,7 @@ impl Drill {
 
     /// Stops everything and keeps the servers' logs. What the directory held at the end is recorded first.
     pub async fn tear_down(mut self, evidence: &Path) {
-        self.prober = None;
+        (self.prober, self.pinned) = (None, None);
         self.application.stop().await;
         if let Some(workload) = self.workload.take() {
             match workload.stop().await {
@@ -372,92 +360,4 @@ impl Drill {
             self.site.work.keep();
         }
     }
-}
-
-/// The harness could not carry a drill out (exit code 3).
-#[derive(Debug, thiserror::Error)]
-pub enum DrillError {
-    /// Evidence cannot be written.
-    #[error("cannot write evidence to {}", path.display())]
-    Evidence {
-        /// The drill's directory.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// The drill's private directory cannot be made.
-    #[error(transparent)]
-    WorkDir(#[from] WorkDirError),
-    /// The small filesystem of the scenario cannot be mounted.
-    #[error(
-        "cannot mount a filesystem of {bytes} bytes for a cluster (`given.storage_size`, `given.restore_size`); that takes root"
-    )]
-    SmallDisk {
-        /// Its size.
-        bytes: u64,
-        /// Why not.
-        source: std::io::Error,
-    },
-    /// A cluster's identifier cannot be read.
-    #[error(transparent)]
-    Control(#[from] ControlError),
-    /// A cluster failed that must not.
-    #[error(transparent)]
-    Cluster(#[from] ClusterError),
-    /// A server did not start that must.
-    #[error(transparent)]
-    Start(#[from] StartError),
-    /// The schema could not be made.
-    #[error(transparent)]
-    Schema(#[from] fixtures::SchemaError),
-    /// The seed data could not be loaded.
-    #[error(transparent)]
-    Seed(#[from] fixtures::SeedError),
-    /// What was seeded could not be fingerprinted.
-    #[error(transparent)]
-    Fingerprint(#[from] FingerprintError),
-    /// The writers did not get on.
-    #[error(transparent)]
-    Workload(#[from] WorkloadError),
-    /// The ledger cannot be read back.
-    #[error(transparent)]
-    Ledger(#[from] LedgerError),
-    /// A backup could not be taken.
-    #[error(transparent)]
-    Backup(#[from] BackupError),
-    /// There is no such backup system.
-    #[error("there is no backup system {name:?}; `drill list backups` lists them")]
-    UnknownBackupSystem {
-        /// What was asked for.
-        name: String,
-    },
-    /// A fault could not be injected, or did nothing.
-    #[error(transparent)]
-    Fault(#[from] FaultError),
-    /// The application did not do on a good day what it must.
-    #[error(transparent)]
-    Application(#[from] ApplicationError),
-    /// The application's settings could not be written.
-    #[error(transparent)]
-    ConfigStore(#[from] ConfigStoreError),
-    /// A receiver could not listen.
-    #[error("cannot listen on loopback")]
-    Listen {
-        /// Why.
-        source: std::io::Error,
-    },
-    /// A query failed that must not.
-    #[error("{what}")]
-    Query {
-        /// What was asked.
-        what: &'static str,
-        /// Why it failed.
-        source: tokio_postgres::Error,
-    },
-    /// A restore job ended without a result.
-    #[error("the restore job {id} died without a result; this is a defect of drill")]
-    JobDied {
-        /// Its id.
-        id: String,
-    },
 }

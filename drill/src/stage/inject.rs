@@ -47,6 +47,9 @@ pub async fn inject(drill: &mut Drill, moment: Moment, mut restored: Option<&mut
 }
 
 async fn one(drill: &mut Drill, fault: &Fault, restored: Option<&mut Cluster>) -> Result<(), DrillError> {
+    let backups = backup::catalogue::list(&drill.site.repository)?.backups;
+    let fault = &with_segment(fault, &backups, drill.site.wal.segment_bytes);
+    archived(drill, fault).await; // the service still works meanwhile
     let damages = !matches!(fault.action, Action::Clock { .. });
     if drill.fault_lsn.is_none() && fault.target == FaultTarget::Cluster && damages {
         drill.fault_lsn = drill.source_lsn().await;
@@ -64,9 +67,6 @@ async fn one(drill: &mut Drill, fault: &Fault, restored: Option<&mut Cluster>) -
     {
         stream.stop().await;
     }
-    let backups = backup::catalogue::list(&drill.site.repository)?.backups;
-    let fault = &with_segment(fault, &backups, drill.site.wal.segment_bytes);
-    archived(drill, fault).await;
     let archive_service = drill.site.archive_service();
     let mut world = fault::World {
         cluster: &mut drill.source,
@@ -132,16 +132,27 @@ fn with_segment(fault: &Fault, backups: &[Backup], segment_bytes: u64) -> Fault 
     fault
 }
 
-/// Waits for the segment that a fault means, which the archiver may not have come to yet; whether it is there is the
-/// fault's own to see.
+/// Waits until the segment is archived that a fault means by a backup, and for one after it where it shall not be the
+/// last: the archiver comes to it in its own time. Whether it is there in the end is the fault's own to see.
 async fn archived(drill: &mut Drill, fault: &Fault) {
     const PATIENCE: Duration = Duration::from_secs(10);
-    let files = fault.action.files().filter(|files| files.segment.is_some());
-    let (Some(files), Some(archive)) = (files, &drill.site.wal.archive) else {
+    let named = fault
+        .action
+        .files()
+        .and_then(|files| Some((files.path.as_str(), files.segment?.place)));
+    let (Some((segment, place)), Some(archive)) = (named, &drill.site.wal.archive) else {
         return;
     };
-    let (segment, began) = (archive.join(files.path.as_str()), Instant::now());
-    while fault.target == FaultTarget::Archive && drill.source.is_running() && !segment.exists() {
+    let is_there = || {
+        let names = archive.read_dir().into_iter().flatten().flatten();
+        let mut names = names.map(|entry| entry.file_name().to_string_lossy().into_owned());
+        match place {
+            SegmentPlace::After => names.any(|name| wal::is_segment(&name) && name.as_str() > segment),
+            SegmentPlace::Start | SegmentPlace::End => names.any(|name| name == segment),
+        }
+    };
+    let began = Instant::now();
+    while fault.target == FaultTarget::Archive && drill.source.is_running() && !is_there() {
         if began.elapsed() > PATIENCE {
             return;
         }

@@ -6,12 +6,14 @@
 
 mod disk;
 mod drill;
+mod error;
 pub mod foreign;
 pub mod inject;
 pub mod last_words;
 mod options;
 
 pub use disk::SmallDisk;
-pub use drill::{Drill, DrillError, LEFT_RUNNING, Objectives};
+pub use drill::{Drill, LEFT_RUNNING, Objectives};
+pub use error::DrillError;
 pub use inject::inject;
 pub use options::{Options, Sizing, StorageChoice};

@@ -12,7 +12,7 @@ use reports::{CheckId, CheckResult, Phase};
 use serde::{Deserialize, Serialize};
 use tokio_postgres::Client;
 
-use super::{Found, first_few, privileges, timed};
+use super::{Found, first_few, privileges, texts, timed};
 use crate::postgres::Cluster;
 
 /// One line an object: `kind name: definition`.
@@ -100,16 +100,7 @@ async fn connect(cluster: &Cluster) -> Result<Client, tokio_postgres::Error> {
 }
 
 async fn read_with(client: &Client) -> Result<Inventory, tokio_postgres::Error> {
-    let mut lines = BTreeSet::new();
-    for query in QUERIES {
-        lines.extend(
-            client
-                .query(*query, &[])
-                .await?
-                .iter()
-                .map(|row| row.get::<_, String>(0)),
-        );
-    }
+    let mut lines = texts(client, QUERIES).await?;
     lines.extend(privileges::read(client).await?);
     Ok(Inventory(lines))
 }

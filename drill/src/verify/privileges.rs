@@ -14,7 +14,7 @@ use reports::{CheckId, CheckResult};
 use tokio_postgres::{Client, error::SqlState};
 
 pub use self::cures::cures;
-use super::{Found, Subject, catalog_inventory::Inventory, chain, first_few, timed};
+use super::{Found, Subject, catalog_inventory::Inventory, chain, first_few, texts, timed};
 
 /// Marks the lines of an inventory that are about privileges.
 pub const PREFIX: &str = "privilege: ";
@@ -63,17 +63,8 @@ const QUERIES: &[&str] = &[
 /// # Errors
 /// If the catalog cannot be read.
 pub async fn read(client: &Client) -> Result<BTreeSet<String>, tokio_postgres::Error> {
-    let mut lines = BTreeSet::new();
-    for query in QUERIES {
-        lines.extend(
-            client
-                .query(*query, &[])
-                .await?
-                .iter()
-                .map(|row| format!("{PREFIX}{}", row.get::<_, &str>(0))),
-        );
-    }
-    Ok(lines)
+    let lines = texts(client, QUERIES).await?;
+    Ok(lines.into_iter().map(|line| format!("{PREFIX}{line}")).collect())
 }
 
 /// Roles that were recorded and that a script of pg_dumpall does not create.

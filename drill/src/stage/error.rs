@@ -1,0 +1,100 @@
+//! What ends a drill without a result.
+
+use std::path::PathBuf;
+
+use crate::{
+    backup::BackupError,
+    cutover::{application::ApplicationError, config_store::ConfigStoreError},
+    fault::FaultError,
+    postgres::{ClusterError, ControlError, StartError, WorkDirError},
+    verify::fingerprint::FingerprintError,
+    workload::{WorkloadError, ledger::LedgerError},
+};
+
+/// The harness could not carry a drill out (exit code 3).
+#[derive(Debug, thiserror::Error)]
+pub enum DrillError {
+    /// Evidence cannot be written.
+    #[error("cannot write evidence to {}", path.display())]
+    Evidence {
+        /// The drill's directory.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The drill's private directory cannot be made.
+    #[error(transparent)]
+    WorkDir(#[from] WorkDirError),
+    /// The small filesystem of the scenario cannot be mounted.
+    #[error(
+        "cannot mount a filesystem of {bytes} bytes for a cluster (`given.storage_size`, `given.restore_size`); that takes root"
+    )]
+    SmallDisk {
+        /// Its size.
+        bytes: u64,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// A cluster's identifier cannot be read.
+    #[error(transparent)]
+    Control(#[from] ControlError),
+    /// A cluster failed that must not.
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
+    /// A server did not start that must.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// The schema could not be made.
+    #[error(transparent)]
+    Schema(#[from] fixtures::SchemaError),
+    /// The seed data could not be loaded.
+    #[error(transparent)]
+    Seed(#[from] fixtures::SeedError),
+    /// What was seeded could not be fingerprinted.
+    #[error(transparent)]
+    Fingerprint(#[from] FingerprintError),
+    /// The writers did not get on.
+    #[error(transparent)]
+    Workload(#[from] WorkloadError),
+    /// The ledger cannot be read back.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// A backup could not be taken.
+    #[error(transparent)]
+    Backup(#[from] BackupError),
+    /// There is no such backup system.
+    #[error("there is no backup system {name:?}; `drill list backups` lists them")]
+    UnknownBackupSystem {
+        /// What was asked for.
+        name: String,
+    },
+    /// A fault could not be injected, or did nothing.
+    #[error(transparent)]
+    Fault(#[from] FaultError),
+    /// The application did not do on a good day what it must.
+    #[error(transparent)]
+    Application(#[from] ApplicationError),
+    /// The application's settings could not be written.
+    #[error(transparent)]
+    ConfigStore(#[from] ConfigStoreError),
+    /// A receiver could not listen.
+    #[error("cannot listen on loopback")]
+    Listen {
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A query failed that must not.
+    #[error("{what}")]
+    Query {
+        /// What was asked.
+        what: &'static str,
+        /// Why it failed.
+        source: tokio_postgres::Error,
+    },
+    /// A restore job ended without a result.
+    #[error("the restore job {id} died without a result; this is a defect of drill")]
+    JobDied {
+        /// Its id.
+        id: String,
+    },
+}
