@@ -24,8 +24,8 @@ use crate::{
 
 /// How long live writers may get nothing through on a database that serves.
 const WRITE_PATIENCE: Duration = Duration::from_secs(1);
-/// So many answers to writers make an opinion.
-const ANSWERS: u64 = 20;
+/// So many writes in a row without a refusal tell that all of them get through.
+const ANSWERS: u64 = 50;
 
 /// What a look at the failed database found.
 #[derive(Default)]
@@ -146,19 +146,23 @@ pub(super) fn newest_inventory(drill: &Drill) -> Option<catalog_inventory::Inven
 }
 
 /// Reading says nothing about writing: on a full disk every query is answered, and what finds room in a page that
-/// exists is even committed. The writers never rest, so they tell at once whether most of what they do gets through.
+/// exists is even committed. The writers never rest, so they tell at once whether what they do gets through.
 async fn writers_stand_still(drill: &Drill) -> Option<String> {
     let workload = drill.workload.as_ref()?;
     let (before, began) = (workload.counts(), Instant::now());
+    let mut last_refusal = before;
     loop {
         let now = workload.counts();
         let (done, refused) = (now.acknowledged - before.acknowledged, now.rejected - before.rejected);
-        let over = began.elapsed() >= WRITE_PATIENCE;
-        if done >= refused && (done >= ANSWERS || over && done > 0) {
+        if now.rejected > last_refusal.rejected {
+            last_refusal = now;
+        }
+        let (in_a_row, within) = (now.acknowledged - last_refusal.acknowledged, began.elapsed());
+        let slowly = within >= WRITE_PATIENCE && done > 0 && refused == 0;
+        if in_a_row >= ANSWERS || slowly {
             return None;
         }
-        if over || refused >= ANSWERS {
-            let within = began.elapsed();
+        if within >= WRITE_PATIENCE || refused >= ANSWERS {
             return Some(format!(
                 "writing: {done} commits were acknowledged and {refused} refused within {within:.1?}"
             ));

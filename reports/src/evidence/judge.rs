@@ -3,10 +3,10 @@
 //! Expectations and objections are kept apart. A drill that should fail to recover and does is as expected; an undo
 //! that failed, a check that could not run or a number that contradicts the outcome keeps any drill from `Pass`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::text::{counted, listed, millis, seconds};
-use crate::{CheckId, Outcome, Verdict};
+use crate::{CheckId, CheckResult, Outcome, Phase, Verdict};
 
 use super::{DrillEvidence, Objection, RejectedCandidate};
 
@@ -131,7 +131,26 @@ fn objections(evidence: &DrillEvidence) -> Vec<Objection> {
         failed_or_unknown_checks(evidence, &mut object);
         contradictions(evidence, &mut object);
     }
+    if evidence.outcome == Outcome::FalseAlarm {
+        unverified_source(evidence, &mut object);
+    }
     found
+}
+
+/// A database counts as healthy only where every look at it could be taken, the last time it was tried.
+fn unverified_source(evidence: &DrillEvidence, object: &mut impl FnMut(Verdict, String)) {
+    let source = evidence.checks.iter().map(|row| &row.result);
+    let last: BTreeMap<CheckId, &CheckResult> = source
+        .filter(|result| result.phase == Phase::Source)
+        .map(|result| (result.check, result))
+        .collect();
+    for result in last.values().filter(|result| result.verdict == Verdict::Unknown) {
+        let text = format!(
+            "that it was a false alarm is not proven: {} could not be verified: {}",
+            result.check, result.detail
+        );
+        object(Verdict::Unknown, text);
+    }
 }
 
 /// A restored service has to hold up against every check of its last attempt, but for those that are meant to fail.

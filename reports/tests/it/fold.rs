@@ -259,6 +259,26 @@ fn an_unknown_check_on_the_restored_cluster_is_never_a_pass() {
 }
 
 #[test]
+fn a_false_alarm_is_proven_by_looks_that_were_taken() {
+    let looked = |verdict| {
+        let script = drills::false_alarm().without_last();
+        let script = script.check(CheckId::ContentHash, Phase::Source, verdict);
+        script.end(Outcome::FalseAlarm, "the database answers queries")
+    };
+    passes(&looked(Verdict::Pass).fold());
+    let unproven = looked(Verdict::Unknown).fold();
+    assert!(unproven.as_expected && unproven.verdict == Verdict::Unknown);
+    assert!(
+        unproven.objections[0]
+            .text
+            .contains("content-hash could not be verified")
+    );
+    let after_a_restart = looked(Verdict::Unknown).without_last();
+    let after_a_restart = after_a_restart.check(CheckId::ContentHash, Phase::Source, Verdict::Pass);
+    passes(&after_a_restart.end(Outcome::FalseAlarm, "a restart sufficed").fold());
+}
+
+#[test]
 fn a_failed_check_on_the_restored_cluster_fails_unless_it_is_meant_to() {
     let unmeant = header("data-directory-lost", Outcome::Recovered, Some(&[CheckId::ServerStart]));
     let evidence = with_last_check(CheckId::Sequences, Verdict::Fail, unmeant).fold();
