@@ -129,7 +129,8 @@ impl WalSource {
     }
 
     /// How far the WAL goes from a start on, through the timelines of the service's own history: contiguous segments of
-    /// the right size and cluster, then every record read. A damaged copy of a segment gives way to another that goes further.
+    /// the right size and cluster, then every record read. A damaged or
+    /// unfinished copy of a segment gives way to another that goes further.
     ///
     /// # Errors
     /// If the segments cannot be listed or pg_waldump cannot be run at all.
@@ -161,23 +162,23 @@ impl WalSource {
         }
         let mut reach = self.read(site, start, &way.course, &segments).await?;
         let mut instead = BTreeMap::new();
-        while !reach.problems.is_empty() {
+        loop {
             // What ends the reading is in the segment in which it ends, or at the beginning of the next.
             let ends = reach.end.unwrap_or(start.from).0 / self.segment_bytes;
             let spare = [ends, ends + 1].into_iter().find_map(|number| {
-                let (segment, damaged) = way.course.file(&segments, number)?;
-                Some((segment, damaged.clone(), spares.get_mut(&segment)?.pop_front()?))
+                let (segment, first) = way.course.file(&segments, number)?;
+                let worth_it = !reach.problems.is_empty() || first.extension().is_some();
+                let copies = spares.get_mut(&segment).filter(|_| worth_it)?;
+                Some((segment, first.clone(), copies.pop_front()?))
             });
             let Some((segment, damaged, copy)) = spare else { break };
             segments.insert(segment, copy.clone());
             let further = self.read(site, start, &way.course, &segments).await?;
             if further.end > reach.end {
-                let why = reach.problems.join("; ");
-                problems.push(format!(
-                    "{why}; {} is used instead of {}",
-                    copy.display(),
-                    damaged.display()
-                ));
+                if !reach.problems.is_empty() {
+                    let (why, damaged, copy) = (reach.problems.join("; "), damaged.display(), copy.display());
+                    problems.push(format!("{why}; {copy} is used instead of {damaged}"));
+                }
                 instead.insert(self.name(segment), copy);
                 reach = further;
             } else {

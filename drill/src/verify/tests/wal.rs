@@ -97,13 +97,17 @@ impl Archive {
     }
 
     async fn reach(&self) -> Reach {
+        self.reach_with(None).await
+    }
+
+    async fn reach_with(&self, held: Option<&Path>) -> Reach {
         let system = Some(self.world.cluster.recorded_identifier());
         let start = Start {
             from: self.start,
             timeline: TimelineId(1),
             own: TimelineId(1),
             system,
-            held: None,
+            held,
         };
         self.site.wal.reach(&self.site, start).await.unwrap()
     }
@@ -234,6 +238,27 @@ async fn a_damaged_copy_gives_way_to_one_that_goes_further() {
     let reach = here.reach().await;
     assert!(reach.end < whole.end && reach.instead.len() == 1, "{reach:#?}");
     here.named("the WAL can be read to").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unfinished_copy_gives_way_to_the_backups_own() {
+    let mut here = Archive::new("unfinished").await;
+    here.write(2).await;
+    let whole = here.reach().await;
+    let (held, stream) = (here.site.repository.join("held"), here.site.repository.join("stream"));
+    fs::create_dir(&held).unwrap();
+    fs::create_dir(&stream).unwrap();
+    let last = here.segment(1);
+    let name = last.file_name().unwrap().to_string_lossy().into_owned();
+    let own = held.join(&name);
+    fs::rename(&last, &own).unwrap();
+    fs::write(stream.join(format!("{name}.partial")), vec![0; SEGMENT as usize]).unwrap();
+    here.site.wal.stream = Some(stream);
+    let short = here.reach().await;
+    assert!(short.problems.is_empty() && short.end < whole.end, "{short:#?}");
+    let reach = here.reach_with(Some(&held)).await;
+    assert!(reach.problems.is_empty() && reach.end == whole.end, "{reach:#?}");
+    assert_eq!(reach.instead.into_iter().collect::<Vec<_>>(), [(name, own)]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
