@@ -10,7 +10,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use tokio_postgres::Client;
 
 use super::{Done, FaultError, SUPERUSER};
-use crate::postgres::{Cluster, Tool, release_shared_memory};
+use crate::postgres::{Cluster, Provider, Tool, release_shared_memory};
 
 /// The library's places on common systems, for its package's default name.
 const PLACES: [&str; 6] = [
@@ -32,15 +32,18 @@ pub fn library() -> Option<PathBuf> {
         .find(|library| library.is_file())
 }
 
-/// What libfaketime keeps in memory for a server and the commands that it starts; gone when this is dropped.
+/// What libfaketime keeps in memory for a server and the commands that it starts; gone when this is dropped. In a
+/// container it goes with the container.
 #[derive(Debug)]
 pub struct SteppedClock {
-    maker: u32,
+    maker: Option<u32>,
 }
 
 impl Drop for SteppedClock {
     fn drop(&mut self) {
-        release_shared_memory(self.maker);
+        if let Some(maker) = self.maker {
+            release_shared_memory(maker);
+        }
     }
 }
 
@@ -49,7 +52,14 @@ impl Drop for SteppedClock {
 /// # Errors
 /// If there is no libfaketime, or it does not work.
 pub async fn prepare(cluster: &mut Cluster) -> Result<SteppedClock, FaultError> {
-    let library = library().ok_or(FaultError::NoLibrary)?;
+    let mut library = library().ok_or(FaultError::NoLibrary)?;
+    let in_container = cluster.installation().provider == Provider::Container;
+    if in_container {
+        // The image need not have one; the host's is put where the container sees it.
+        let here = cluster.socket_directory().join("libfaketime.so.1");
+        fs::copy(&library, &here).map_err(FaultError::io("copy", &library))?;
+        library = here;
+    }
     let offset = offset_file(cluster);
     write(&offset, TimeDelta::zero()).map_err(FaultError::io("write", &offset))?;
     let mut environment = vec![
@@ -58,6 +68,12 @@ pub async fn prepare(cluster: &mut Cluster) -> Result<SteppedClock, FaultError> 
         ("FAKETIME_NO_CACHE", "1".to_owned()),
         ("FAKETIME_DONT_FAKE_MONOTONIC", "1".to_owned()),
     ];
+    if in_container {
+        for (name, value) in environment {
+            cluster.set_environment(name, &value);
+        }
+        return Ok(SteppedClock { maker: None });
+    }
     // The first process under libfaketime makes its shared memory and takes it away when it ends, and so does each of its
     // forks. A server's children end all the time; every command of the archiver would then make its own and leave it. So
     // the first process is one that becomes another before it ends.
@@ -73,7 +89,7 @@ pub async fn prepare(cluster: &mut Cluster) -> Result<SteppedClock, FaultError> 
     for (name, value) in environment {
         cluster.set_environment(name, &value);
     }
-    Ok(SteppedClock { maker })
+    Ok(SteppedClock { maker: Some(maker) })
 }
 
 /// Steps the clock of a running server, and asks a session that was there before how it sees that.

@@ -13,7 +13,10 @@
 //! - `archive_command`, `restore_command` and `COPY … PROGRAM` find the image's programs, not the host's. Those of drill need `sh`,
 //!   `test`, `cp`, `mv`, `wc` and, on disk, `sync`.
 //! - Faults of the kind `command`, the reference application and the receivers stay processes of the host. They reach a
-//!   server by its socket in the run's directory, never through TCP: no port is published.
+//!   server by its socket in the run's directory, never through TCP: no port is published. A `command` that runs programs of
+//!   PostgreSQL needs them on the host, in the same version: of the catalogue, that is `wrong-environment`.
+//! - The library that steps a server's clock is the host's, copied to where the container sees it; an image with another
+//!   C library than glibc cannot load it, and the fault says that the clock did not move.
 //! - A tool that a signal ended is reported with the exit code 128 + signal turned back into the signal.
 //! - `--container-memory` and `--container-cpus` limit each server, not the tools. With `--storage memory` what a server writes counts
 //!   as its memory.
