@@ -41,12 +41,15 @@ fn main() -> ExitCode {
         ),
         trial("the-default-drill", docker, the_default_drill),
         trial("a-kept-drill-stays", docker, a_kept_drill_stays),
+        trial("a-clock-is-stepped", &[Need::Docker, Need::Faketime], || {
+            one_in_containers("clock-step")
+        }),
         trial("the-image-is-like-the-official-one", docker, image::behaves),
     ];
     for scenario in scenario::all().unwrap() {
         if scenario.group == "backbone" {
             let name = format!("backbone/{}", scenario.id);
-            trials.push(trial(name, docker, move || one_of_the_backbone(&scenario.id)));
+            trials.push(trial(name, docker, move || one_in_containers(&scenario.id)));
         }
     }
     for (stage, says) in [
@@ -151,7 +154,7 @@ fn the_default_drill() {
 }
 
 /// It ends in a container as it does elsewhere, and nothing stays.
-fn one_of_the_backbone(scenario: &str) {
+fn one_in_containers(scenario: &str) {
     let place = Place::new();
     let always = [
         "--provider",
