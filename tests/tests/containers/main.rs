@@ -42,7 +42,7 @@ fn main() -> ExitCode {
         trial("the-default-drill", docker, the_default_drill),
         trial("a-kept-drill-stays", docker, a_kept_drill_stays),
         trial("a-clock-is-stepped", &[Need::Docker, Need::Faketime], || {
-            one_in_containers("clock-step")
+            one_in_containers("clock-step");
         }),
         trial("the-image-is-like-the-official-one", docker, image::behaves),
     ];
