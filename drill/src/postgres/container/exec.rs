@@ -6,6 +6,7 @@ use std::{
     os::unix::process::ExitStatusExt as _,
     process::ExitStatus,
     sync::{Arc, OnceLock},
+    time::Duration,
 };
 
 use futures_util::StreamExt as _;
@@ -85,12 +86,24 @@ impl Exec {
         self.ended.is_none() && !self.task.is_finished()
     }
 
-    /// Its number among the host's processes, while it runs.
+    /// Its number among the host's processes, while it runs. The daemon may know it a moment later than it is at work.
     pub(crate) fn pid(&self) -> Option<u32> {
         let (docker, id) = self.id.get()?.clone();
-        let inspected = docker::block(async move { docker.inspect_exec(&id).await })?.ok()?;
-        let pid = u32::try_from(inspected.pid?).ok()?;
-        (inspected.running == Some(true) && pid > 0).then_some(pid)
+        docker::block(async move {
+            for _ in 0..200 {
+                let inspected = docker.inspect_exec(&id).await.ok()?;
+                let pid = inspected.pid.and_then(|pid| u32::try_from(pid).ok()).unwrap_or(0);
+                if inspected.running == Some(true) && pid > 0 {
+                    return Some(pid);
+                }
+                if inspected.exit_code.is_some() {
+                    return None; // it has ended
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await; // back-off of a bounded wait
+            }
+            None
+        })
+        .flatten()
     }
 
     /// Sends a signal to it and what it started.
@@ -127,8 +140,8 @@ async fn carry_out(
     };
     let failed = |error| chain(&error);
     let id = docker.create_exec(container, options).await.map_err(failed)?.id;
+    let _ = known.set((docker.clone(), id.clone())); // nobody else sets it; before it may be at work
     let started = docker.start_exec(&id, None).await.map_err(failed)?;
-    let _ = known.set((docker.clone(), id.clone())); // nobody else sets it
     if let StartExecResults::Attached { mut output, .. } = started {
         while let Some(part) = output.next().await {
             let written = match part.map_err(failed)? {
