@@ -74,9 +74,15 @@ struct Turn {
 }
 
 impl Turns {
-    /// Behaves so for `times` requests, or for good, once every turn before is used up.
-    pub fn push(&self, behaviour: Behaviour, times: Option<u64>) {
-        self.lock().push_back(Turn { behaviour, left: times });
+    /// Behaves so for `times` requests, or for good, once every turn before is used up and `after` more were served as
+    /// always.
+    pub fn push(&self, behaviour: Behaviour, after: u64, times: Option<u64>) {
+        let mut turns = self.lock();
+        if after > 0 {
+            let (behaviour, left) = (Behaviour::Healthy, Some(after));
+            turns.push_back(Turn { behaviour, left });
+        }
+        turns.push_back(Turn { behaviour, left: times });
     }
 
     /// The behaviour for one request; a turn that is used up gives way to the next.
@@ -132,8 +138,8 @@ impl Receiver {
     }
 
     /// Changes how it answers, as [`Turns::push`].
-    pub fn behave(&self, behaviour: Behaviour, times: Option<u64>) {
-        self.shared.turns.push(behaviour, times);
+    pub fn behave(&self, behaviour: Behaviour, after: u64, times: Option<u64>) {
+        self.shared.turns.push(behaviour, after, times);
     }
 
     /// Closes its port: connections are refused from now on.
@@ -209,8 +215,7 @@ mod tests {
     #[tokio::test]
     async fn behaviours_take_turns_and_are_mended() {
         let mut receiver = Receiver::start().await.unwrap();
-        receiver.behave(Behaviour::Healthy, Some(1));
-        receiver.behave(Behaviour::Status(503), Some(2));
+        receiver.behave(Behaviour::Status(503), 1, Some(2));
         // A pooled connection that the receiver closes ends otherwise than one that is refused: each gets its own.
         let client = reqwest::Client::builder().pool_max_idle_per_host(0).build().unwrap();
         let mut statuses = Vec::new();

@@ -129,8 +129,8 @@ impl WalSource {
     }
 
     /// How far the WAL goes from a start on, through the timelines of the service's own history: contiguous segments of
-    /// the right size and cluster, then every record read. A damaged or
-    /// unfinished copy of a segment gives way to another that goes further.
+    /// the right size and cluster, then every record read. A damaged or unfinished copy of a segment gives way to another
+    /// that goes further.
     ///
     /// # Errors
     /// If the segments cannot be listed or pg_waldump cannot be run at all.

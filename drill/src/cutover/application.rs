@@ -321,10 +321,7 @@ impl Application {
             Some(front) => front,
             None => Front::of(&running.address).await?,
         };
-        if after > 0 {
-            front.behave(Behaviour::Healthy, Some(after));
-        }
-        front.behave(behaviour, times);
+        front.behave(behaviour, after, times);
         let address = front.address();
         self.front = Some(front);
         Ok(format!("requests to {} go through {address}", running.address))

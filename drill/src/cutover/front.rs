@@ -31,15 +31,15 @@ struct Behind {
 }
 
 impl Front {
-    /// Stands before the application at `address`, `http://host:port`, and lets everything pass.
+    /// Stands before `application`, `http://host:port`, and lets everything pass.
     ///
     /// # Errors
     /// If no port can be bound.
-    pub async fn of(address: &str) -> std::io::Result<Self> {
+    pub async fn of(application: &str) -> std::io::Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
-        let address = (listener.local_addr()?, Arc::new(Mutex::new(address.to_owned())));
+        let address = listener.local_addr()?;
         let behind = Behind {
-            application: address.1,
+            application: Arc::new(Mutex::new(application.to_owned())),
             turns: Turns::default(),
             client: reqwest::Client::new(),
         };
@@ -49,11 +49,7 @@ impl Front {
                 tracing::error!(%error, "what stands before the application stopped");
             }
         });
-        Ok(Self {
-            address: address.0,
-            behind,
-            task,
-        })
+        Ok(Self { address, behind, task })
     }
 
     /// Where it listens, `http://host:port`.
@@ -68,8 +64,8 @@ impl Front {
     }
 
     /// Changes how it answers, as [`Turns::push`].
-    pub fn behave(&self, behaviour: Behaviour, times: Option<u64>) {
-        self.behind.turns.push(behaviour, times);
+    pub fn behave(&self, behaviour: Behaviour, after: u64, times: Option<u64>) {
+        self.behind.turns.push(behaviour, after, times);
     }
 }
 
@@ -147,8 +143,8 @@ mod tests {
             (answer.status().as_u16(), answer.text().await.unwrap())
         };
         assert_eq!(ask().await, (200, "one Bearer t".to_owned()));
-        front.behave(Behaviour::Status(502), Some(2));
-        front.behave(Behaviour::Slow(Duration::from_millis(200)), Some(1));
+        front.behave(Behaviour::Status(502), 0, Some(2));
+        front.behave(Behaviour::Slow(Duration::from_millis(200)), 0, Some(1));
         assert_eq!((ask().await.0, ask().await.0), (502, 502));
         let began = Instant::now();
         assert!(ask().await.0 == 200 && began.elapsed() >= Duration::from_millis(200));

@@ -68,28 +68,26 @@ pub async fn prepare(cluster: &mut Cluster) -> Result<SteppedClock, FaultError> 
         ("FAKETIME_NO_CACHE", "1".to_owned()),
         ("FAKETIME_DONT_FAKE_MONOTONIC", "1".to_owned()),
     ];
-    if in_container {
-        for (name, value) in environment {
-            cluster.set_environment(name, &value);
-        }
-        return Ok(SteppedClock { maker: None });
+    let mut maker = None;
+    if !in_container {
+        // The first process under libfaketime makes its shared memory and takes it away when it ends, and so does each of
+        // its forks. A server's children end all the time; every command of the archiver would then make its own and leave
+        // it. So the first process is one that becomes another before it ends.
+        let first = Tool::external("sh").args(["-c", "echo \"$FAKETIME_SHARED\"; exec true"]);
+        let output = first.envs(environment.iter().map(|(name, value)| (name, value))).run();
+        let shared = output.await.map_err(FaultError::Command)?.stdout.trim().to_owned();
+        let number = shared.rsplit('_').next().and_then(|number| number.parse().ok());
+        let number = number.ok_or_else(|| FaultError::NotVerified {
+            what: format!("libfaketime said {shared:?} instead of where its shared memory is"),
+        })?;
+        cluster.remember(number);
+        maker = Some(number);
+        environment.push(("FAKETIME_SHARED", shared));
     }
-    // The first process under libfaketime makes its shared memory and takes it away when it ends, and so does each of its
-    // forks. A server's children end all the time; every command of the archiver would then make its own and leave it. So
-    // the first process is one that becomes another before it ends.
-    let maker = Tool::external("sh").args(["-c", "echo \"$FAKETIME_SHARED\"; exec true"]);
-    let output = maker.envs(environment.iter().map(|(name, value)| (name, value))).run();
-    let shared = output.await.map_err(FaultError::Command)?.stdout.trim().to_owned();
-    let number = shared.rsplit('_').next().and_then(|number| number.parse().ok());
-    let maker = number.ok_or_else(|| FaultError::NotVerified {
-        what: format!("libfaketime said {shared:?} instead of where its shared memory is"),
-    })?;
-    cluster.remember(maker);
-    environment.push(("FAKETIME_SHARED", shared));
     for (name, value) in environment {
         cluster.set_environment(name, &value);
     }
-    Ok(SteppedClock { maker: Some(maker) })
+    Ok(SteppedClock { maker })
 }
 
 /// Steps the clock of a running server, and asks a session that was there before how it sees that.

@@ -169,10 +169,7 @@ async fn receiver(receiver: &mut http::Receiver, does: Behaviour, after: u64, ti
     let Some(behaviour) = answers(does) else {
         return receiver.go_down().await;
     };
-    if after > 0 {
-        receiver.behave(http::Behaviour::Healthy, Some(after));
-    }
-    receiver.behave(behaviour, times);
+    receiver.behave(behaviour, after, times);
 }
 
 /// Asked with the name of a file: waits, fails, or kills who asks. Only segments count; a timeline's history is always there.

@@ -126,7 +126,7 @@ mod tests {
     #[tokio::test]
     async fn a_broken_receiver_is_an_error_that_names_its_answer() {
         let mut inbox = Inbox::start().await.unwrap();
-        inbox.receiver().behave(Behaviour::Status(500), None);
+        inbox.receiver().behave(Behaviour::Status(500), 0, None);
         let error = post(&inbox.url(), &notification()).await.unwrap_err();
         assert!(error.to_string().contains("500"), "{error}");
         assert_eq!(inbox.wait_for("restore-1", Duration::from_millis(10)).await, None);
