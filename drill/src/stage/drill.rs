@@ -227,6 +227,7 @@ impl Drill {
             phase,
             credentials: &self.site.credentials,
             inventory,
+            truth: None,
         }
     }
 

@@ -30,7 +30,7 @@ use reports::{CheckId, CheckResult, Phase, Verdict};
 use tokio_postgres::{Client, NoTls};
 
 use self::content_fingerprint::Against;
-use crate::{postgres::Cluster, record::milliseconds};
+use crate::{postgres::Cluster, record::milliseconds, reference::Truth};
 
 /// A cluster under verification, and what is known of what it should contain.
 ///
@@ -46,6 +46,8 @@ pub struct Subject<'a> {
     pub credentials: &'a fixtures::Credentials,
     /// Inventory recorded with the backup that it was restored from.
     pub inventory: Option<&'a catalog_inventory::Inventory>,
+    /// What was true at the point that it reached.
+    pub truth: Option<&'a Truth>,
 }
 
 impl Subject<'_> {
