@@ -24,8 +24,12 @@ use crate::{
     postgres::{Cluster, ClusterOptions, Installation, Storage, TimelineId, WorkDir},
     record::Recorder,
     recovery,
+    reference::SharedLog,
     scenario::{Action, Fault, Moment, Scenario, StorageWish, Streaming},
-    stage::{Drill, DrillError, Objectives, Options, SmallDisk, StorageChoice, foreign, inject, last_words},
+    stage::{
+        Drill, DrillError, Objectives, Options, SmallDisk, StorageChoice, foreign, inject, last_words,
+        remember::{self, Tables},
+    },
     verify::content_fingerprint,
     workload::{Workload, WorkloadError, WorkloadPlan, ledger::LedgerHeader},
 };
@@ -112,6 +116,7 @@ async fn carry_out(
     workload_and_backups(&mut drill, scenario, assignment.system).await?;
 
     recorder.part(Part::Failure);
+    remember::record(&drill, "right before the failure", Tables::All, false).await;
     drill.failure_lsn = drill.source_lsn().await;
     inject(&mut drill, Moment::Failure, None).await?;
     drill.failed();
@@ -179,6 +184,7 @@ async fn set_up(
         backup_role: given.backup_role,
         durable,
         wal_in_backup: given.wal_in_backup,
+        references: SharedLog::default(),
         recorder: recorder.clone(),
     };
     let began = recorder.offset();
@@ -309,6 +315,7 @@ async fn workload_and_backups(drill: &mut Drill, scenario: &Scenario, system: &s
         seeded: drill.seed_plan,
     };
     let started = drill.recorder.started();
+    remember::record(drill, "at seeding", Tables::All, true).await;
     let mut workload = Workload::start(&plan, &drill.ledger, &drill.ledger_header, started)?;
     drill.recorder.record(What::WorkloadStarted { writers });
     inject(drill, Moment::BeforeBackups, None).await?;
@@ -323,10 +330,12 @@ async fn workload_and_backups(drill: &mut Drill, scenario: &Scenario, system: &s
         let name = given.method(system, number);
         let method = backup::system(name, &drill.site)
             .ok_or_else(|| DrillError::UnknownBackupSystem { name: name.to_owned() })?;
-        let backup = method
-            .take(&drill.source, &format!("{}-{number}", method.name()))
-            .await?;
-        drill.recorder.record(What::BackupTaken(backup.info));
+        let id = format!("{}-{number}", method.name());
+        let (backup, ()) = tokio::join!(
+            method.take(&drill.source, &id),
+            remember::record(drill, &id, Tables::All, false)
+        );
+        drill.recorder.record(What::BackupTaken(backup?.info));
         if number < given.backups {
             inject(drill, Moment::BetweenBackups, None).await?;
         }

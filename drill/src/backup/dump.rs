@@ -16,7 +16,8 @@ use super::{
 };
 use crate::{
     postgres::{Cluster, ClusterOptions, Shutdown},
-    verify::{self, Found, catalog_inventory, content_fingerprint, privileges},
+    reference::{Reading, Record},
+    verify::{self, Found, privileges},
 };
 
 /// Its name on the command line.
@@ -53,9 +54,6 @@ impl Dump {
             .map_err(query("cannot export the dump's snapshot"))?;
         let (snapshot, lsn): (String, String) = (row.get(0), row.get(1));
         let taken_at_utc: chrono::DateTime<Utc> = row.get(2);
-        let inventory = catalog_inventory::read(source)
-            .await
-            .map_err(query("cannot record the inventory of the database"))?;
         let dump = self
             .site
             .tool("pg_dump")
@@ -77,13 +75,18 @@ impl Dump {
             .arg(directory.join(GLOBALS));
         let both = async { tokio::try_join!(dump.run(), globals.run()) };
         self.site.recorder.external("pg_dump", both).await?;
-        let database = source.config("postgres", fixtures::DATABASE);
-        let fingerprint = content_fingerprint::of_snapshot(&database, &snapshot);
-        let fingerprint = self
+        let reading = Reading {
+            database: Some(fixtures::DATABASE.to_owned()),
+            snapshot: Some(snapshot),
+            ..Reading::default()
+        };
+        let record = Record::take(source, id, &reading);
+        let record = self
             .site
             .recorder
-            .external("fingerprint the dump's snapshot", fingerprint)
+            .external("record what the snapshot holds", record)
             .await?;
+        self.site.references.with(|log| log.add_dump(id, record));
         client
             .batch_execute("COMMIT")
             .await
@@ -100,8 +103,6 @@ impl Dump {
                 system_identifier: source.recorded_identifier().to_string(),
             },
             directory,
-            inventory: Some(inventory),
-            fingerprint: Some(fingerprint),
         };
         catalogue::enter(&backup)?;
         Ok(backup)
@@ -221,7 +222,8 @@ impl BackupSystem for Dump {
                     Found::pass(expected, "as expected")
                 })
             });
-            vec![result.await, roles(backup).await]
+            let recorded = self.site.references.with(|log| log.dump(&backup.info.id));
+            vec![result.await, roles(backup, recorded.as_deref()).await]
         })
     }
 
@@ -231,14 +233,14 @@ impl BackupSystem for Dump {
 }
 
 /// `privileges` of a backup: its globals create every role there was. Without them pg_restore fails at the first owner.
-async fn roles(backup: &Backup) -> reports::CheckResult {
+async fn roles(backup: &Backup, recorded: Option<&Record>) -> reports::CheckResult {
     verify::timed(CheckId::Privileges, Phase::Backup, &backup.info.id, async {
         let expected = "the globals create every role that there was";
-        let Some(recorded) = &backup.inventory else {
+        let Some(recorded) = recorded else {
             return Ok(Found::unknown(expected, "no roles were recorded with this backup"));
         };
         let globals = fs::read_to_string(backup.directory.join(GLOBALS))?;
-        let missing = privileges::roles_missing(recorded, &globals);
+        let missing = privileges::roles_missing(&recorded.inventory, &globals);
         let actual = if missing.is_empty() {
             "as expected".to_owned()
         } else {

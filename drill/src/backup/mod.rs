@@ -37,10 +37,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     postgres::{Cluster, ClusterError, Installation, Lsn, StartError, TimelineId, Tool, WorkDir},
     record::Recorder,
-    verify::{
-        catalog_inventory::Inventory,
-        fingerprint::{FingerprintError, record::Reference},
-    },
+    reference::{ReferenceError, SharedLog},
 };
 
 /// Where the service's backups are and with what they are made. One per drill, shared by everything in it.
@@ -64,6 +61,8 @@ pub struct Site {
     pub durable: bool,
     /// Whether a base backup brings along the WAL that it needs to be consistent.
     pub wal_in_backup: bool,
+    /// What was true of the service's cluster, moment by moment.
+    pub references: SharedLog,
     /// Where to record external work.
     pub recorder: Recorder,
 }
@@ -117,11 +116,6 @@ pub struct Backup {
     pub info: BackupInfo,
     /// Its directory, which it has to itself.
     pub directory: PathBuf,
-    /// What the database contained when the backup was taken.
-    pub inventory: Option<Inventory>,
-    /// What the tables held; only where the backup is of one snapshot, which a base backup is not.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub fingerprint: Option<Reference>,
 }
 
 impl Backup {
@@ -265,9 +259,9 @@ pub enum BackupError {
     /// A place in the drill's directory could not be made.
     #[error(transparent)]
     WorkDir(#[from] crate::postgres::WorkDirError),
-    /// What it holds could not be fingerprinted.
+    /// What it holds could not be recorded.
     #[error(transparent)]
-    Fingerprint(#[from] FingerprintError),
+    Reference(#[from] ReferenceError),
     /// A file could not be given to the server's user.
     #[error(transparent)]
     User(#[from] crate::postgres::UserError),

@@ -265,8 +265,6 @@ mod tests {
             backup: Backup {
                 info,
                 directory: "/nowhere".into(),
-                inventory: None,
-                fingerprint: None,
             },
             timeline: Some(TimelineId(if matches!(standing, Standing::Foreign { .. }) {
                 2

@@ -5,21 +5,11 @@ use std::time::{Duration, Instant};
 
 use reports::{CheckId, CheckResult, Phase, Verdict};
 
-use super::{Stop, validate::connect};
+use super::Stop;
 use crate::{
-    backup::catalogue,
-    record::nanoseconds,
-    stage::Drill,
-    verify::{
-        Found, catalog_inventory, chain,
-        content_fingerprint::{self, Against},
-        content_hash, index_integrity,
-        ledger::{self, Comparison},
-        ledger_prefix, page_checksums, referential_integrity, server_start,
-        server_start::Diagnosis,
-        smoke, timed,
-    },
-    workload::{Hold, ledger::History, writer::SHARE},
+    stage::{Drill, promises},
+    verify::{content_fingerprint::Against, ledger::Comparison, server_start, server_start::Diagnosis, smoke, suite},
+    workload::Hold,
 };
 
 /// How long live writers may get nothing through on a database that serves.
@@ -104,10 +94,7 @@ pub(super) async fn examined(drill: &mut Drill, held: Option<Hold>) -> Result<Lo
         look.add(None, diagnosis.to_string());
     }
     if !matches!(diagnosis, Diagnosis::Unreachable(_)) {
-        let recorded = newest_inventory(drill);
-        let inventory = catalog_inventory::check(&drill.source, recorded.as_ref(), Phase::Source, "source").await;
-        look.noted(drill, inventory);
-        if let Some((check, comparison)) = promises_kept(drill).await? {
+        if let Some((check, comparison)) = promises::kept(drill).await? {
             look.promises = comparison;
             if look.tail().is_some() {
                 drill.check(check); // for whoever decides: it may be the price of a restart
@@ -116,7 +103,14 @@ pub(super) async fn examined(drill: &mut Drill, held: Option<Hold>) -> Result<Lo
             }
         }
         drop(held);
-        for check in Box::pin(read_through(drill)).await {
+        let truth = drill.last_truth();
+        let subject = drill.subject(&drill.source, Phase::Source, truth.as_ref());
+        let theirs = promises::theirs(drill);
+        let seed = Against::Serving {
+            reference: &drill.fingerprint,
+            theirs: &theirs,
+        };
+        for check in Box::pin(suite::looks(&subject, seed)).await {
             look.noted(drill, check);
         }
     }
@@ -130,19 +124,7 @@ pub(super) async fn examined(drill: &mut Drill, held: Option<Hold>) -> Result<Lo
     {
         look.add(None, text);
     }
-    if look.symptoms.is_empty() {
-        // It answers every question, and yet there was an alarm: an index that misses rows hides them from whoever uses
-        // it, and from nobody else. This reads everything, so it comes last.
-        let check = index_integrity::check(&drill.subject(&drill.source, Phase::Source, None)).await;
-        look.noted(drill, check);
-    }
     Ok(look)
-}
-
-/// The inventory recorded with the newest backup.
-pub(super) fn newest_inventory(drill: &Drill) -> Option<catalog_inventory::Inventory> {
-    let listing = catalogue::list(&drill.site.repository).ok()?;
-    listing.backups.last()?.inventory.clone()
 }
 
 /// Reading says nothing about writing: on a full disk every query is answered, and what finds room in a page that
@@ -169,65 +151,4 @@ async fn writers_stand_still(drill: &Drill) -> Option<String> {
         }
         tokio::time::sleep(Duration::from_millis(5)).await; // the answers come by themselves; this only looks
     }
-}
-
-/// `ledger-prefix` on a database that is still written to: what was promised before it was looked at must be there,
-/// what is promised meanwhile may be there or not. `None` if it cannot be read as the validator.
-async fn promises_kept(drill: &Drill) -> Result<Option<(CheckResult, Option<Comparison>)>, Stop> {
-    let login = drill.login(&drill.source, fixtures::Role::DrillValidator);
-    let Ok(mut validator) = connect(&login).await else {
-        return Ok(None);
-    };
-    let looked_at_ns = nanoseconds(drill.recorder.offset());
-    let read = ledger_prefix::read(&mut validator, theirs(drill), &drill.seed_facts(), &drill.seeded).await;
-    let history = History::read_or_unusable(&drill.ledger, &drill.ledger_header)?.as_of(looked_at_ns);
-    let mut comparison = None;
-    let mut check = timed(CheckId::LedgerPrefix, Phase::Source, "source", async {
-        let expected = "every commit acknowledged so far, and nothing that nobody wrote";
-        if let Some(reason) = &history.unusable {
-            return Ok(Found::unknown(expected, reason.clone()));
-        }
-        let recovered = match read {
-            Ok((recovered, _)) => recovered,
-            Err(error) => return Ok::<_, ledger::Unverifiable>(Found::unknown(expected, chain(&error))),
-        };
-        let (facts, failed_ns) = (drill.seed_facts(), nanoseconds(drill.failed_offset()));
-        let found = ledger::compare(&history, Some(&recovered), &facts, ledger::Target::End, failed_ns)?;
-        let examples = found.summary.examples.join("; ");
-        let (verdict, told) = (found.verdict(), found.describe());
-        let complete = verdict == Verdict::Pass && found.lost.count == 0;
-        comparison = Some(found);
-        Ok(match verdict {
-            Verdict::Unknown => Found::unknown(expected, examples),
-            _ => Found::judge(complete, expected, told).detail(examples),
-        })
-    })
-    .await;
-    check.duration_ms += crate::record::milliseconds(drill.recorder.offset()) - looked_at_ns as f64 / 1e6;
-    Ok(Some((check, comparison)))
-}
-
-/// What no probe sees: every page, every row that was seeded, every stored hash and every reference, side by side.
-async fn read_through(drill: &Drill) -> [CheckResult; 4] {
-    let subject = drill.subject(&drill.source, Phase::Source, None);
-    let theirs = theirs(drill);
-    let against = Against::Serving {
-        reference: &drill.fingerprint,
-        theirs: &theirs,
-    };
-    tokio::join!(
-        page_checksums::check(&subject),
-        content_fingerprint::check(&subject, against),
-        content_hash::check(&subject),
-        referential_integrity::check(&subject),
-    )
-    .into()
-}
-
-/// Seeded scripts that the writers may change at any moment, ascending.
-fn theirs(drill: &Drill) -> Vec<i64> {
-    let writers = drill.scenario.given.writers.unwrap_or(drill.options.writers).max(1);
-    (1..=drill.seed_facts().max_script_id)
-        .take(SHARE * writers as usize)
-        .collect()
 }

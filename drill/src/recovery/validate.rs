@@ -12,10 +12,11 @@ use crate::{
     cutover::application::Ready,
     postgres::{Cluster, Shutdown},
     record::milliseconds,
+    reference::Truth,
     stage::{Drill, DrillError},
     verify::{
-        self, Found, chain, ledger, ledger_prefix, replay, row_counts, server_start, server_start::Diagnosis, smoke,
-        suite, timed,
+        Found, connect, content_fingerprint::Against, ledger, ledger_prefix, replay, row_counts, server_start,
+        server_start::Diagnosis, smoke, suite, timed,
     },
     workload::ledger::History,
 };
@@ -39,6 +40,7 @@ struct Unsound {
     reason: String,
     in_recovery: bool,
     timeline: Option<u32>,
+    truth: Option<Truth>,
 }
 
 /// Step 8, as the read-only role. What a repair cures is repaired, once, and everything is looked at again as another
@@ -52,7 +54,7 @@ pub(super) async fn data_validated(
     *looks += 1;
     let mut found = Box::pin(looked_at(drill, *looks, &cluster, choice, None)).await?;
     if let Err(unsound) = &found
-        && put_right(drill, &mut cluster, choice, unsound).await?
+        && put_right(drill, &mut cluster, unsound).await?
     {
         *looks += 1;
         found = Box::pin(looked_at(drill, *looks, &cluster, choice, unsound.timeline)).await?;
@@ -74,7 +76,7 @@ pub(super) async fn data_validated(
 }
 
 /// Whether everything that is wrong could be repaired in place.
-async fn put_right(drill: &Drill, cluster: &mut Cluster, choice: &Choice, unsound: &Unsound) -> Result<bool, Stop> {
+async fn put_right(drill: &Drill, cluster: &mut Cluster, unsound: &Unsound) -> Result<bool, Stop> {
     if unsound.in_recovery {
         return Ok(promoted(drill, cluster).await);
     }
@@ -82,7 +84,7 @@ async fn put_right(drill: &Drill, cluster: &mut Cluster, choice: &Choice, unsoun
         return Ok(false);
     };
     let history = History::read_or_unusable(&drill.ledger, &drill.ledger_header)?;
-    let subject = drill.subject(cluster, Phase::Restored, choice.backup.inventory.as_ref());
+    let subject = drill.subject(cluster, Phase::Restored, unsound.truth.as_ref());
     Ok(repaired(drill, &subject, &repairs, history.largest_created()).await)
 }
 
@@ -113,6 +115,7 @@ async fn looked_at(
                 reason,
                 in_recovery: diagnosis == Diagnosis::InRecovery,
                 timeline,
+                truth: None,
             }));
         }
     };
@@ -130,23 +133,18 @@ async fn looked_at(
         };
         checks.push(replay::check(&superuser, planned, timeline, &name).await);
     }
-    let subject = drill.subject(cluster, Phase::Restored, choice.backup.inventory.as_ref());
-    let known = suite::Known {
-        production_archive: drill.site.wal.archive.as_deref(),
-        largest_acknowledged: None, // the ledger's own comparison looks at this, target and losses considered
+    let truth = drill.restored_truth(cluster, &superuser, &choice.backup).await;
+    let subject = drill.subject(cluster, Phase::Restored, truth.as_ref());
+    let history = History::read_or_unusable(&drill.ledger, &drill.ledger_header)?;
+    let seed = Against::Seed {
+        reference: &drill.fingerprint,
+        history: &history,
     };
-    let suite = suite::restored(&subject, known);
+    let suite = Box::pin(suite::restored(&subject, seed, drill.site.wal.archive.as_deref()));
     let mut slowest = Duration::ZERO;
     let mut served = None;
     let mut data_loss_window_s = None;
     let mut only_sequences_are_behind = false;
-    let history = History::read_or_unusable(&drill.ledger, &drill.ledger_header)?;
-    let dumped = choice
-        .backup
-        .fingerprint
-        .as_ref()
-        .map(|reference| (reference, choice.backup.info.id.as_str()));
-    let content = Box::pin(verify::content(&subject, &drill.fingerprint, &history, dumped));
     match connect(&drill.login(cluster, DatabaseRole::DrillValidator)).await {
         Ok(mut validator) => {
             let target = match choice.target {
@@ -156,7 +154,7 @@ async fn looked_at(
             let failed = (drill.failed_utc(), crate::record::nanoseconds(drill.failed_offset()));
             let facts = drill.seed_facts();
             let ledger = ledger_prefix::check(&mut validator, &history, &facts, &drill.seeded, target, failed, &name);
-            let (verdict, content, suite) = tokio::join!(ledger, content, suite);
+            let (verdict, suite) = tokio::join!(ledger, suite);
             checks.extend(suite);
             let counted = row_counts::count(&validator).await;
             slowest = counted.as_ref().map_or(Duration::ZERO, |(_, slowest)| *slowest);
@@ -171,11 +169,9 @@ async fn looked_at(
             }
             served = verdict.served;
             checks.push(verdict.result);
-            checks.extend(content);
         }
         Err(error) => {
             checks.extend(suite.await);
-            checks.extend(content.await);
             let reason = format!("cannot connect as drill_validator: {error}");
             checks.push(
                 timed(CheckId::LedgerPrefix, Phase::Restored, &name, async {
@@ -215,6 +211,7 @@ async fn looked_at(
             reason,
             in_recovery: false,
             timeline: Some(timeline),
+            truth,
         }));
     }
     let verdict = if unknown > 0 { Verdict::Unknown } else { Verdict::Pass };
@@ -240,13 +237,4 @@ async fn looked_at(
         served,
         data_loss_window_s,
     }))
-}
-
-pub(super) async fn connect(database: &tokio_postgres::Config) -> Result<tokio_postgres::Client, String> {
-    let (client, connection) = database
-        .connect(tokio_postgres::NoTls)
-        .await
-        .map_err(|error| chain(&error))?;
-    tokio::spawn(connection);
-    Ok(client)
 }

@@ -154,6 +154,11 @@ impl Log {
         self.dumps.insert(backup.to_owned(), Arc::new(record));
     }
 
+    /// What a dump's own snapshot holds, if it was recorded.
+    pub fn dump(&self, backup: &str) -> Option<Arc<Record>> {
+        self.dumps.get(backup).map(Arc::clone)
+    }
+
     /// Ends the log: from here on the cluster is damaged, and what it says is no truth.
     pub fn end(&mut self) {
         self.ended = true;

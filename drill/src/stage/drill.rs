@@ -12,10 +12,11 @@ use chrono::{DateTime, Utc};
 use fixtures::{ConnectionString, Role as DatabaseRole, SeedPlan, Seeded};
 use rand::rngs::StdRng;
 use reports::{CheckResult, Phase, Verdict, What};
+use tokio_postgres::Client;
 
 use super::{DrillError, Options, disk::SmallDisk};
 use crate::{
-    backup::{RecoveryTarget, Site, basebackup::directory_bytes, planner::Rejection, stream::Stream},
+    backup::{Backup, RecoveryTarget, Site, basebackup::directory_bytes, planner::Rejection, stream::Stream},
     cutover::{application::Application, config_store::FileStore, pinned::PinnedWriter},
     fault::clock::SteppedClock,
     monitor::{Alerts, prober::Prober},
@@ -23,8 +24,9 @@ use crate::{
     operator::Operator,
     postgres::{Cluster, Lsn, Provider, Shutdown, TimelineId, container},
     record::Recorder,
+    reference::{Reached, Truth},
     scenario::{FaultTarget, Scenario, Streaming, Target},
-    verify::{Subject, catalog_inventory::Inventory, chain, fingerprint::record::Reference, ledger::SeedFacts},
+    verify::{Subject, chain, fingerprint::record::Reference, ledger::SeedFacts},
     workload::{Workload, ledger::LedgerHeader},
 };
 
@@ -220,15 +222,41 @@ impl Drill {
     }
 
     /// A cluster of this drill, for checks.
-    pub fn subject<'a>(&'a self, cluster: &'a Cluster, phase: Phase, inventory: Option<&'a Inventory>) -> Subject<'a> {
+    pub fn subject<'a>(&'a self, cluster: &'a Cluster, phase: Phase, truth: Option<&'a Truth>) -> Subject<'a> {
         Subject {
             cluster,
             name: cluster.name(),
             phase,
             credentials: &self.site.credentials,
-            inventory,
-            truth: None,
+            inventory: None,
+            truth,
         }
+    }
+
+    /// What the service's own cluster was last; none if its identifier cannot be read.
+    pub fn last_truth(&self) -> Option<Truth> {
+        let system = self.source.system_identifier().ok()?;
+        Some(self.site.references.with(|log| log.last(system)))
+    }
+
+    /// What a cluster must be that was restored from `backup`: for a dump its own snapshot, else what was true at the point
+    /// that was reached. None if the cluster does not tell what that is.
+    pub async fn restored_truth(&self, cluster: &Cluster, superuser: &Client, backup: &Backup) -> Option<Truth> {
+        let id = &backup.info.id;
+        if backup.start_lsn().is_none() {
+            return Some(self.site.references.with(|log| log.of_dump(id, fixtures::DATABASE)));
+        }
+        let reached = Reached::read(superuser).await.ok()?;
+        let system = cluster.system_identifier().ok()?;
+        Some(self.site.references.with(|log| log.at(&reached, system, id)))
+    }
+
+    /// The tables whose rows the ledger and the seed's fingerprint answer for, one by one.
+    pub fn answered_by_the_ledger(&self) -> Vec<(String, String)> {
+        fixtures::LIVE_TABLES
+            .iter()
+            .map(|table| (fixtures::DATABASE.to_owned(), format!("\"public\".\"{table}\"")))
+            .collect()
     }
 
     /// How the application logs in to the source.

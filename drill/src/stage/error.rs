@@ -91,6 +91,19 @@ pub enum DrillError {
         /// Why it failed.
         source: tokio_postgres::Error,
     },
+    /// What was meant to be ordinary history changed rows that the ledger, or the seed, answers for.
+    #[error(
+        "the fault of line {line} ({what}) changed rows that the ledger answers for, so that nothing tells what should be \
+         there: {said}; let it happen at `failure`, or aim before it (`[recovery] target = \"before-fault\"`)"
+    )]
+    HistoryChangesRows {
+        /// The statements, or the command.
+        what: String,
+        /// Its line in the scenario.
+        line: usize,
+        /// What the check said.
+        said: String,
+    },
     /// A restore job ended without a result.
     #[error("the restore job {id} died without a result; this is a defect of drill")]
     JobDied {

@@ -9,11 +9,15 @@ use std::time::{Duration, Instant};
 use chrono::Utc;
 use reports::{Verdict, What};
 
-use super::{Drill, DrillError};
+use super::{
+    Drill, DrillError,
+    remember::{self, Change, Tables},
+};
 use crate::{
     backup::{self, Backup, wal},
     fault,
     postgres::{Cluster, Lsn, TimelineId},
+    reference::{Log, Reached},
     scenario::{Action, Fault, FaultTarget, Moment, SegmentPlace, Which},
     verify::chain,
 };
@@ -50,9 +54,21 @@ async fn one(drill: &mut Drill, fault: &Fault, restored: Option<&mut Cluster>) -
     let backups = backup::catalogue::list(&drill.site.repository)?.backups;
     let fault = &with_segment(fault, &backups, drill.site.wal.segment_bytes);
     archived(drill, fault).await; // the service still works meanwhile
-    let damages = !matches!(fault.action, Action::Clock { .. });
-    if drill.fault_lsn.is_none() && fault.target == FaultTarget::Cluster && damages {
-        drill.fault_lsn = drill.source_lsn().await;
+    let change = remember::change(fault, &drill.scenario.recovery.target, drill.fault_lsn.is_some());
+    if change == Change::Damage {
+        if fault.at < Moment::Failure {
+            let moment = format!(
+                "right before the {} {} (line {})",
+                fault.action.kind(),
+                fault.at,
+                fault.line
+            );
+            remember::record(drill, &moment, Tables::All, false).await;
+        }
+        drill.site.references.with(Log::end);
+        if drill.fault_lsn.is_none() {
+            drill.fault_lsn = drill.source_lsn().await;
+        }
     }
     if fault.at == Moment::Failure && drill.failed.is_none() {
         // The recovery time counts from the moment at which things begin to break.
@@ -96,10 +112,19 @@ async fn one(drill: &mut Drill, fault: &Fault, restored: Option<&mut Cluster>) -
         .recorder
         .external("inject the fault", fault::inject(fault, &mut world))
         .await?;
+    let touched = report.touched.clone();
     drill.recorder.record(What::FaultInjected(report));
     if matches!(fault.action, Action::RestoreCluster { .. }) {
         drill.timeline = TimelineId(drill.cluster_started("source", &drill.source).await?);
+        if let Ok(client) = drill.source.connect("postgres", "postgres").await
+            && let Ok(reached) = Reached::read(&client).await
+        {
+            drill.site.references.with(|log| log.branch(&reached));
+        }
         drill.stream_again().await?;
+    }
+    if change == Change::History {
+        remember::history(drill, fault, &touched).await?;
     }
     if matches!(fault.action, Action::Service { .. }) && !drill.broken.contains(&fault.target) {
         drill.broken.push(fault.target);

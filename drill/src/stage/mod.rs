@@ -1,7 +1,7 @@
 //! The stage of a drill: what it holds while it is under way, and what may end it early.
 //!
 //! [`Drill`] is the state that the steps share and the errors of the harness, [`Options`] what the command line decides,
-//! [`inject()`] breaks things at their moments, [`SmallDisk`] is a filesystem that can be filled, [`foreign`] another cluster
+//! [`inject()`] breaks things at their moments, [`remember`] adds to the log of references, [`promises`] what writers were told, [`SmallDisk`] is a filesystem that can be filled, [`foreign`] another cluster
 //! in the same repository. The story itself is in [`crate::run`], the recovery in [`crate::recovery`].
 
 mod disk;
@@ -11,6 +11,8 @@ pub mod foreign;
 pub mod inject;
 pub mod last_words;
 mod options;
+pub mod promises;
+pub mod remember;
 
 pub use disk::SmallDisk;
 pub use drill::{Drill, LEFT_RUNNING, Objectives};

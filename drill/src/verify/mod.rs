@@ -25,11 +25,9 @@ pub mod wal_continuity;
 
 use std::{collections::BTreeSet, error::Error, time::Instant};
 
-use futures_util::future::OptionFuture;
 use reports::{CheckId, CheckResult, Phase, Verdict};
 use tokio_postgres::{Client, NoTls};
 
-use self::content_fingerprint::Against;
 use crate::{postgres::Cluster, record::milliseconds, reference::Truth};
 
 /// A cluster under verification, and what is known of what it should contain.
@@ -79,26 +77,6 @@ impl Subject<'_> {
         tokio::spawn(connection);
         Ok(client)
     }
-}
-
-/// The checks that read every row, side by side: `content-fingerprint` against what was seeded and, where the backup has
-/// a fingerprint of its own, against that; `content-hash`.
-pub async fn content(
-    subject: &Subject<'_>,
-    seeded: &fingerprint::record::Reference,
-    history: &crate::workload::ledger::History,
-    dumped: Option<(&fingerprint::record::Reference, &str)>,
-) -> Vec<CheckResult> {
-    let seed = content_fingerprint::check(
-        subject,
-        Against::Seed {
-            reference: seeded,
-            history,
-        },
-    );
-    let dump = dumped.map(|(reference, id)| content_fingerprint::check(subject, Against::Backup { reference, id }));
-    let (seed, dump, hash) = tokio::join!(seed, OptionFuture::from(dump), content_hash::check(subject));
-    [Some(seed), dump, Some(hash)].into_iter().flatten().collect()
 }
 
 /// What a check found.
@@ -186,6 +164,16 @@ pub fn chain(error: &dyn Error) -> String {
         source = cause.source();
     }
     text
+}
+
+/// Connects to a database.
+///
+/// # Errors
+/// Why not, in words.
+pub async fn connect(database: &tokio_postgres::Config) -> Result<Client, String> {
+    let (client, connection) = database.connect(NoTls).await.map_err(|error| chain(&error))?;
+    tokio::spawn(connection);
+    Ok(client)
 }
 
 /// What an error says of damage, if it does: corrupted data or index, an internal error, a file that cannot be read. A

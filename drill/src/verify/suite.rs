@@ -1,7 +1,8 @@
-//! Which checks a restored cluster goes through besides those that the ledger and the backup's WAL decide.
+//! Which checks a cluster goes through, besides those that the ledger and the backup's WAL decide.
 //!
-//! They are independent of each other and run side by side; each opens the connections that it needs. The order of the
-//! results is the order of the list.
+//! One list for both looks: at the database that raised the alarm (step 2) and at the one that was restored (step 8), so
+//! that they cannot drift apart. The checks are independent of each other and run side by side; each opens the
+//! connections that it needs. The order of the results is the order of the list.
 
 use std::path::Path;
 
@@ -9,21 +10,13 @@ use futures_util::future::{BoxFuture, join_all};
 use reports::CheckResult;
 
 use super::{
-    Subject, catalog_inventory, collations, index_integrity, isolation, page_checksums, privileges,
-    referential_integrity, sequences,
+    Subject, catalog_inventory, collations,
+    content_fingerprint::{self, Against},
+    content_hash, index_integrity, isolation, page_checksums, privileges, referential_integrity, sequences,
 };
 
-/// What the checks must know besides the subject.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Known<'a> {
-    /// Where production archives to.
-    pub production_archive: Option<&'a Path>,
-    /// The largest script id that the ledger promised to a client, if the restore was to keep it.
-    pub largest_acknowledged: Option<i64>,
-}
-
-/// Runs them.
-pub async fn restored(subject: &Subject<'_>, known: Known<'_>) -> Vec<CheckResult> {
+/// Runs them. `seed` is what was seeded, and what of it may have changed since.
+pub async fn looks(subject: &Subject<'_>, seed: Against<'_>) -> Vec<CheckResult> {
     let checks: Vec<BoxFuture<'_, CheckResult>> = vec![
         Box::pin(catalog_inventory::check(
             subject.cluster,
@@ -34,10 +27,18 @@ pub async fn restored(subject: &Subject<'_>, known: Known<'_>) -> Vec<CheckResul
         Box::pin(page_checksums::check(subject)),
         Box::pin(index_integrity::check(subject)),
         Box::pin(referential_integrity::check(subject)),
-        Box::pin(sequences::check(subject, known.largest_acknowledged)),
+        Box::pin(sequences::check(subject, None)), // the ledger's own comparison looks at what was acknowledged
         Box::pin(privileges::check(subject)),
         Box::pin(collations::check(subject)),
-        Box::pin(isolation::check(subject, known.production_archive)),
+        Box::pin(content_fingerprint::check(subject, seed)),
+        Box::pin(content_hash::check(subject)),
     ];
     join_all(checks).await
+}
+
+/// The same, of a cluster that was restored: it must not act on production either.
+pub async fn restored(subject: &Subject<'_>, seed: Against<'_>, production_archive: Option<&Path>) -> Vec<CheckResult> {
+    let (mut checks, isolated) = tokio::join!(looks(subject, seed), isolation::check(subject, production_archive));
+    checks.push(isolated);
+    checks
 }

@@ -1,0 +1,61 @@
+//! What was promised to writers of a database that is still written to.
+
+use reports::{CheckId, CheckResult, Phase, Verdict};
+
+use super::{Drill, DrillError};
+use crate::{
+    record::nanoseconds,
+    verify::{
+        self, Found, chain,
+        ledger::{self, Comparison},
+        ledger_prefix, timed,
+    },
+    workload::{ledger::History, writer::SHARE},
+};
+
+/// `ledger-prefix` on a database that is still written to: what was promised before it was looked at must be there,
+/// what is promised meanwhile may be there or not. `None` if it cannot be read as the validator.
+///
+/// # Errors
+/// If the ledger's file cannot be read.
+pub async fn kept(drill: &Drill) -> Result<Option<(CheckResult, Option<Comparison>)>, DrillError> {
+    let login = drill.login(&drill.source, fixtures::Role::DrillValidator);
+    let Ok(mut validator) = verify::connect(&login).await else {
+        return Ok(None);
+    };
+    let looked_at_ns = nanoseconds(drill.recorder.offset());
+    let read = ledger_prefix::read(&mut validator, theirs(drill), &drill.seed_facts(), &drill.seeded).await;
+    let history = History::read_or_unusable(&drill.ledger, &drill.ledger_header)?.as_of(looked_at_ns);
+    let mut comparison = None;
+    let mut check = timed(CheckId::LedgerPrefix, Phase::Source, "source", async {
+        let expected = "every commit acknowledged so far, and nothing that nobody wrote";
+        if let Some(reason) = &history.unusable {
+            return Ok(Found::unknown(expected, reason.clone()));
+        }
+        let recovered = match read {
+            Ok((recovered, _)) => recovered,
+            Err(error) => return Ok::<_, ledger::Unverifiable>(Found::unknown(expected, chain(&error))),
+        };
+        let (facts, failed_ns) = (drill.seed_facts(), nanoseconds(drill.failed_offset()));
+        let found = ledger::compare(&history, Some(&recovered), &facts, ledger::Target::End, failed_ns)?;
+        let examples = found.summary.examples.join("; ");
+        let (verdict, told) = (found.verdict(), found.describe());
+        let complete = verdict == Verdict::Pass && found.lost.count == 0;
+        comparison = Some(found);
+        Ok(match verdict {
+            Verdict::Unknown => Found::unknown(expected, examples),
+            _ => Found::judge(complete, expected, told).detail(examples),
+        })
+    })
+    .await;
+    check.duration_ms += crate::record::milliseconds(drill.recorder.offset()) - looked_at_ns as f64 / 1e6;
+    Ok(Some((check, comparison)))
+}
+
+/// Seeded scripts that the writers may change at any moment, ascending.
+pub fn theirs(drill: &Drill) -> Vec<i64> {
+    let writers = drill.scenario.given.writers.unwrap_or(drill.options.writers).max(1);
+    (1..=drill.seed_facts().max_script_id)
+        .take(SHARE * writers as usize)
+        .collect()
+}

@@ -1,0 +1,161 @@
+//! Adds to the log of references what is true of the service's cluster, and tells what a fault is to it: history, which
+//! the recovery must bring back, or damage, which it must undo.
+
+use reports::Verdict;
+
+use super::{Drill, DrillError, promises};
+use crate::{
+    reference::{LARGE_TABLE_BYTES, Reading, Record},
+    scenario::{Action, Fault, FaultTarget, Moment, Target},
+    verify::{chain, content_fingerprint},
+};
+
+/// What a fault is to what a recovery must bring back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// The service, or those who run it, wanted it so: it is part of what is true from then on.
+    History,
+    /// It must be undone: what the cluster says from then on is no truth.
+    Damage,
+    /// It changes no data, or none of the cluster.
+    None,
+}
+
+/// What `fault` is, in a scenario with that recovery target. `named` tells whether the fault before which recovery shall
+/// stop has happened already.
+pub fn change(fault: &Fault, target: &Target, named: bool) -> Change {
+    if fault.target != FaultTarget::Cluster {
+        return Change::None;
+    }
+    match fault.action {
+        Action::Server { .. } | Action::Signal { .. } | Action::Clock { .. } | Action::RestoreCluster { .. } => {
+            Change::None
+        }
+        Action::Sql { .. } | Action::Setting { .. } | Action::Command { .. } => {
+            let aimed_before = *target == Target::BeforeFault && !named;
+            if fault.at >= Moment::Failure || aimed_before {
+                Change::Damage
+            } else {
+                Change::History
+            }
+        }
+        _ => Change::Damage,
+    }
+}
+
+/// Which tables are read for a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tables {
+    /// Each, however large.
+    All,
+    /// Those that are read quickly.
+    Small,
+}
+
+/// Records what is true now. What cannot be recorded is left out; the records before it stand.
+pub async fn record(drill: &Drill, moment: &str, tables: Tables, system_rows: bool) {
+    if drill.site.references.with(|log| log.has_ended()) {
+        return;
+    }
+    let reading = Reading {
+        system_rows,
+        largest_bytes: (tables == Tables::Small).then_some(LARGE_TABLE_BYTES),
+        answered_elsewhere: drill.answered_by_the_ledger(),
+        ..Reading::default()
+    };
+    let taken = drill
+        .recorder
+        .external("record what is true", Record::take(&drill.source, moment, &reading));
+    match taken.await {
+        Ok(record) => drill.site.references.with(|log| log.add(record)),
+        Err(error) => drill.recorder.finding(format!(
+            "What was true {moment} could not be recorded: {}. What was recorded before is compared with instead.",
+            chain(&error)
+        )),
+    }
+}
+
+/// After a fault that is history: records what it made, and makes sure that it left alone what the ledger answers for.
+///
+/// # Errors
+/// If it changed rows of the seed or of the ledger: then nothing tells any more which rows there should be.
+pub async fn history(drill: &mut Drill, fault: &Fault, touched: &[String]) -> Result<(), DrillError> {
+    let moment = format!("after the {} {} (line {})", fault.action.kind(), fault.at, fault.line);
+    record(drill, &moment, Tables::Small, true).await;
+    if matches!(fault.action, Action::Setting { .. }) || !drill.source.is_running() {
+        return Ok(());
+    }
+    let truth = drill.last_truth();
+    let subject = drill.subject(&drill.source, reports::Phase::Source, truth.as_ref());
+    let theirs = promises::theirs(drill);
+    let against = content_fingerprint::Against::Serving {
+        reference: &drill.fingerprint,
+        theirs: &theirs,
+    };
+    let seed = content_fingerprint::check(&subject, against).await;
+    let ledger = promises::kept(drill).await?.map(|(check, _)| check);
+    let broken = [Some(seed), ledger]
+        .into_iter()
+        .flatten()
+        .find(|check| check.verdict == Verdict::Fail);
+    match broken {
+        None => Ok(()),
+        Some(check) => Err(DrillError::HistoryChangesRows {
+            what: touched.join("; "),
+            line: fault.line,
+            said: format!("{}: {}; {}", check.check, check.actual, check.detail),
+        }),
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use std::path::Path;
+
+    use super::{Change, change};
+    use crate::scenario::{Target, parse};
+
+    fn changes(at: &str, target: &str, kinds: &[&str]) -> Vec<Change> {
+        let faults: String = kinds
+            .iter()
+            .map(|kind| format!("[[fault]]\nat = \"{at}\"\ntarget = \"cluster\"\n{kind}\n"))
+            .collect();
+        let text = format!(
+            "id = \"x\"\ntitle = \"x\"\nwhy = \"x\"\nsource = \"x\"\n[given]\nbackup = \"basebackup\"\n{faults}\
+             [recovery]\ntarget = \"{target}\"\n[expect]\noutcome = \"recovered\"\n"
+        );
+        let scenario = parse(&text, Path::new("x.toml"), "").unwrap();
+        let mut named = false;
+        let mut all = Vec::new();
+        for fault in &scenario.faults {
+            let what = change(fault, &scenario.recovery.target, named);
+            named |= what != Change::None;
+            all.push(what);
+        }
+        all
+    }
+
+    const SQL: &str = "kind = \"sql\"\nstatements = \"SELECT 1\"";
+    const SETTING: &str = "kind = \"setting\"\nname = \"work_mem\"\nvalue = \"1MB\"";
+    const COMMAND: &str = "kind = \"command\"\nargv = [\"true\"]";
+    const FILES: &str = "kind = \"remove-files\"\npath = \"**\"";
+    const SERVER: &str = "kind = \"server\"\ndoes = \"start\"";
+
+    #[test]
+    fn what_people_do_before_the_failure_is_history_unless_recovery_aims_before_it() {
+        use Change::{Damage, History, None};
+        let all = [SERVER, SQL, SETTING, COMMAND, FILES];
+        assert_eq!(
+            changes("after-backups", "end", &all),
+            [None, History, History, History, Damage]
+        );
+        assert_eq!(changes("failure", "end", &all), [None, Damage, Damage, Damage, Damage]);
+        assert_eq!(
+            changes("after-backups", "before-fault", &[SERVER, SQL, SETTING]),
+            [None, Damage, History],
+            "only the fault that recovery stops before"
+        );
+        assert_eq!(Target::default(), Target::End);
+    }
+}
