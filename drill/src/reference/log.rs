@@ -237,6 +237,7 @@ mod tests {
             from: Lsn(until),
             until: Lsn(until),
             snapshot: String::new(),
+            slots: Vec::new(),
             inventory: super::super::Inventory::default(),
             content: super::super::Content::default(),
         }

@@ -48,6 +48,8 @@ pub struct Record {
     pub until: Lsn,
     /// The snapshot of the maintenance database, as `pg_current_snapshot()` prints it.
     pub snapshot: String,
+    /// Replication slots: no restore brings them back.
+    pub slots: Vec<String>,
     /// Objects, rights and settings.
     pub inventory: Inventory,
     /// Rows.
@@ -103,6 +105,7 @@ impl Record {
             from: before.lsn,
             until: after.lsn,
             snapshot: before.snapshot,
+            slots: before.slots,
             inventory,
             content,
         })
@@ -115,18 +118,22 @@ struct Standing {
     timeline: TimelineId,
     lsn: Lsn,
     snapshot: String,
+    slots: Vec<String>,
 }
 
 impl Standing {
     async fn read(client: &Client) -> Result<Self, ReferenceError> {
         const WHAT: &str = "where the WAL stands";
         const SQL: &str = "SELECT system_identifier::text, substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8),
-                                  pg_current_wal_insert_lsn()::text, pg_current_snapshot()::text FROM pg_control_system()";
+                                  pg_current_wal_insert_lsn()::text, pg_current_snapshot()::text,
+                                  ARRAY(SELECT slot_name::text FROM pg_replication_slots WHERE NOT temporary ORDER BY 1)
+                             FROM pg_control_system()";
         let texts = async {
             let row = client.query_one(SQL, &[]).await?;
-            Ok([row.try_get(0)?, row.try_get(1)?, row.try_get(2)?, row.try_get(3)?])
+            let words: [String; 4] = [row.try_get(0)?, row.try_get(1)?, row.try_get(2)?, row.try_get(3)?];
+            Ok((words, row.try_get(4)?))
         };
-        let [system, timeline, lsn, snapshot]: [String; 4] = texts.await.map_err(|source| ReferenceError::Query {
+        let ([system, timeline, lsn, snapshot], slots) = texts.await.map_err(|source| ReferenceError::Query {
             what: WHAT,
             database: MAINTENANCE.to_owned(),
             source,
@@ -137,6 +144,7 @@ impl Standing {
                 timeline: TimelineId(u32::from_str_radix(&timeline, 16).ok()?),
                 lsn: log::end_of_record(lsn.parse().ok()?),
                 snapshot,
+                slots,
             })
         };
         parsed().ok_or_else(|| ReferenceError::Answer {
