@@ -236,6 +236,7 @@ impl Database {
             phase: Phase::Source,
             credentials: &self.credentials,
             inventory: None,
+            truth: None,
         };
         let history = History::default();
         let check = content_fingerprint::check(

@@ -88,7 +88,6 @@ impl BaseBackup {
             },
             directory,
             inventory: Some(inventory),
-            fingerprint: None,
         };
         catalogue::enter(&backup)?;
         Ok(backup)

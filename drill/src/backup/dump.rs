@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     postgres::{Cluster, ClusterOptions, Shutdown},
-    verify::{self, Found, catalog_inventory, content_fingerprint, privileges},
+    verify::{self, Found, catalog_inventory, privileges},
 };
 
 /// Its name on the command line.
@@ -77,13 +77,6 @@ impl Dump {
             .arg(directory.join(GLOBALS));
         let both = async { tokio::try_join!(dump.run(), globals.run()) };
         self.site.recorder.external("pg_dump", both).await?;
-        let database = source.config("postgres", fixtures::DATABASE);
-        let fingerprint = content_fingerprint::of_snapshot(&database, &snapshot);
-        let fingerprint = self
-            .site
-            .recorder
-            .external("fingerprint the dump's snapshot", fingerprint)
-            .await?;
         client
             .batch_execute("COMMIT")
             .await
@@ -101,7 +94,6 @@ impl Dump {
             },
             directory,
             inventory: Some(inventory),
-            fingerprint: Some(fingerprint),
         };
         catalogue::enter(&backup)?;
         Ok(backup)

@@ -37,10 +37,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     postgres::{Cluster, ClusterError, Installation, Lsn, StartError, TimelineId, Tool, WorkDir},
     record::Recorder,
-    verify::{
-        catalog_inventory::Inventory,
-        fingerprint::{FingerprintError, record::Reference},
-    },
+    verify::catalog_inventory::Inventory,
 };
 
 /// Where the service's backups are and with what they are made. One per drill, shared by everything in it.
@@ -119,9 +116,6 @@ pub struct Backup {
     pub directory: PathBuf,
     /// What the database contained when the backup was taken.
     pub inventory: Option<Inventory>,
-    /// What the tables held; only where the backup is of one snapshot, which a base backup is not.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub fingerprint: Option<Reference>,
 }
 
 impl Backup {
@@ -265,9 +259,6 @@ pub enum BackupError {
     /// A place in the drill's directory could not be made.
     #[error(transparent)]
     WorkDir(#[from] crate::postgres::WorkDirError),
-    /// What it holds could not be fingerprinted.
-    #[error(transparent)]
-    Fingerprint(#[from] FingerprintError),
     /// A file could not be given to the server's user.
     #[error(transparent)]
     User(#[from] crate::postgres::UserError),

@@ -266,7 +266,6 @@ mod tests {
                 info,
                 directory: "/nowhere".into(),
                 inventory: None,
-                fingerprint: None,
             },
             timeline: Some(TimelineId(if matches!(standing, Standing::Foreign { .. }) {
                 2

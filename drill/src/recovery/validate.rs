@@ -141,12 +141,7 @@ async fn looked_at(
     let mut data_loss_window_s = None;
     let mut only_sequences_are_behind = false;
     let history = History::read_or_unusable(&drill.ledger, &drill.ledger_header)?;
-    let dumped = choice
-        .backup
-        .fingerprint
-        .as_ref()
-        .map(|reference| (reference, choice.backup.info.id.as_str()));
-    let content = Box::pin(verify::content(&subject, &drill.fingerprint, &history, dumped));
+    let content = Box::pin(verify::content(&subject, &drill.fingerprint, &history));
     match connect(&drill.login(cluster, DatabaseRole::DrillValidator)).await {
         Ok(mut validator) => {
             let target = match choice.target {

@@ -81,24 +81,24 @@ impl Subject<'_> {
     }
 }
 
-/// The checks that read every row, side by side: `content-fingerprint` against what was seeded and, where the backup has
-/// a fingerprint of its own, against that; `content-hash`.
+/// The checks that read every row, side by side: `content-fingerprint` of what was seeded and, where there is a record to
+/// compare with, of every other table; `content-hash`.
 pub async fn content(
     subject: &Subject<'_>,
     seeded: &fingerprint::record::Reference,
     history: &crate::workload::ledger::History,
-    dumped: Option<(&fingerprint::record::Reference, &str)>,
 ) -> Vec<CheckResult> {
-    let seed = content_fingerprint::check(
-        subject,
-        Against::Seed {
-            reference: seeded,
-            history,
-        },
+    let seed = Against::Seed {
+        reference: seeded,
+        history,
+    };
+    let tables = subject.truth.map(|_| content_fingerprint::check_tables(subject));
+    let (seed, tables, hash) = tokio::join!(
+        content_fingerprint::check(subject, seed),
+        OptionFuture::from(tables),
+        content_hash::check(subject)
     );
-    let dump = dumped.map(|(reference, id)| content_fingerprint::check(subject, Against::Backup { reference, id }));
-    let (seed, dump, hash) = tokio::join!(seed, OptionFuture::from(dump), content_hash::check(subject));
-    [Some(seed), dump, Some(hash)].into_iter().flatten().collect()
+    [Some(seed), tables, Some(hash)].into_iter().flatten().collect()
 }
 
 /// What a check found.

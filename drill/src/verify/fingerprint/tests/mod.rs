@@ -83,6 +83,7 @@ impl Seeded {
             phase: Phase::Restored,
             credentials: &self.credentials,
             inventory: None,
+            truth: None,
         }
     }
 
