@@ -1,15 +1,151 @@
-//! Rows.
-use super::{Reading, ReferenceError};
-use crate::postgres::Cluster;
+//! Rows: what every table of every database held, and each large object.
+//!
+//! Of a table three numbers are kept ([`Sums`]), of a large object a hash, which names it where it differs. [`read`] is
+//! for a record, which is whole or none; [`look`] is for a cluster that is held against records, where a table that
+//! cannot be read is a fact like any other. [`compare()`] says what differs.
 
-/// Rows.
+mod compare;
+mod read;
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+pub use self::{
+    compare::{Counted, Differences, compare},
+    read::{look, read},
+};
+use crate::verify::fingerprint::{Column, Sums, speaks_of_data};
+
+/// What a cluster's databases hold.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Content {}
+pub struct Content {
+    /// By name.
+    pub databases: BTreeMap<String, Database>,
+}
 
-/// Reads them.
-///
-/// # Errors
-/// If they cannot be read.
-pub async fn read(_cluster: &Cluster, _reading: &Reading) -> Result<Content, ReferenceError> {
-    Ok(Content::default())
+/// What one holds.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Database {
+    /// By name, as in `"schema"."table"`.
+    pub tables: BTreeMap<String, Table>,
+    /// Large objects.
+    pub large_objects: LargeObjects,
+    /// Large objects that the service's own rows refer to: the ledger answers for these rows.
+    pub referred: BTreeSet<u32>,
+    /// Why nothing of it can be read.
+    pub unreadable: Option<Unreadable>,
+}
+
+/// A table, a partition or a materialised view.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Table {
+    /// Its columns, by name.
+    pub columns: Vec<Column>,
+    /// What it is.
+    pub kind: TableKind,
+    /// Its rows.
+    pub rows: Rows,
+}
+
+/// What a table is, as far as a dump treats it otherwise.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TableKind {
+    /// Any other.
+    Plain,
+    /// A partition, with the partitioned table at the root: a dump may load a row into another partition.
+    PartOf(String),
+    /// Computed from other tables, and computed anew when a dump is restored.
+    MaterialisedView,
+    /// Made and filled by its extension when a dump is restored.
+    OfExtension,
+}
+
+/// A table's rows, or why they are not known.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Rows {
+    /// What they add up to.
+    Sums(Sums),
+    /// Another comparison answers for them, row by row.
+    Elsewhere,
+    /// Too many to be read at that moment.
+    TooLarge,
+    /// A crash empties the table, and no backup brings its rows back.
+    Unlogged,
+    /// They are another server's.
+    Foreign,
+    /// A materialised view that was never computed, or emptied.
+    Unpopulated,
+    /// Not what was backed up, but made when a dump is restored.
+    MadeByRestore,
+    /// The server cannot read them.
+    Unreadable(Unreadable),
+}
+
+/// A database's large objects.
+#[derive(Debug, Clone, PartialEq)]
+pub enum LargeObjects {
+    /// The hash of each one's bytes and owner.
+    Read(BTreeMap<u32, i64>),
+    /// Too many to be read at that moment.
+    TooLarge,
+    /// The server cannot read them.
+    Unreadable(Unreadable),
+}
+
+impl Default for LargeObjects {
+    fn default() -> Self {
+        Self::Read(BTreeMap::new())
+    }
+}
+
+/// Why something cannot be read, without a word of what is in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unreadable {
+    /// What the server said.
+    pub message: String,
+    /// Whether that says something of the data, and not only of the attempt.
+    pub damaged: bool,
+}
+
+impl Unreadable {
+    fn of(error: &tokio_postgres::Error) -> Self {
+        /// Classes of errors whose message never quotes a value: of files, of pages, of names, and of the attempt.
+        const WITHOUT_VALUES: &[&str] = &["XX", "58", "42", "3D", "53", "55", "57"];
+        let message = match error.as_db_error() {
+            Some(error) => {
+                let code = error.code().code();
+                if WITHOUT_VALUES.iter().any(|class| code.starts_with(class)) {
+                    format!("{} ({code})", error.message())
+                } else {
+                    format!("error {code}")
+                }
+            }
+            None => crate::verify::chain(error),
+        };
+        Self {
+            message,
+            damaged: speaks_of_data(error),
+        }
+    }
+}
+
+impl Content {
+    /// A table of a database.
+    pub fn table(&self, database: &str, name: &str) -> Option<&Table> {
+        self.databases.get(database)?.tables.get(name)
+    }
+
+    /// Tables whose rows another comparison answers for, as [`super::Reading`] names them.
+    pub fn answered_elsewhere(&self) -> Vec<(String, String)> {
+        let all = self.databases.iter().flat_map(|(database, it)| {
+            it.tables
+                .iter()
+                .filter(|(_, table)| table.rows == Rows::Elsewhere)
+                .map(|(name, _)| (database.clone(), name.clone()))
+        });
+        all.collect()
+    }
 }

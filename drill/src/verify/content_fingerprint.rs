@@ -1,9 +1,13 @@
-//! `content-fingerprint`: whole rows, table by table, are what they were when a fingerprint of them was taken.
+//! `content-fingerprint`: rows are what they were, table by table, whoever made them.
 //!
-//! After seeding a fingerprint is taken that the restored database is held against: the rows that were seeded, without
-//! those that the workload may have changed since. Those, and all that the workload wrote, are compared one by one
-//! with the ledger ([`super::ledger_prefix`]); together the two are the whole database at the recovery point, and
-//! neither needs the lost source. A dump is also held against the fingerprint of its own snapshot, to the last row.
+//! In two parts. After seeding a fingerprint is taken that a database is held against row by row ([`check`]): the rows that
+//! were seeded, without those that the workload may have changed since. Those, and all that the workload wrote, are
+//! compared one by one with the ledger ([`super::ledger_prefix`]). All other tables, of every database, and the large
+//! objects are held against what was recorded of them at the moments around the point that was reached
+//! ([`check_tables`]). Both read as the superuser, as the reference was read: no policy and no missing right changes what
+//! they see.
+
+use std::sync::Arc;
 
 use reports::{CheckId, CheckResult, Verdict};
 use tokio_postgres::Config;
@@ -11,13 +15,17 @@ use tokio_postgres::Config;
 use super::{
     Found, Subject, chain,
     fingerprint::{
-        FingerprintError, Grain, Sessions, Task,
-        record::{Depth, Recorded, Reference},
+        FingerprintError, Grain, Relation, Sessions, Task,
+        record::{Recorded, Reference},
+        relations, scan,
         sections::Changing,
     },
     first_few, ledger, timed,
 };
-use crate::workload::ledger::History;
+use crate::{
+    reference::{Reading, Record, ReferenceError, Scope, Truth, content},
+    workload::ledger::History,
+};
 
 /// What the workload changes in rows that were there before; all other rows it only adds (`workload/writer.rs`).
 const CHANGING: Changing<'static> = &[(
@@ -42,13 +50,6 @@ pub enum Against<'a> {
         /// Seeded scripts that writers may change meanwhile, ascending.
         theirs: &'a [i64],
     },
-    /// What was dumped, all of it.
-    Backup {
-        /// Taken by [`of_snapshot`].
-        reference: &'a Reference,
-        /// Id of the backup.
-        id: &'a str,
-    },
 }
 
 /// Records what was seeded, before anything else is written.
@@ -56,24 +57,90 @@ pub enum Against<'a> {
 /// # Errors
 /// If the database cannot be read.
 pub async fn of_seed(database: &Config) -> Result<Reference, FingerprintError> {
-    Reference::take(database, None, CHANGING, Depth::Rows).await
+    Reference::take(database, CHANGING, None).await
 }
 
-/// Records what an exported snapshot holds, to be kept with the backup that is made of it.
+/// Records the rows that were seeded once more, after the service itself changed the structure of their tables.
 ///
 /// # Errors
 /// If the database cannot be read.
-pub async fn of_snapshot(database: &Config, snapshot: &str) -> Result<Reference, FingerprintError> {
-    Reference::take(database, Some(snapshot), &[], Depth::Ranges).await
+pub async fn of_seed_again(database: &Config, seeded: &Reference) -> Result<Reference, FingerprintError> {
+    Reference::take(database, CHANGING, Some(seeded)).await
 }
 
-/// The check, as the read-only role.
+/// The check of what was seeded.
 pub async fn check(subject: &Subject<'_>, against: Against<'_>) -> CheckResult {
     timed(CheckId::ContentFingerprint, subject.phase, subject.name, async {
-        let sessions = Sessions::open(&subject.config(fixtures::Role::DrillValidator), None).await?;
-        Ok::<_, FingerprintError>(compare(&sessions, against).await)
+        let config = subject.cluster.config("postgres", fixtures::DATABASE);
+        let sessions = Sessions::open(&config, None, scan::connections()).await?;
+        match relations(sessions.client()).await {
+            Ok(tables) => Ok(compare(&sessions, against, subject.truth, &tables).await),
+            Err(error) if error.is_finding() => Ok(Found::fail(against.expected(), chain(&error))),
+            Err(error) => Err(error),
+        }
     })
     .await
+}
+
+/// The check of every other table of every database, and of the large objects.
+pub async fn check_tables(subject: &Subject<'_>) -> CheckResult {
+    timed(CheckId::ContentFingerprint, subject.phase, subject.name, async {
+        let truth = subject.truth.and_then(|truth| Some((truth, truth.newest()?)));
+        let Some((truth, newest)) = truth else {
+            let reason = "nothing was recorded before the point that was reached";
+            return Ok(Found::unknown("every table as it was recorded", reason));
+        };
+        let reading = Reading {
+            database: match &truth.scope {
+                Scope::Database(name) => Some(name.clone()),
+                Scope::Cluster | Scope::Source => None,
+            },
+            answered_elsewhere: newest.content.answered_elsewhere(),
+            ..Reading::default()
+        };
+        let found = content::look(subject.cluster, &reading).await?;
+        Ok::<_, ReferenceError>(judge(truth, &content::compare(truth, &found)))
+    })
+    .await
+}
+
+/// What differences mean.
+fn judge(truth: &Truth, differences: &content::Differences) -> Found {
+    let expected = format!("every table and large object {}", truth.moments());
+    let content::Counted { tables, large_objects } = differences.alike;
+    let not_covered = not_covered(differences);
+    let told = |lines: &[String]| match (lines.is_empty(), not_covered.is_empty()) {
+        (true, _) => not_covered.clone(),
+        (false, true) => first_few(lines),
+        (false, false) => format!("{}. {not_covered}", first_few(lines)),
+    };
+    if !differences.wrong.is_empty() {
+        let actual = format!("differs: {}", first_few(&differences.wrong));
+        Found::fail(expected, actual).detail(told(&differences.unknown))
+    } else if !differences.unknown.is_empty() {
+        Found::unknown(expected, told(&differences.unknown))
+    } else {
+        let actual = format!("{tables} tables and {large_objects} large objects alike");
+        Found::pass(expected, actual).detail(told(&[]))
+    }
+}
+
+/// What is deliberately not compared, and why.
+fn not_covered(differences: &content::Differences) -> String {
+    let mut parts = Vec::new();
+    if !differences.changed.is_empty() {
+        parts.push(format!(
+            "Changed by the service about then, and not compared: {}",
+            first_few(&differences.changed)
+        ));
+    }
+    for (why, names) in &differences.not_compared {
+        parts.push(format!("Not compared, because {why}: {}", first_few(names)));
+    }
+    if !differences.unknown_to_records.is_empty() {
+        parts.push(format!("In no record: {}", first_few(&differences.unknown_to_records)));
+    }
+    parts.join(". ")
 }
 
 /// The sections in which something is wrong, and what could not be found out.
@@ -82,6 +149,8 @@ struct Differences {
     sections: Vec<String>,
     rows: Vec<String>,
     unknown: Vec<String>,
+    /// Tables that the service gave other columns since.
+    restructured: Vec<String>,
 }
 
 impl Differences {
@@ -94,35 +163,81 @@ impl Differences {
     }
 }
 
-async fn compare(sessions: &Sessions, against: Against<'_>) -> Found {
-    let reference = against.reference();
-    let comparable: Vec<_> = reference
-        .sections
+/// Whether a table still has the columns that were seeded.
+enum Structure {
+    /// As seeded: the columns that it has gained since do not count.
+    AsSeeded,
+    /// The service changed them, or dropped the table.
+    Restructured,
+    /// They are gone, and nobody changed them.
+    Damaged,
+    /// Its rows have no key, so that new ones cannot be told from seeded ones; the records have them all.
+    Recorded,
+}
+
+impl Structure {
+    fn of(recorded: &Recorded, truth: Option<&Truth>, found: &[Relation]) -> Self {
+        let seeded = &recorded.section.columns;
+        let Some(table) = &recorded.section.table else {
+            return Self::AsSeeded; // large objects
+        };
+        let holds = |columns: &[_]| seeded.iter().all(|column| columns.contains(column));
+        let said = |record: &Arc<Record>| {
+            let known = record.content.table(fixtures::DATABASE, table)?;
+            holds(&known.columns).then(|| matches!(known.rows, content::Rows::Sums(_)))
+        };
+        match truth.and_then(Truth::newest).map(said) {
+            Some(None) => return Self::Restructured,
+            Some(Some(true)) if recorded.section.key.is_none() => return Self::Recorded,
+            Some(Some(_)) | None => {}
+        }
+        let there = found.iter().find(|relation| relation.qualified() == *table);
+        if there.is_some_and(|there| holds(&there.columns)) {
+            return Self::AsSeeded;
+        }
+        let next = truth.and_then(Truth::next);
+        if next.is_some_and(|record| said(record).is_none()) {
+            Self::Restructured
+        } else {
+            Self::Damaged
+        }
+    }
+}
+
+async fn compare(sessions: &Sessions, against: Against<'_>, truth: Option<&Truth>, tables: &[Relation]) -> Found {
+    let mut differences = Differences::default();
+    let mut comparable = Vec::new();
+    for recorded in &against.reference().sections {
+        let name = &recorded.section.name;
+        match Structure::of(recorded, truth, tables) {
+            Structure::AsSeeded => {
+                let (within, expected) = recorded.comparable(&against.touched(recorded));
+                comparable.push((recorded, within, expected));
+            }
+            Structure::Restructured => differences.restructured.push(name.clone()),
+            Structure::Damaged => {
+                differences.sections.push(name.clone());
+                differences
+                    .rows
+                    .push(format!("{name} is not there with the columns that were seeded"));
+            }
+            Structure::Recorded => {}
+        }
+    }
+    let tasks: Vec<_> = comparable
         .iter()
-        .map(|recorded| against.comparable(recorded))
-        .collect();
-    let tasks: Vec<_> = reference
-        .sections
-        .iter()
-        .zip(&comparable)
-        .map(|(recorded, (within, _))| Task {
+        .map(|(recorded, within, _)| Task {
             section: &recorded.section,
             within: within.clone(),
             grain: Grain::Whole,
         })
         .collect();
-    let mut differences = Differences::default();
     let mut compared = 0;
-    for ((recorded, (within, expected)), scanned) in reference
-        .sections
-        .iter()
-        .zip(&comparable)
-        .zip(sessions.run(&tasks).await)
-    {
+    for ((recorded, within, expected), scanned) in comparable.iter().zip(sessions.run(&tasks).await) {
         let name = &recorded.section.name;
         match scanned {
             Ok(scanned) if scanned.total() == *expected => compared += 1,
-            Ok(_) if recorded.section.changing && !against.is_whole_truth() => differences.unknown.push(format!(
+            Ok(_) if recorded.section.changing && !against.knows_what_changed() => differences.unknown.push(format!(
                 "{name} differs, and the ledger is damaged: it does not tell which rows the workload may have changed"
             )),
             Ok(scanned) => {
@@ -142,8 +257,14 @@ async fn compare(sessions: &Sessions, against: Against<'_>) -> Found {
             Err(error) => differences.unknown.push(chain(&error)),
         }
     }
-    let expected = format!("{} rows as {}", reference.rows(), against.moment());
-    let scope = against.scope();
+    let expected = against.expected();
+    let mut scope = against.scope();
+    if !differences.restructured.is_empty() {
+        scope = format!(
+            "{scope}. The service gave other columns to these since, so that their seeded rows are not compared: {}",
+            differences.restructured.join(", ")
+        );
+    }
     match differences.verdict() {
         Verdict::Pass => Found::pass(expected, format!("{compared} fingerprints alike")).detail(scope),
         Verdict::Unknown => Found::unknown(expected, format!("{}. {scope}", first_few(&differences.unknown))),
@@ -158,78 +279,51 @@ async fn compare(sessions: &Sessions, against: Against<'_>) -> Found {
 impl<'a> Against<'a> {
     fn reference(self) -> &'a Reference {
         match self {
-            Self::Seed { reference, .. } | Self::Serving { reference, .. } | Self::Backup { reference, .. } => {
-                reference
-            }
+            Self::Seed { reference, .. } | Self::Serving { reference, .. } => reference,
         }
     }
 
-    fn moment(self) -> String {
-        match self {
-            Self::Seed { .. } | Self::Serving { .. } => "right after seeding".to_owned(),
-            Self::Backup { id, .. } => format!("in the snapshot of {id}"),
-        }
+    fn expected(self) -> String {
+        format!("{} rows as right after seeding", self.reference().rows())
     }
 
     /// Whether it is known what may have changed.
-    fn is_whole_truth(self) -> bool {
+    fn knows_what_changed(self) -> bool {
         match self {
             Self::Seed { history, .. } => history.damage.is_empty(),
-            Self::Serving { .. } | Self::Backup { .. } => true,
-        }
-    }
-
-    fn comparable(self, recorded: &Recorded) -> (super::fingerprint::Within, super::fingerprint::Sums) {
-        match self {
-            Self::Backup { .. } => recorded.comparable(false, &[]),
-            Self::Seed { .. } | Self::Serving { .. } => recorded.comparable(true, &self.touched(recorded)),
+            Self::Serving { .. } => true,
         }
     }
 
     /// Rows of a section that the workload may have changed since, ascending.
     fn touched(self, recorded: &Recorded) -> Vec<i64> {
+        if !recorded.section.changing {
+            return Vec::new();
+        }
         match self {
-            Self::Seed { history, .. } if recorded.section.changing => {
-                ledger::seeded_scripts_named(history, recorded.max_key)
-            }
-            Self::Serving { theirs, .. } if recorded.section.changing => theirs.to_vec(),
-            _ => Vec::new(),
+            Self::Seed { history, .. } => ledger::seeded_scripts_named(history, recorded.max_key),
+            Self::Serving { theirs, .. } => theirs.to_vec(),
         }
     }
 
     /// Which reference was used, how, and what it cannot see.
     fn scope(self) -> String {
-        let reference = self.reference();
-        let as_text: Vec<&str> = reference
-            .sections
-            .iter()
-            .flat_map(|recorded| &recorded.section.as_text)
-            .map(String::as_str)
-            .collect();
-        let mut scope = match self {
-            Self::Backup { id, .. } => {
-                format!("Reference: the fingerprint recorded with {id}, of every row in its snapshot")
-            }
-            Self::Seed { .. } | Self::Serving { .. } => {
-                let touched: usize = reference
-                    .sections
-                    .iter()
-                    .map(|recorded| self.touched(recorded).len())
-                    .sum();
-                format!(
-                    "Reference: the fingerprint taken right after seeding, of the rows that were there. Of {touched} scripts \
-                     that the workload may have changed, only the columns that never change. Not seen, and not in the \
-                     ledger either: their DeletedAt and UpdatedAt; names, descriptions, authors and times of rows that \
-                     the workload wrote"
-                )
-            }
-        };
-        if !as_text.is_empty() {
-            scope = format!(
-                "{scope}. Hashed in their text form, because their type has no hash: {}",
-                as_text.join(", ")
-            );
+        let sections = &self.reference().sections;
+        let touched: usize = sections.iter().map(|recorded| self.touched(recorded).len()).sum();
+        let scope = format!(
+            "Reference: the fingerprint taken right after seeding, of the rows that were there. Of {touched} scripts \
+             that the workload may have changed, only the columns that never change. Not seen, and not in the \
+             ledger either: their DeletedAt and UpdatedAt; names, descriptions, authors and times of rows that \
+             the workload wrote"
+        );
+        let mut as_text: Vec<String> = Vec::new();
+        for section in sections.iter().map(|recorded| &recorded.section) {
+            let columns = section.columns.iter().filter(|column| column.as_text);
+            as_text.extend(columns.map(|column| format!("{}.{}", section.name, column.name)));
         }
-        scope
+        if as_text.is_empty() {
+            return scope;
+        }
+        format!("{scope}. Hashed in their text form: {}", as_text.join(", "))
     }
 }

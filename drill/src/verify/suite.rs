@@ -31,6 +31,7 @@ pub async fn looks(subject: &Subject<'_>, seed: Against<'_>) -> Vec<CheckResult>
         Box::pin(privileges::check(subject)),
         Box::pin(collations::check(subject)),
         Box::pin(content_fingerprint::check(subject, seed)),
+        Box::pin(content_fingerprint::check_tables(subject)),
         Box::pin(content_hash::check(subject)),
     ];
     join_all(checks).await

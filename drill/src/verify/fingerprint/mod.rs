@@ -13,13 +13,10 @@ pub mod sections;
 #[expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 mod tests;
 
-use std::{fmt, str::FromStr};
-
-use serde::{Deserialize, Serialize};
 use tokio_postgres::error::SqlState;
 
 pub use scan::{Grain, Scanned, Sessions, Task, Within};
-pub use sections::{Section, sections};
+pub use sections::{Column, Kind, Relation, Section, qualified, relations, sections};
 
 /// A set of rows in three numbers: how many, the sum of their hashes, and the sum of the products of each hash's halves;
 /// sums are modulo 2^64.
@@ -27,8 +24,7 @@ pub use sections::{Section, sections};
 /// Why two sums, and why the second is of products: PostgreSQL makes a row's hash of its columns' hashes as
 /// `31 * (31 * a + b) + c` (`hash_record_extended` in rowtypes.c). That is linear, so that two rows which swap the contents of
 /// a column have the same sum of hashes as before. The product of a hash's halves is not linear in its columns.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(into = "String", try_from = "String")]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Sums {
     /// How many rows.
     pub rows: u64,
@@ -76,47 +72,6 @@ impl std::iter::Sum for Sums {
     }
 }
 
-/// `rows hashes products`, the sums in hexadecimal.
-impl fmt::Display for Sums {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {:016x} {:016x}", self.rows, self.hashes, self.products)
-    }
-}
-
-impl FromStr for Sums {
-    type Err = FingerprintError;
-
-    fn from_str(text: &str) -> Result<Self, FingerprintError> {
-        let malformed = || FingerprintError::Malformed { text: text.to_owned() };
-        let mut parts = text.split(' ');
-        let mut next = |radix| {
-            parts
-                .next()
-                .and_then(|part| u64::from_str_radix(part, radix).ok())
-                .ok_or_else(malformed)
-        };
-        Ok(Self {
-            rows: next(10)?,
-            hashes: next(16)?,
-            products: next(16)?,
-        })
-    }
-}
-
-impl From<Sums> for String {
-    fn from(sums: Sums) -> Self {
-        sums.to_string()
-    }
-}
-
-impl TryFrom<String> for Sums {
-    type Error = FingerprintError;
-
-    fn try_from(text: String) -> Result<Self, FingerprintError> {
-        text.parse()
-    }
-}
-
 /// A fingerprint could not be taken.
 #[derive(Debug, thiserror::Error)]
 pub enum FingerprintError {
@@ -134,25 +89,29 @@ pub enum FingerprintError {
         /// What the server said.
         source: tokio_postgres::Error,
     },
-    /// The server answered with something that is no number.
-    #[error("{text:?} is not a fingerprint")]
-    Malformed {
-        /// What it answered.
-        text: String,
-    },
 }
 
 impl FingerprintError {
     /// Whether this says something about the data and not about the check: the table or a column of it is gone, or what
-    /// is stored is damaged or its file is gone (PostgreSQL manual, appendix A: class 42, class XX and class 58).
+    /// is stored is damaged or its file cannot be read.
     pub fn is_finding(&self) -> bool {
-        let Self::Scan { source, .. } = self else { return false };
-        let telling = [
-            SqlState::UNDEFINED_TABLE,
-            SqlState::UNDEFINED_COLUMN,
-            SqlState::DATA_CORRUPTED,
-            SqlState::INDEX_CORRUPTED,
-        ];
-        source.code().is_some_and(|code| telling.contains(code)) || super::damage(source).is_some()
+        matches!(self, Self::Scan { source, .. } | Self::Catalogue(source) if speaks_of_data(source))
     }
+
+    /// What the server said.
+    pub fn into_source(self) -> tokio_postgres::Error {
+        match self {
+            Self::Connect(source) | Self::Catalogue(source) | Self::Scan { source, .. } => source,
+        }
+    }
+}
+
+/// Whether reading failed because of what is stored: it was the server that refused, and neither for the connection, the
+/// transaction, a right, a lock, room, nor because somebody ended it (PostgreSQL manual, appendix A).
+pub fn speaks_of_data(error: &tokio_postgres::Error) -> bool {
+    const OTHERWISE: &[&str] = &["08", "25", "28", "40", "53", "55", "57"];
+    let Some(error) = error.as_db_error() else { return false };
+    // A file that the server may not open has the code of a right that is missing; these come from aclchk.c.
+    let of_a_right = *error.code() == SqlState::INSUFFICIENT_PRIVILEGE && error.file() == Some("aclchk.c");
+    !of_a_right && !OTHERWISE.iter().any(|class| error.code().code().starts_with(class))
 }

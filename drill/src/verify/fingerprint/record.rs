@@ -1,13 +1,12 @@
 //! What was recorded of a database at one moment, and how what is there now is held against it.
 //!
 //! Up to [`ROWS_LIMIT`] rows of a table are recorded with the hash of each, so that rows which may since have changed can
-//! be taken out of the sum, and a difference be narrowed down to rows without the lost source. A larger table, and a
-//! reference that is stored with a backup, has sums by ranges of keys instead.
+//! be taken out of the sum, and a difference be narrowed down to rows without the lost source. A larger table has sums by
+//! ranges of keys instead.
 
-use serde::{Deserialize, Serialize};
 use tokio_postgres::Config;
 
-use super::{FingerprintError, Grain, Scanned, Section, Sessions, Sums, Task, Within, sections};
+use super::{FingerprintError, Grain, Scanned, Section, Sessions, Sums, Task, Within, scan::connections, sections};
 use crate::verify::fingerprint::sections::Changing;
 
 /// Most rows of a section that are recorded one by one, with 16 bytes each.
@@ -19,24 +18,15 @@ const RANGES_LIMIT: i64 = 4096;
 /// Differing ranges that are looked into.
 const RANGES_OPENED: usize = 64;
 
-/// How much is recorded of a section.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Depth {
-    /// Each row's hash, where they are not too many: for a reference in memory.
-    Rows,
-    /// Sums by ranges of keys: for a reference in a file.
-    Ranges,
-}
-
 /// What a database held.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Reference {
     /// Section by section.
     pub sections: Vec<Recorded>,
 }
 
 /// What a section held.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Recorded {
     /// The section.
     pub section: Section,
@@ -49,8 +39,7 @@ pub struct Recorded {
 }
 
 /// A section's sums, more finely.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Detail {
     /// It has no key.
     None,
@@ -66,29 +55,36 @@ pub enum Detail {
 }
 
 impl Reference {
-    /// Records what the database holds now, or in an exported snapshot.
+    /// Records what the database holds now; where there is an `earlier` reference, what is there of its tables with keys up
+    /// to the largest that it has, so that both speak of the same rows.
     ///
     /// # Errors
     /// If a table cannot be read; a reference is whole or none.
     pub async fn take(
         database: &Config,
-        snapshot: Option<&str>,
         changing: Changing<'_>,
-        depth: Depth,
+        earlier: Option<&Self>,
     ) -> Result<Self, FingerprintError> {
-        let sessions = Sessions::open(database, snapshot).await?;
-        let sections = sections(sessions.client(), changing).await?;
+        let sessions = Sessions::open(database, None, connections()).await?;
+        let mut sections = sections(sessions.client(), changing).await?;
+        if let Some(earlier) = earlier {
+            sections.retain(|section| earlier.max_key(section).is_some());
+        }
         let mut extents = Vec::with_capacity(sections.len());
         for section in &sections {
-            extents.push(Extent::of(&sessions, section).await?);
+            let max_key = earlier.and_then(|earlier| earlier.max_key(section));
+            extents.push(Extent::of(&sessions, section, max_key).await?);
         }
         let tasks: Vec<_> = sections
             .iter()
             .zip(&extents)
             .map(|(section, extent)| Task {
                 section,
-                within: Within::default(),
-                grain: extent.grain(section, depth),
+                within: Within {
+                    max_key: earlier.map(|_| extent.max),
+                    ..Within::default()
+                },
+                grain: extent.grain(section),
             })
             .collect();
         let scans = sessions.run(&tasks).await;
@@ -107,6 +103,11 @@ impl Reference {
             });
         }
         Ok(Self { sections: recorded })
+    }
+
+    fn max_key(&self, section: &Section) -> Option<i64> {
+        let recorded = self.sections.iter().find(|it| it.section.name == section.name)?;
+        Some(recorded.max_key)
     }
 
     /// Rows of all tables; those of a table in two sections count once.
@@ -129,9 +130,17 @@ struct Extent {
 }
 
 impl Extent {
-    async fn of(sessions: &Sessions, section: &Section) -> Result<Self, FingerprintError> {
+    /// Of the rows up to a key, where one is given.
+    async fn of(sessions: &Sessions, section: &Section, max_key: Option<i64>) -> Result<Self, FingerprintError> {
         let key = section.key.as_deref().unwrap_or("0::bigint");
-        let sql = format!("SELECT count(*), min({key}), max({key}) FROM {}", section.from);
+        let condition = match (max_key, &section.key) {
+            (Some(max_key), Some(key)) => format!(" WHERE {key} <= {max_key}"),
+            _ => String::new(),
+        };
+        let sql = format!(
+            "SELECT count(*), min({key}), max({key}) FROM {}{condition}",
+            section.from
+        );
         let read = async {
             let row = sessions.client().query_one(&sql, &[]).await?;
             let (min, max): (Option<i64>, Option<i64>) = (row.try_get(1)?, row.try_get(2)?);
@@ -139,7 +148,7 @@ impl Extent {
             Ok(Self {
                 rows,
                 min: min.unwrap_or(i64::MIN),
-                max: max.unwrap_or(i64::MIN),
+                max: max_key.or(max).unwrap_or(i64::MIN),
             })
         };
         read.await.map_err(|source| FingerprintError::Scan {
@@ -148,11 +157,11 @@ impl Extent {
         })
     }
 
-    fn grain(&self, section: &Section, depth: Depth) -> Grain {
+    fn grain(&self, section: &Section) -> Grain {
         if section.key.is_none() {
             return Grain::Whole;
         }
-        if depth == Depth::Rows && self.rows <= ROWS_LIMIT {
+        if self.rows <= ROWS_LIMIT {
             return Grain::Rows;
         }
         let too_many = |shift: &u32| (self.max >> shift) - (self.min >> shift) > RANGES_LIMIT;
@@ -161,11 +170,11 @@ impl Extent {
 }
 
 impl Recorded {
-    /// Which rows can be compared, and what they must add up to: those recorded (`recorded_keys_only`, where rows with
-    /// larger keys were added since), without those that may have changed since (`changed`, ascending).
-    pub fn comparable(&self, recorded_keys_only: bool, changed: &[i64]) -> (Within, Sums) {
+    /// Which rows can be compared, and what they must add up to: those recorded (rows with larger keys were added since),
+    /// without those that may have changed since (`changed`, ascending).
+    pub fn comparable(&self, changed: &[i64]) -> (Within, Sums) {
         let mut within = Within {
-            max_key: recorded_keys_only.then_some(self.max_key),
+            max_key: Some(self.max_key),
             ..Within::default()
         };
         if changed.is_empty() {

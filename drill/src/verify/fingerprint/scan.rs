@@ -97,7 +97,7 @@ impl Task<'_> {
         } else {
             format!(" WHERE {}", conditions.join(" AND "))
         };
-        let (hash, from) = (section.hash(), &section.from);
+        let (hash, from) = (&section.hash, &section.from);
         let rows = format!("(SELECT {key} AS k, {hash} AS h FROM {from}{condition} OFFSET 0) AS hashed");
         match grain {
             Grain::Whole => format!("SELECT {SUMS} FROM {rows}"),
@@ -160,9 +160,11 @@ impl Sessions {
     ///
     /// # Errors
     /// If the server lets none of them in, or the snapshot is gone.
-    pub async fn open(config: &Config, snapshot: Option<&str>) -> Result<Self, FingerprintError> {
-        let sessions = cores().clamp(2, 4);
+    pub async fn open(config: &Config, snapshot: Option<&str>, connections: usize) -> Result<Self, FingerprintError> {
         let first = session(config, snapshot).await.map_err(FingerprintError::Connect)?;
+        if connections <= 1 {
+            return Ok(Self { clients: vec![first] });
+        }
         let exported = if let Some(snapshot) = snapshot {
             snapshot.to_owned()
         } else {
@@ -172,7 +174,7 @@ impl Sessions {
                 .map_err(FingerprintError::Connect)?
         };
         let mut clients = vec![first];
-        for _ in 1..sessions {
+        for _ in 1..connections {
             clients.push(
                 session(config, Some(&exported))
                     .await
@@ -237,15 +239,19 @@ async fn session(config: &Config, snapshot: Option<&str>) -> Result<Client, toki
     Ok(client)
 }
 
-/// Settings for a parallel sequential scan with up to `workers` workers beside the leader.
+/// Settings for a parallel sequential scan with up to `workers` workers beside the leader. What a role or a database has
+/// been given as a limit of time does not hold here; whoever holds a lock is not waited for much longer than a check takes.
 pub fn settings(workers: usize) -> String {
     format!(
-        "SET search_path = pg_catalog; SET statement_timeout = 0; SET jit = off; SET row_security = off;
+        "SET search_path = ''; SET jit = off; SET row_security = off;
          SET enable_seqscan = on; SET enable_indexscan = off; SET enable_indexonlyscan = off; SET enable_bitmapscan = off;
          SET enable_tidscan = off; SET max_parallel_workers_per_gather = {workers};
          SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0; SET min_parallel_table_scan_size = 0;
          SET parallel_leader_participation = on; SET timezone = 'UTC'; SET datestyle = 'ISO, YMD';
-         SET intervalstyle = 'postgres'; SET extra_float_digits = 1; SET bytea_output = 'hex'; SET xmlbinary = 'base64'"
+         SET intervalstyle = 'postgres'; SET extra_float_digits = 1; SET bytea_output = 'hex'; SET xmlbinary = 'base64';
+         SET lc_monetary = 'C'; SET quote_all_identifiers = off; SET lock_timeout = '5s';
+         SELECT set_config(name, '0', false) FROM pg_settings
+          WHERE name IN ('statement_timeout', 'idle_in_transaction_session_timeout', 'transaction_timeout')"
     )
 }
 
@@ -260,6 +266,11 @@ pub async fn workers_planned(client: &Client, sql: &str) -> Result<u32, tokio_po
         .iter()
         .find_map(|line| line.get::<_, &str>(0).trim_start().strip_prefix(MARK)?.parse().ok());
     Ok(planned.unwrap_or(0))
+}
+
+/// How many connections share the scans of one database.
+pub fn connections() -> usize {
+    cores().clamp(2, 4)
 }
 
 /// How many cores there are for server and harness together.
