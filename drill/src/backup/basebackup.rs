@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     postgres::{Cluster, ClusterOptions},
-    verify::{self, Found, catalog_inventory},
+    verify::{self, Found},
 };
 
 /// Its name on the command line.
@@ -40,14 +40,6 @@ impl BaseBackup {
     async fn take_into(&self, source: &Cluster, id: &str) -> Result<Backup, BackupError> {
         let directory = self.site.new_backup_directory(id)?;
         let data = directory.join("data");
-        let began = self.site.recorder.offset();
-        let inventory = catalog_inventory::read(source)
-            .await
-            .map_err(|source| BackupError::Query {
-                what: "cannot record the inventory of the database",
-                source,
-            })?;
-        self.site.recorder.external_since("record the inventory", began);
         let mut tool = self
             .site
             .tool("pg_basebackup")
@@ -87,7 +79,6 @@ impl BaseBackup {
                 system_identifier: source.recorded_identifier().to_string(),
             },
             directory,
-            inventory: Some(inventory),
             fingerprint: None,
         };
         catalogue::enter(&backup)?;

@@ -16,7 +16,8 @@ use super::{
 };
 use crate::{
     postgres::{Cluster, ClusterOptions, Shutdown},
-    verify::{self, Found, catalog_inventory, content_fingerprint, privileges},
+    reference::inventory::Inventory,
+    verify::{self, Found, content_fingerprint, privileges},
 };
 
 /// Its name on the command line.
@@ -53,9 +54,6 @@ impl Dump {
             .map_err(query("cannot export the dump's snapshot"))?;
         let (snapshot, lsn): (String, String) = (row.get(0), row.get(1));
         let taken_at_utc: chrono::DateTime<Utc> = row.get(2);
-        let inventory = catalog_inventory::read(source)
-            .await
-            .map_err(query("cannot record the inventory of the database"))?;
         let dump = self
             .site
             .tool("pg_dump")
@@ -100,7 +98,6 @@ impl Dump {
                 system_identifier: source.recorded_identifier().to_string(),
             },
             directory,
-            inventory: Some(inventory),
             fingerprint: Some(fingerprint),
         };
         catalogue::enter(&backup)?;
@@ -221,7 +218,7 @@ impl BackupSystem for Dump {
                     Found::pass(expected, "as expected")
                 })
             });
-            vec![result.await, roles(backup).await]
+            vec![result.await, roles(backup, None).await]
         })
     }
 
@@ -231,10 +228,10 @@ impl BackupSystem for Dump {
 }
 
 /// `privileges` of a backup: its globals create every role there was. Without them pg_restore fails at the first owner.
-async fn roles(backup: &Backup) -> reports::CheckResult {
+async fn roles(backup: &Backup, recorded: Option<&Inventory>) -> reports::CheckResult {
     verify::timed(CheckId::Privileges, Phase::Backup, &backup.info.id, async {
         let expected = "the globals create every role that there was";
-        let Some(recorded) = &backup.inventory else {
+        let Some(recorded) = recorded else {
             return Ok(Found::unknown(expected, "no roles were recorded with this backup"));
         };
         let globals = fs::read_to_string(backup.directory.join(GLOBALS))?;

@@ -37,10 +37,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     postgres::{Cluster, ClusterError, Installation, Lsn, StartError, TimelineId, Tool, WorkDir},
     record::Recorder,
-    verify::{
-        catalog_inventory::Inventory,
-        fingerprint::{FingerprintError, record::Reference},
-    },
+    verify::fingerprint::{FingerprintError, record::Reference},
 };
 
 /// Where the service's backups are and with what they are made. One per drill, shared by everything in it.
@@ -117,8 +114,6 @@ pub struct Backup {
     pub info: BackupInfo,
     /// Its directory, which it has to itself.
     pub directory: PathBuf,
-    /// What the database contained when the backup was taken.
-    pub inventory: Option<Inventory>,
     /// What the tables held; only where the backup is of one snapshot, which a base backup is not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fingerprint: Option<Reference>,

@@ -265,7 +265,6 @@ mod tests {
             backup: Backup {
                 info,
                 directory: "/nowhere".into(),
-                inventory: None,
                 fingerprint: None,
             },
             timeline: Some(TimelineId(if matches!(standing, Standing::Foreign { .. }) {

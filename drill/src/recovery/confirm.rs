@@ -9,7 +9,7 @@ use reports::{CheckId, Outcome, Phase, Step, Verdict, What, event::LedgerCompari
 
 use super::{
     OpenStep, Stop, ended,
-    examine::{Look, examined, newest_inventory},
+    examine::{Look, examined},
     kept::Kept,
     repair::{repaired, repairs},
 };
@@ -122,9 +122,8 @@ async fn repaired_in_place(drill: &Drill, look: &Look) -> Result<bool, Stop> {
     if !drill.operator.decides(&question).await {
         return Ok(false);
     }
-    let recorded = newest_inventory(drill);
     let history = History::read_or_unusable(&drill.ledger, &drill.ledger_header)?;
-    let subject = drill.subject(&drill.source, Phase::Source, recorded.as_ref());
+    let subject = drill.subject(&drill.source, Phase::Source, None);
     Ok(repaired(drill, &subject, &repairs, history.largest_created()).await)
 }
 

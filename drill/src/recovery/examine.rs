@@ -7,17 +7,16 @@ use reports::{CheckId, CheckResult, Phase, Verdict};
 
 use super::{Stop, validate::connect};
 use crate::{
-    backup::catalogue,
     record::nanoseconds,
     stage::Drill,
     verify::{
-        Found, catalog_inventory, chain,
+        Found, chain,
         content_fingerprint::{self, Against},
         content_hash, index_integrity,
         ledger::{self, Comparison},
         ledger_prefix, page_checksums, referential_integrity, server_start,
         server_start::Diagnosis,
-        smoke, timed,
+        smoke, suite, timed,
     },
     workload::{Hold, ledger::History, writer::SHARE},
 };
@@ -104,9 +103,10 @@ pub(super) async fn examined(drill: &mut Drill, held: Option<Hold>) -> Result<Lo
         look.add(None, diagnosis.to_string());
     }
     if !matches!(diagnosis, Diagnosis::Unreachable(_)) {
-        let recorded = newest_inventory(drill);
-        let inventory = catalog_inventory::check(&drill.source, recorded.as_ref(), Phase::Source, "source").await;
+        let subject = drill.subject(&drill.source, Phase::Source, None);
+        let (inventory, privileges) = suite::inventory(&subject).await;
         look.noted(drill, inventory);
+        look.noted(drill, privileges);
         if let Some((check, comparison)) = promises_kept(drill).await? {
             look.promises = comparison;
             if look.tail().is_some() {
@@ -137,12 +137,6 @@ pub(super) async fn examined(drill: &mut Drill, held: Option<Hold>) -> Result<Lo
         look.noted(drill, check);
     }
     Ok(look)
-}
-
-/// The inventory recorded with the newest backup.
-pub(super) fn newest_inventory(drill: &Drill) -> Option<catalog_inventory::Inventory> {
-    let listing = catalogue::list(&drill.site.repository).ok()?;
-    listing.backups.last()?.inventory.clone()
 }
 
 /// Reading says nothing about writing: on a full disk every query is answered, and what finds room in a page that

@@ -52,7 +52,7 @@ pub(super) async fn data_validated(
     *looks += 1;
     let mut found = Box::pin(looked_at(drill, *looks, &cluster, choice, None)).await?;
     if let Err(unsound) = &found
-        && put_right(drill, &mut cluster, choice, unsound).await?
+        && put_right(drill, &mut cluster, unsound).await?
     {
         *looks += 1;
         found = Box::pin(looked_at(drill, *looks, &cluster, choice, unsound.timeline)).await?;
@@ -74,7 +74,7 @@ pub(super) async fn data_validated(
 }
 
 /// Whether everything that is wrong could be repaired in place.
-async fn put_right(drill: &Drill, cluster: &mut Cluster, choice: &Choice, unsound: &Unsound) -> Result<bool, Stop> {
+async fn put_right(drill: &Drill, cluster: &mut Cluster, unsound: &Unsound) -> Result<bool, Stop> {
     if unsound.in_recovery {
         return Ok(promoted(drill, cluster).await);
     }
@@ -82,7 +82,7 @@ async fn put_right(drill: &Drill, cluster: &mut Cluster, choice: &Choice, unsoun
         return Ok(false);
     };
     let history = History::read_or_unusable(&drill.ledger, &drill.ledger_header)?;
-    let subject = drill.subject(cluster, Phase::Restored, choice.backup.inventory.as_ref());
+    let subject = drill.subject(cluster, Phase::Restored, None);
     Ok(repaired(drill, &subject, &repairs, history.largest_created()).await)
 }
 
@@ -130,7 +130,7 @@ async fn looked_at(
         };
         checks.push(replay::check(&superuser, planned, timeline, &name).await);
     }
-    let subject = drill.subject(cluster, Phase::Restored, choice.backup.inventory.as_ref());
+    let subject = drill.subject(cluster, Phase::Restored, None);
     let known = suite::Known {
         production_archive: drill.site.wal.archive.as_deref(),
         largest_acknowledged: None, // the ledger's own comparison looks at this, target and losses considered

@@ -23,8 +23,9 @@ use crate::{
     operator::Operator,
     postgres::{Cluster, Lsn, Provider, Shutdown, TimelineId, container},
     record::Recorder,
+    reference::Truth,
     scenario::{FaultTarget, Scenario, Streaming, Target},
-    verify::{Subject, catalog_inventory::Inventory, chain, fingerprint::record::Reference, ledger::SeedFacts},
+    verify::{Subject, chain, fingerprint::record::Reference, ledger::SeedFacts},
     workload::{Workload, ledger::LedgerHeader},
 };
 
@@ -220,14 +221,13 @@ impl Drill {
     }
 
     /// A cluster of this drill, for checks.
-    pub fn subject<'a>(&'a self, cluster: &'a Cluster, phase: Phase, inventory: Option<&'a Inventory>) -> Subject<'a> {
+    pub fn subject<'a>(&'a self, cluster: &'a Cluster, phase: Phase, truth: Option<&'a Truth>) -> Subject<'a> {
         Subject {
             cluster,
             name: cluster.name(),
             phase,
             credentials: &self.site.credentials,
-            inventory,
-            truth: None,
+            truth,
         }
     }
 

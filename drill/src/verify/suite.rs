@@ -3,7 +3,7 @@
 //! They are independent of each other and run side by side; each opens the connections that it needs. The order of the
 //! results is the order of the list.
 
-use std::path::Path;
+use std::{path::Path, time::Instant};
 
 use futures_util::future::{BoxFuture, join_all};
 use reports::CheckResult;
@@ -12,6 +12,10 @@ use super::{
     Subject, catalog_inventory, collations, index_integrity, isolation, page_checksums, privileges,
     referential_integrity, sequences,
 };
+use crate::record::milliseconds;
+
+/// Where the result of `privileges` stands among the others.
+const PRIVILEGES: usize = 5;
 
 /// What the checks must know besides the subject.
 #[derive(Debug, Clone, Copy, Default)]
@@ -24,20 +28,31 @@ pub struct Known<'a> {
 
 /// Runs them.
 pub async fn restored(subject: &Subject<'_>, known: Known<'_>) -> Vec<CheckResult> {
+    let (inventory, privileges) = inventory(subject).await;
     let checks: Vec<BoxFuture<'_, CheckResult>> = vec![
-        Box::pin(catalog_inventory::check(
-            subject.cluster,
-            subject.inventory,
-            subject.phase,
-            subject.name,
-        )),
         Box::pin(page_checksums::check(subject)),
         Box::pin(index_integrity::check(subject)),
         Box::pin(referential_integrity::check(subject)),
         Box::pin(sequences::check(subject, known.largest_acknowledged)),
-        Box::pin(privileges::check(subject)),
         Box::pin(collations::check(subject)),
         Box::pin(isolation::check(subject, known.production_archive)),
     ];
-    join_all(checks).await
+    let mut results = join_all(checks).await;
+    results.insert(0, inventory);
+    results.insert(PRIVILEGES, privileges);
+    results
+}
+
+/// The two checks that judge a cluster's inventory, read once. Before all others: some of them make objects of their own,
+/// which the inventory would name.
+pub async fn inventory(subject: &Subject<'_>) -> (CheckResult, CheckResult) {
+    let began = Instant::now();
+    let look = catalog_inventory::look(subject).await;
+    let took_ms = milliseconds(began.elapsed());
+    let (mut objects, privileges) = tokio::join!(
+        catalog_inventory::check(subject, &look),
+        privileges::check(subject, &look)
+    );
+    objects.duration_ms += took_ms;
+    (objects, privileges)
 }

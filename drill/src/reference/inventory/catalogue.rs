@@ -9,7 +9,7 @@ use tokio_postgres::Client;
 use super::{
     exceptions::{EXCEPTIONS, named},
     rights,
-    sql::{rows, Raw},
+    sql::{Raw, rows},
 };
 
 /// The first OID of an object that `initdb` did not make.
@@ -20,14 +20,29 @@ const EVERY_ROW: [&str; 3] = ["pg_namespace", "pg_language", "pg_extension"];
 /// Shared catalogues whose rows belong to one database, and the column that says which.
 const OF_ONE_DATABASE: [(&str, &str); 2] = [("pg_shdepend", "dbid"), ("pg_subscription", "subdbid")];
 /// Catalogues that `pg_identify_object` does not know in every version, and what tells their rows apart.
-const NATURAL_KEYS: [(&str, &[&str]); 2] = [
+const NATURAL_KEYS: [(&str, &[&str]); 3] = [
     ("pg_enum", &["enumtypid", "enumlabel"]),
     ("pg_auth_members", &["roleid", "member", "grantor"]),
+    ("pg_replication_origin", &["roname"]),
 ];
 /// Catalogues without a primary key.
 const WITHOUT_KEY: [(&str, &[&str]); 2] = [
-    ("pg_depend", &["classid", "objid", "objsubid", "refclassid", "refobjid", "refobjsubid", "deptype"]),
-    ("pg_shdepend", &["classid", "objid", "objsubid", "refclassid", "refobjid", "deptype"]),
+    (
+        "pg_depend",
+        &[
+            "classid",
+            "objid",
+            "objsubid",
+            "refclassid",
+            "refobjid",
+            "refobjsubid",
+            "deptype",
+        ],
+    ),
+    (
+        "pg_shdepend",
+        &["classid", "objid", "objsubid", "refclassid", "refobjid", "deptype"],
+    ),
 ];
 /// Numbers of columns that `pg_get_catalog_foreign_keys` does not mention: catalogue, column, and the column that says
 /// of which relation.
@@ -41,17 +56,41 @@ const DEPARSED: [(&str, &str, &str); 5] = [
     ("pg_class", "relpartbound", "pg_get_expr(c.relpartbound, c.oid)"),
     ("pg_proc", "prosqlbody", "pg_get_function_sqlbody(c.oid)"),
     ("pg_rewrite", "ev_action", "pg_get_ruledef(c.oid)"),
-    ("pg_statistic_ext", "stxexprs", "pg_get_statisticsobjdef_expressions(c.oid)::text"),
-    ("pg_trigger", "tgqual", "CASE WHEN c.tgqual IS NOT NULL THEN pg_get_triggerdef(c.oid) END"),
+    (
+        "pg_statistic_ext",
+        "stxexprs",
+        "pg_get_statisticsobjdef_expressions(c.oid)::text",
+    ),
+    (
+        "pg_trigger",
+        "tgqual",
+        "CASE WHEN c.tgqual IS NOT NULL THEN pg_get_triggerdef(c.oid) END",
+    ),
 ];
 /// Columns that are read otherwise than they stand there.
 const INSTEAD: [(&str, &str, &str); 4] = [
-    ("pg_class", "relnatts", "(SELECT count(*) FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped)"),
-    ("pg_enum", "enumsortorder", "(SELECT count(*) FROM pg_enum e WHERE e.enumtypid = c.enumtypid AND e.enumsortorder <= c.enumsortorder)"),
+    (
+        "pg_class",
+        "relnatts",
+        "(SELECT count(*) FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped)",
+    ),
+    (
+        "pg_enum",
+        "enumsortorder",
+        "(SELECT count(*) FROM pg_enum e WHERE e.enumtypid = c.enumtypid AND e.enumsortorder <= c.enumsortorder)",
+    ),
     // The name of a trigger that the server made has an OID in it; its constraint, function and type are read as well.
-    ("pg_trigger", "tgname", "CASE WHEN c.tgisinternal THEN 'internal' ELSE c.tgname::text END"),
+    (
+        "pg_trigger",
+        "tgname",
+        "CASE WHEN c.tgisinternal THEN 'internal' ELSE c.tgname::text END",
+    ),
     // Beside a parsed default this is only its text.
-    ("pg_type", "typdefault", "CASE WHEN c.typdefaultbin IS NULL THEN c.typdefault END"),
+    (
+        "pg_type",
+        "typdefault",
+        "CASE WHEN c.typdefaultbin IS NULL THEN c.typdefault END",
+    ),
 ];
 /// Lists of which the order says nothing, besides all whose name ends in `options`.
 const UNORDERED: [&str; 4] = ["proconfig", "evttags", "subpublications", "polroles"];
@@ -137,7 +176,9 @@ impl Catalogues {
             .collect();
         let all = tables
             .iter()
-            .filter(|(name, _)| !named(EXCEPTIONS, name, "*") && !rights::INSTEAD_OF_ROWS.contains(&name.as_str()))
+            .filter(|(name, _)| {
+                !named(EXCEPTIONS, name, "*") && !rights::INSTEAD_OF_ROWS.iter().any(|(table, _)| table == name)
+            })
             .map(|(name, rows)| catalogue(name, rows, &references))
             .collect();
         let rights = tables
@@ -223,8 +264,12 @@ fn kind_of(
         .iter()
         .find(|row| row.text(1) == column && row.text(2).is_empty());
     let numbers = references.iter().find(|row| row.text(2) == column);
-    let unlisted = COLUMN_NUMBERS.iter().find(|(name, field, _)| *name == table && *field == column);
-    let relation = numbers.map(|row| row.text(1)).or(unlisted.map(|(.., relation)| *relation));
+    let unlisted = COLUMN_NUMBERS
+        .iter()
+        .find(|(name, field, _)| *name == table && *field == column);
+    let relation = numbers
+        .map(|row| row.text(1))
+        .or(unlisted.map(|(.., relation)| *relation));
     if let Some(at) = relation.and_then(position) {
         return Kind::ColumnsOf(at);
     }
@@ -247,7 +292,10 @@ fn kind_of(
         Some(row) if row.flag(4) => Kind::RefersToMany(row.text(3).to_owned(), UNORDERED.contains(&column)),
         Some(row) => Kind::Refers(row.text(3).to_owned()),
         None if column == "oid" => Kind::Refers(table.to_owned()),
-        None => Kind::Plain(matches!(kind, "boolean" | "\"char\"" | "name" | "smallint" | "integer" | "bigint" | "timestamp with time zone")),
+        None => Kind::Plain(matches!(
+            kind,
+            "boolean" | "\"char\"" | "name" | "smallint" | "integer" | "bigint" | "timestamp with time zone"
+        )),
     }
 }
 
@@ -303,10 +351,19 @@ impl Catalogue {
             "pg_attribute" => " AND c.attnum > 0 AND NOT c.attisdropped",
             "pg_database" => " AND c.datname <> 'template0'",
             // Large objects come and go as people work.
-            "pg_shdepend" | "pg_description" | "pg_seclabel" | "pg_init_privs" => " AND c.CLASS <> 'pg_largeobject'::regclass",
+            "pg_shdepend" | "pg_description" | "pg_seclabel" | "pg_init_privs" => {
+                " AND c.CLASS <> 'pg_largeobject'::regclass"
+            }
             _ => "",
         };
-        let but = but.replace("CLASS", if self.name == "pg_shdepend" { "classid" } else { "classoid" });
+        let but = but.replace(
+            "CLASS",
+            if self.name == "pg_shdepend" {
+                "classid"
+            } else {
+                "classoid"
+            },
+        );
         let mut columns: Vec<&str> = self.columns.iter().map(|column| column.select.as_str()).collect();
         // What a statement about this trigger must call it.
         columns.extend((self.name == "pg_trigger").then_some("c.tgname"));
@@ -341,4 +398,29 @@ pub(super) enum Whose {
     Cluster,
     /// Both.
     Both,
+}
+
+impl Catalogues {
+    /// Every column that is read, as what it is read.
+    #[cfg(test)]
+    pub(super) fn covered(&self) -> BTreeMap<(String, String), String> {
+        let columns = self.all.iter().flat_map(|catalogue| {
+            let named = |column: &Column| {
+                (
+                    (catalogue.name.clone(), column.name.clone()),
+                    format!("{:?}", column.kind),
+                )
+            };
+            catalogue.columns.iter().map(named)
+        });
+        let rights = self
+            .rights
+            .iter()
+            .map(|(table, _, column)| ((table.clone(), column.clone()), "rights".to_owned()));
+        let instead = rights::INSTEAD_OF_ROWS.iter().flat_map(|(table, columns)| {
+            let named = |column: &&str| (((*table).to_owned(), (*column).to_owned()), "rights".to_owned());
+            columns.iter().map(named)
+        });
+        columns.chain(rights).chain(instead).collect()
+    }
 }

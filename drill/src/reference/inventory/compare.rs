@@ -75,7 +75,11 @@ pub fn compare(truth: &Truth, found: &Inventory) -> Compared {
         && let Some(before) = with_system(&truth.before)
     {
         let after = with_system(&truth.after);
-        compared.system(&before.inventory, after.as_deref().map(|record| &record.inventory), found);
+        compared.system(
+            &before.inventory,
+            after.as_deref().map(|record| &record.inventory),
+            found,
+        );
     }
     compared
 }
@@ -130,14 +134,18 @@ impl Sides<'_> {
 
     /// Whether the scope brings back what a key names.
     fn concerns(&self, key: &Key) -> bool {
-        let Scope::Database(database) = self.scope else { return true };
+        let Scope::Database(database) = self.scope else {
+            return true;
+        };
         if named(NOT_IN_DUMPS, &key.catalogue, "*") || key.about == About::Server {
             return false;
         }
         let ours = format!("database {}", postgres_protocol::escape::escape_identifier(database));
         let names_ours = |text: &str| text.ends_with(&format!("database {database}")) || text.contains(&ours);
         match key.catalogue.as_str() {
-            "pg_depend" => DEPENDENCIES_IN_DUMPS.iter().any(|kind| key.identity.ends_with(&format!("({kind})"))),
+            "pg_depend" => DEPENDENCIES_IN_DUMPS
+                .iter()
+                .any(|kind| key.identity.ends_with(&format!("({kind})"))),
             _ if !key.database.is_empty() => key.database == *database,
             "pg_database" | "pg_shdescription" | "pg_shseclabel" | "pg_db_role_setting" | "owner"
                 if key.identity.contains("database ") =>
@@ -242,7 +250,9 @@ impl Compared {
     /// The differences of some kinds.
     pub fn about(&self, kinds: &[About]) -> Vec<&Difference> {
         let differences = self.differences.iter();
-        differences.filter(|difference| kinds.contains(&difference.about)).collect()
+        differences
+            .filter(|difference| kinds.contains(&difference.about))
+            .collect()
     }
 }
 

@@ -16,6 +16,17 @@ pub struct Cure {
     pub told: String,
 }
 
+impl Cure {
+    /// A statement that says nothing secret.
+    pub fn new(database: &str, statement: String) -> Self {
+        Self {
+            database: database.to_owned(),
+            told: statement.clone(),
+            statement,
+        }
+    }
+}
+
 impl std::fmt::Debug for Cure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} ({})", self.told, self.database)
@@ -55,7 +66,9 @@ fn cured(difference: &Difference) -> Option<Vec<String>> {
 
 /// What is switched off, and was on.
 fn flags(difference: &Difference) -> Option<Vec<String>> {
-    let What::Changed(columns) = &difference.what else { return None };
+    let What::Changed(columns) = &difference.what else {
+        return None;
+    };
     let (recorded, found) = (difference.recorded.as_ref()?, difference.found.as_ref()?);
     if columns.is_empty() {
         return None;
@@ -67,7 +80,9 @@ fn flags(difference: &Difference) -> Option<Vec<String>> {
         let name = |column: &str| found.clear(column).map(escape_identifier);
         let statement = match (difference.catalogue.as_str(), column.as_str(), was) {
             ("pg_trigger", "tgenabled", _) => {
-                let Handle::Trigger(trigger) = &found.handle else { return None };
+                let Handle::Trigger(trigger) = &found.handle else {
+                    return None;
+                };
                 let (how, trigger) = (enabled("TRIGGER", was)?, escape_identifier(trigger));
                 format!("ALTER TABLE {} {how} {trigger}", relation("tgrelid")?)
             }
@@ -81,14 +96,25 @@ fn flags(difference: &Difference) -> Option<Vec<String>> {
             }
             ("pg_constraint", "convalidated", "t") => match (found.clear("conrelid")?, found.clear("contypid")?) {
                 ("-", domain) => {
-                    format!("ALTER DOMAIN {} VALIDATE CONSTRAINT {}", without_kind(domain)?, name("conname")?)
+                    format!(
+                        "ALTER DOMAIN {} VALIDATE CONSTRAINT {}",
+                        without_kind(domain)?,
+                        name("conname")?
+                    )
                 }
                 (table, _) => {
-                    format!("ALTER TABLE {} VALIDATE CONSTRAINT {}", without_kind(table)?, name("conname")?)
+                    format!(
+                        "ALTER TABLE {} VALIDATE CONSTRAINT {}",
+                        without_kind(table)?,
+                        name("conname")?
+                    )
                 }
             },
             ("pg_index", "indisvalid" | "indisready", "t") => {
-                let index = difference.identity.strip_prefix("index ")?.strip_suffix(" (pg_index)")?;
+                let index = difference
+                    .identity
+                    .strip_prefix("index ")?
+                    .strip_suffix(" (pg_index)")?;
                 format!("REINDEX INDEX {index}")
             }
             ("pg_class", "relrowsecurity", "t") => {
@@ -141,7 +167,9 @@ fn without_kind(called: &str) -> Option<&str> {
 /// A setting of a database or a role.
 fn setting(difference: &Difference) -> Option<String> {
     let fact = difference.recorded.as_ref().or(difference.found.as_ref())?;
-    let Handle::Setting { role, database, name } = &fact.handle else { return None };
+    let Handle::Setting { role, database, name } = &fact.handle else {
+        return None;
+    };
     let mut statement = match (role.as_str(), database.as_str()) {
         ("", "") => "ALTER ROLE ALL".to_owned(),
         ("", database) => format!("ALTER DATABASE {}", escape_identifier(database)),
@@ -222,7 +250,9 @@ fn grant(handle: &Handle, was: Option<&str>, is: Option<&str>) -> Option<String>
         "server" => "FOREIGN SERVER",
         _ => return None,
     };
-    let of_column = column.as_ref().map(|column| format!(" ({})", escape_identifier(column)));
+    let of_column = column
+        .as_ref()
+        .map(|column| format!(" ({})", escape_identifier(column)));
     let what = format!("{privilege}{} ON {kind} {}", of_column.unwrap_or_default(), on.name);
     let statement = match (was, is) {
         (Some(GRANTABLE), _) => format!("GRANT {what} TO {grantee} WITH GRANT OPTION"),
@@ -252,7 +282,9 @@ fn owner(difference: &Difference) -> Option<String> {
 
 /// The attributes of a role that is there; its password only the record of it knows, and nobody else.
 fn role(difference: &Difference) -> Option<String> {
-    let What::Changed(columns) = &difference.what else { return None };
+    let What::Changed(columns) = &difference.what else {
+        return None;
+    };
     let recorded = difference.recorded.as_ref()?;
     let mut statement = format!("ALTER ROLE {}", escape_identifier(recorded.clear("rolname")?));
     for column in columns {
@@ -302,12 +334,18 @@ fn membership(difference: &Difference) -> Option<String> {
     // Only from PostgreSQL 16 on have memberships more options than one.
     let options = match option("inherit_option", "INHERIT") {
         Some(inherit) => {
-            let all = [option("admin_option", "ADMIN"), Some(inherit), option("set_option", "SET")];
+            let all = [
+                option("admin_option", "ADMIN"),
+                Some(inherit),
+                option("set_option", "SET"),
+            ];
             let all: Vec<_> = all.into_iter().flatten().collect();
             format!(" WITH {}", all.join(", "))
         }
         None if recorded.clear("admin_option") == Some("t") => " WITH ADMIN OPTION".to_owned(),
-        None if difference.what != What::Missing => return Some(format!("REVOKE ADMIN OPTION FOR {role} FROM {member}{by}")),
+        None if difference.what != What::Missing => {
+            return Some(format!("REVOKE ADMIN OPTION FOR {role} FROM {member}{by}"));
+        }
         None => String::new(),
     };
     Some(format!("GRANT {role} TO {member}{options}{by}"))

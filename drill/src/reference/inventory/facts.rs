@@ -84,7 +84,13 @@ pub(super) async fn read(
         tables.push((&catalogues.all[*at], answers.next().unwrap_or_default()));
     }
     let grants: Vec<Raw> = answers.by_ref().take(statements.grants).flatten().collect();
-    let mut next = |wanted: bool| if wanted { answers.next().unwrap_or_default() } else { Vec::new() };
+    let mut next = |wanted: bool| {
+        if wanted {
+            answers.next().unwrap_or_default()
+        } else {
+            Vec::new()
+        }
+    };
     let of_database = statements.whose != Whose::Cluster;
     let (off, large) = (next(of_database), next(of_database));
     let role_settings = next(statements.whose != Whose::Database);
@@ -101,7 +107,11 @@ pub(super) async fn read(
     let class = |name: &str| catalogues.by_name.get(name).copied().unwrap_or(0);
     wanted.extend(off.iter().filter_map(|row| Some((class("pg_class"), row.number(0)?))));
     for row in &grants {
-        let table = if row.text(0) == "pg_attribute" { "pg_class" } else { row.text(0) };
+        let table = if row.text(0) == "pg_attribute" {
+            "pg_class"
+        } else {
+            row.text(0)
+        };
         wanted.extend(row.number(1).map(|object| (class(table), object)));
         wanted.extend(row.number(3).map(|role| (class("pg_authid"), role)));
     }
@@ -109,7 +119,12 @@ pub(super) async fn read(
     client.batch_execute("COMMIT").await?;
     let mut read = Read::default();
     for (catalogue, of_it) in &tables {
-        let names = Arc::new(catalogue.compared().map(|(_, column)| column.name.clone()).collect::<Vec<_>>());
+        let names = Arc::new(
+            catalogue
+                .compared()
+                .map(|(_, column)| column.name.clone())
+                .collect::<Vec<_>>(),
+        );
         for row in of_it {
             rows.facts(catalogue, row, &names, &mut read);
         }
@@ -125,7 +140,11 @@ pub(super) async fn read(
         read.facts.push(((key, fact), false));
     }
     for row in &large {
-        let identity = format!("large objects of {} with {}", row.text(0), row.value(1).unwrap_or("its owner's rights only"));
+        let identity = format!(
+            "large objects of {} with {}",
+            row.text(0),
+            row.value(1).unwrap_or("its owner's rights only")
+        );
         let key = key(About::Right, "pg_largeobject_metadata", identity);
         read.facts.push(((key, Fact::default()), false));
     }
@@ -133,7 +152,8 @@ pub(super) async fn read(
         read.facts.push((role_setting(row), true));
     }
     for sum in answers.flatten() {
-        read.system.insert(sum.text(0).to_owned(), format!("{} {}", sum.text(1), sum.text(2)));
+        read.system
+            .insert(sum.text(0).to_owned(), format!("{} {}", sum.text(1), sum.text(2)));
     }
     Ok(read)
 }
@@ -154,7 +174,9 @@ pub(super) fn server(inventory: &mut Inventory, answers: &[Vec<Raw>]) {
         for value in &mut fact.values {
             (value.shown, value.clear) = (false, None);
         }
-        inventory.facts.insert(key(About::Server, "files", row.text(0).to_owned()), fact);
+        inventory
+            .facts
+            .insert(key(About::Server, "files", row.text(0).to_owned()), fact);
     }
 }
 
@@ -176,7 +198,10 @@ fn role_setting(row: &Raw) -> (Key, Fact) {
         database: database.to_owned(),
         name: name.to_owned(),
     };
-    (key(About::Setting, "pg_db_role_setting", format!("setting {name} of {of}")), fact)
+    (
+        key(About::Setting, "pg_db_role_setting", format!("setting {name} of {of}")),
+        fact,
+    )
 }
 
 fn key(about: About, catalogue: &str, identity: String) -> Key {
@@ -252,7 +277,10 @@ impl Rows<'_> {
         };
         let (class, numbers) = objects.unwrap_or_default();
         let numbers = numbers.into_iter().filter_map(|number| u32::try_from(number).ok());
-        numbers.filter(|number| *number != 0).map(|number| (class, number)).collect()
+        numbers
+            .filter(|number| *number != 0)
+            .map(|number| (class, number))
+            .collect()
     }
 
     fn all_referred(&self, catalogue: &Catalogue, row: &Raw) -> Vec<Object> {
@@ -276,7 +304,11 @@ impl Rows<'_> {
         while self.hidden.len() > before {
             before = self.hidden.len();
             for (catalogue, rows) in &mut *tables {
-                let hides = |row: &Raw| self.all_referred(catalogue, row).iter().any(|object| self.hidden.contains(object));
+                let hides = |row: &Raw| {
+                    self.all_referred(catalogue, row)
+                        .iter()
+                        .any(|object| self.hidden.contains(object))
+                };
                 let (hidden, kept) = std::mem::take(rows).into_iter().partition(hides);
                 *rows = kept;
                 let hidden: Vec<Raw> = hidden;
@@ -323,10 +355,17 @@ impl Rows<'_> {
                 wanted.extend(self.all_referred(catalogue, row));
             }
         }
-        let unnamed = tables.iter().filter(|(catalogue, _)| catalogue.has_oid && !catalogue.key.is_empty());
+        let unnamed = tables
+            .iter()
+            .filter(|(catalogue, _)| catalogue.has_oid && !catalogue.key.is_empty());
         let unnamed: HashSet<u32> = unnamed.map(|(catalogue, _)| catalogue.oid).collect();
         wanted.retain(|(class, _)| !unnamed.contains(class));
-        wanted.extend(self.parents.values().flatten().filter(|(class, _)| !unnamed.contains(class)));
+        wanted.extend(
+            self.parents
+                .values()
+                .flatten()
+                .filter(|(class, _)| !unnamed.contains(class)),
+        );
         wanted
     }
 
@@ -374,10 +413,7 @@ impl Rows<'_> {
             let (relation, function, constraint) = (part("tgrelid"), part("tgfoid"), part("tgconstraint"));
             let name = Name {
                 kind: "trigger".to_owned(),
-                name: format!(
-                    "of {constraint} on {relation}: {function} ({})",
-                    row.text(at("tgtype"))
-                ),
+                name: format!("of {constraint} on {relation}: {function} ({})", row.text(at("tgtype"))),
             };
             if let Some(own) = triggers.own(row) {
                 self.names.insert(own, name);
@@ -406,7 +442,9 @@ impl Rows<'_> {
                 _ => {
                     let objects = self.referred(column, Some(&number.to_string()), row);
                     let object = objects.first();
-                    object.map_or(number.to_string(), |(class, number)| self.called(*class, *number).to_string())
+                    object.map_or(number.to_string(), |(class, number)| {
+                        self.called(*class, *number).to_string()
+                    })
                 }
             });
             named.collect::<Vec<_>>()
@@ -422,7 +460,9 @@ impl Rows<'_> {
             }
             Kind::ColumnsOf(relation) => {
                 let relation = row.number(*relation).unwrap_or(0);
-                let columns = numbers(value).into_iter().map(|number| self.column(relation, number, column));
+                let columns = numbers(value)
+                    .into_iter()
+                    .map(|number| self.column(relation, number, column));
                 joined(columns.collect(), false)
             }
             _ => joined(named(), false),
@@ -444,9 +484,15 @@ impl Rows<'_> {
     /// `column x`, where a row is about a part of an object.
     fn part(&self, row: &Raw, sub: usize, object: Option<&str>) -> Option<String> {
         let number: i32 = row.text(sub).parse().ok().filter(|number| *number != 0)?;
-        let relation = object?.parse().ok().and_then(|relation: u32| self.columns.get(&relation));
+        let relation = object?
+            .parse()
+            .ok()
+            .and_then(|relation: u32| self.columns.get(&relation));
         let name = relation.and_then(|columns| columns.get(&number));
-        Some(format!("column {}", name.map_or(number.to_string(), |(name, _)| name.clone())))
+        Some(format!(
+            "column {}",
+            name.map_or(number.to_string(), |(name, _)| name.clone())
+        ))
     }
 
     /// The identity of a row, and what it goes with.
@@ -528,15 +574,17 @@ impl Rows<'_> {
         let flag = |column: &str| catalogue.position(column).map_or("", |at| row.text(at));
         match catalogue.name.as_str() {
             "pg_class" => !["i", "I", "c"].contains(&flag("relkind")),
-            "pg_type" => flag("typtype") != "m" && !own.name.ends_with("[]") && {
-                let relation = flag("typrelid").parse().ok();
-                let class = self.catalogues.by_name.get("pg_class");
-                let kind = class
-                    .zip(relation)
-                    .filter(|(_, relation)| *relation != 0)
-                    .map(|(class, relation)| self.called(*class, relation).kind);
-                kind.is_none_or(|kind| kind == "composite type")
-            },
+            "pg_type" => {
+                flag("typtype") != "m" && !own.name.ends_with("[]") && {
+                    let relation = flag("typrelid").parse().ok();
+                    let class = self.catalogues.by_name.get("pg_class");
+                    let kind = class
+                        .zip(relation)
+                        .filter(|(_, relation)| *relation != 0)
+                        .map(|(class, relation)| self.called(*class, relation).kind);
+                    kind.is_none_or(|kind| kind == "composite type")
+                }
+            }
             _ => true,
         }
     }
@@ -544,18 +592,26 @@ impl Rows<'_> {
     fn grant(&self, row: &Raw, read: &mut Read) {
         let table = row.text(0);
         let class = |name: &str| self.catalogues.by_name.get(name).copied().unwrap_or(0);
-        let object = (class(if table == "pg_attribute" { "pg_class" } else { table }), row.number(1).unwrap_or(0));
+        let object = (
+            class(if table == "pg_attribute" { "pg_class" } else { table }),
+            row.number(1).unwrap_or(0),
+        );
         if self.hidden.contains(&object) {
             return;
         }
         let on = self.called(object.0, object.1);
-        let column = self.part(row, 2, row.value(1)).map(|part| part.trim_start_matches("column ").to_owned());
+        let column = self
+            .part(row, 2, row.value(1))
+            .map(|part| part.trim_start_matches("column ").to_owned());
         let grantee = match row.number(3) {
             Some(0) | None => "PUBLIC".to_owned(),
             Some(role) => self.called(class("pg_authid"), role).name,
         };
         let privilege = row.text(4).to_owned();
-        let of_column = column.as_ref().map(|column| format!("column {column} of ")).unwrap_or_default();
+        let of_column = column
+            .as_ref()
+            .map(|column| format!("column {column} of "))
+            .unwrap_or_default();
         let identity = format!("{privilege} on {of_column}{on} to {grantee}");
         let mut fact = plain("right", rights::state(row));
         fact.parents = vec![on.to_string(), format!("role {grantee}")];
@@ -565,13 +621,19 @@ impl Rows<'_> {
             grantee,
             privilege,
         };
-        let shared = self.catalogues.rights.iter().any(|(name, shared, _)| name == table && *shared);
+        let shared = self
+            .catalogues
+            .rights
+            .iter()
+            .any(|(name, shared, _)| name == table && *shared);
         read.facts.push(((key(About::Right, table, identity), fact), shared));
     }
 }
 
 /// The numbers in `7`, `7 8` or `{7,8}`.
 fn numbers(value: Option<&str>) -> Vec<i64> {
-    let words = value.unwrap_or_default().split(|c: char| !c.is_ascii_digit() && c != '-');
+    let words = value
+        .unwrap_or_default()
+        .split(|c: char| !c.is_ascii_digit() && c != '-');
     words.filter_map(|word| word.parse().ok()).collect()
 }

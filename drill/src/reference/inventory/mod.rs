@@ -11,6 +11,7 @@ mod cures;
 mod exceptions;
 mod facts;
 mod rights;
+pub mod roundtrip;
 mod settings;
 mod sql;
 
@@ -19,14 +20,14 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use tokio_postgres::Client;
 
+use self::{
+    catalogue::{Catalogues, Whose},
+    facts::Statements,
+};
 pub use self::{
     compare::{Compared, Difference, What, compare},
     cures::{Cure, cures},
     exceptions::{EXCEPTIONS, NOT_IN_DUMPS, SETTINGS},
-};
-use self::{
-    catalogue::{Catalogues, Whose},
-    facts::Statements,
 };
 use super::{MAINTENANCE, Reading, ReferenceError};
 use crate::postgres::Cluster;
@@ -110,7 +111,11 @@ enum Handle {
         privilege: String,
     },
     /// A default privilege: of whose objects, in which schema, of which kind.
-    Setting { role: String, database: String, name: String },
+    Setting {
+        role: String,
+        database: String,
+        name: String,
+    },
 }
 
 /// An object for people and statements.
@@ -152,9 +157,47 @@ impl Inventory {
 
     /// What an attribute of a role says: `rolcanlogin`, …
     pub fn role_attribute(&self, role: &str, attribute: &str) -> Option<&str> {
+        self.role(role)?.clear(attribute)
+    }
+}
+
+impl Inventory {
+    /// Whether a role has the same attribute in both.
+    pub fn same_attribute(&self, other: &Self, role: &str, attribute: &str) -> bool {
+        let value = |inventory: &Self| Some(inventory.role(role)?.value(attribute)?.hash);
+        value(self) == value(other)
+    }
+
+    /// Whether a role may do more than was granted to itself: a superuser, a member of another role.
+    pub fn is_more_than_itself(&self, role: &str) -> bool {
+        let member = format!("membership of role {role} in ");
+        self.role_attribute(role, "rolsuper") == Some("t")
+            || self.facts.keys().any(|key| key.identity.starts_with(&member))
+    }
+
+    /// Whether a role, or everybody, was granted a privilege on an object.
+    pub fn may(&self, role: &str, privilege: &str, object: &str) -> bool {
+        self.facts.values().any(|fact| match &fact.handle {
+            Handle::Grant {
+                on,
+                grantee,
+                privilege: granted,
+                ..
+            } => {
+                granted == privilege
+                    && (grantee == role || grantee == "PUBLIC")
+                    && fact.clear("right") != Some(WITHDRAWN)
+                    && on.to_string() == object
+            }
+            _ => false,
+        })
+    }
+
+    fn role(&self, role: &str) -> Option<&Fact> {
         let mut roles = self.facts.iter().filter(|(key, _)| key.catalogue == "pg_authid");
-        let (_, fact) = roles.find(|(_, fact)| fact.clear("rolname") == Some(role))?;
-        fact.clear(attribute)
+        roles
+            .find(|(_, fact)| fact.clear("rolname") == Some(role))
+            .map(|(_, fact)| fact)
     }
 }
 
@@ -196,12 +239,18 @@ pub async fn read(cluster: &Cluster, reading: &Reading) -> Result<Inventory, Ref
         facts::server(&mut inventory, &answers.map_err(query("the server's settings"))?);
     }
     client.batch_execute(SESSION).await.map_err(query("its session"))?;
-    let catalogues = Catalogues::read(&client).await.map_err(query("what pg_catalog is made of"))?;
+    let catalogues = Catalogues::read(&client)
+        .await
+        .map_err(query("what pg_catalog is made of"))?;
     let databases = match &reading.database {
         Some(_) => Vec::new(),
         None => others(&client).await.map_err(query("the list of databases"))?,
     };
-    let whose = if reading.database.is_some() { Whose::Both } else { Whose::Cluster };
+    let whose = if reading.database.is_some() {
+        Whose::Both
+    } else {
+        Whose::Cluster
+    };
     let statements = |whose| Statements::new(&catalogues, whose, reading.system_rows);
     let (shared, each) = (statements(whose), statements(Whose::Database));
     let one = |database: String| {
@@ -240,7 +289,11 @@ pub async fn read(cluster: &Cluster, reading: &Reading) -> Result<Inventory, Ref
 async fn others(client: &Client) -> Result<Vec<String>, tokio_postgres::Error> {
     let databases = "SELECT datname FROM pg_database WHERE datallowconn AND datname <> 'template0' AND datconnlimit <> -2 ORDER BY 1";
     let answers = sql::rows(client, databases).await?;
-    Ok(answers.into_iter().flatten().map(|row| row.text(0).to_owned()).collect())
+    Ok(answers
+        .into_iter()
+        .flatten()
+        .map(|row| row.text(0).to_owned())
+        .collect())
 }
 
 impl Inventory {

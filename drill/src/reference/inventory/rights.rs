@@ -6,16 +6,22 @@ use super::{
     sql::Raw,
 };
 
-/// Catalogues of which the rows are nothing but rights or settings: recorded as these.
-pub(super) const INSTEAD_OF_ROWS: [&str; 4] = [
-    "pg_db_role_setting",
-    "pg_default_acl",
-    "pg_largeobject_metadata",
-    "pg_parameter_acl",
+/// Catalogues of which the rows are nothing but rights or settings, recorded as these, and the columns that this takes in.
+pub(super) const INSTEAD_OF_ROWS: [(&str, &[&str]); 4] = [
+    ("pg_db_role_setting", &["setdatabase", "setrole", "setconfig"]),
+    (
+        "pg_default_acl",
+        &["oid", "defaclrole", "defaclnamespace", "defaclobjtype"],
+    ),
+    ("pg_largeobject_metadata", &["lomowner"]),
+    ("pg_parameter_acl", &["oid", "parname"]),
 ];
 /// Which letter `acldefault` knows a catalogue's objects by, and who owns them.
 const DEFAULTS: [(&str, &str); 11] = [
-    ("pg_class", "CASE c.relkind WHEN 'S' THEN 's' ELSE 'r' END::\"char\", c.relowner"),
+    (
+        "pg_class",
+        "CASE c.relkind WHEN 'S' THEN 's' ELSE 'r' END::\"char\", c.relowner",
+    ),
     ("pg_proc", "'f', c.proowner"),
     ("pg_namespace", "'n', c.nspowner"),
     ("pg_type", "'T', c.typowner"),
@@ -42,7 +48,7 @@ pub(super) fn grants(catalogues: &Catalogues, whose: Whose) -> Vec<String> {
     let of = |shared: bool| whose == Whose::Both || shared == (whose == Whose::Cluster);
     let read = |(table, _, column): &(String, bool, String)| {
         let default = DEFAULTS.iter().find(|(name, _)| name == table);
-        let default = default.map_or("NULL".to_owned(), |(_, what)| format!("acldefault({what})"));
+        let default = default.map_or("NULL::aclitem[]".to_owned(), |(_, what)| format!("acldefault({what})"));
         let (object, sub) = if table == "pg_attribute" {
             ("c.attrelid", "c.attnum")
         } else {
@@ -50,7 +56,7 @@ pub(super) fn grants(catalogues: &Catalogues, whose: Whose) -> Vec<String> {
         };
         format!(
             "SELECT '{table}', o.object, o.sub, x.grantee, x.privilege_type, bool_or(x.now), bool_or(NOT x.now), bool_or(x.is_grantable AND x.now)
-               FROM (SELECT {object} AS object, {sub} AS sub, c.{column} AS acl, coalesce({default}, '{{}}') AS def
+               FROM (SELECT {object} AS object, {sub} AS sub, c.{column} AS acl, {default} AS def
                        FROM pg_catalog.{table} AS c WHERE c.{column} IS NOT NULL) AS o,
                     LATERAL (SELECT true AS now, a.* FROM aclexplode(o.acl) AS a UNION ALL SELECT false, a.* FROM aclexplode(o.def) AS a) AS x
               GROUP BY 1, 2, 3, 4, 5

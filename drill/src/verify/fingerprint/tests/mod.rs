@@ -82,7 +82,7 @@ impl Seeded {
             name: "restored-1",
             phase: Phase::Restored,
             credentials: &self.credentials,
-            inventory: None,
+            truth: None,
         }
     }
 
