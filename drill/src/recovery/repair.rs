@@ -13,6 +13,7 @@ use tokio_postgres::Client;
 use crate::{
     backup::start::REPLAY_PATIENCE,
     postgres::Cluster,
+    reference::{MAINTENANCE, inventory::Cure},
     stage::Drill,
     verify::{Subject, catalog_inventory, chain, collations, index_integrity, privileges, sequences},
 };
@@ -62,7 +63,7 @@ pub(super) fn repairs(failed: &[CheckId]) -> Option<BTreeSet<Repair>> {
 }
 
 /// Statements, and the database in which they are carried out.
-type Statements = Vec<(String, String)>;
+type Statements = Vec<Cure>;
 
 /// Carries repairs out on a cluster and records each. False if one of them cannot be, in which case nothing is touched,
 /// or fails: what was done by then stays done.
@@ -115,14 +116,14 @@ async fn planned(
     let statements = match repair {
         Repair::Collations => return collations(subject, &superuser).await.map(Some),
         Repair::Indexes => index_integrity::cures(subject).await,
-        Repair::Catalog => match subject.inventory {
-            Some(recorded) => catalog_inventory::cures(&superuser, recorded).await,
-            None => Ok(None),
-        },
-        Repair::Privileges => privileges::cures(&superuser, subject.inventory).await,
+        Repair::Catalog => {
+            let look = catalog_inventory::look(subject).await;
+            return catalog_inventory::cures(subject, &look).await.map_err(failed);
+        }
+        Repair::Privileges => return Ok(privileges::cures(&catalog_inventory::look(subject).await)),
         Repair::Sequences => sequences::cures(&superuser, largest_acknowledged).await.map(Some),
     };
-    let here = |statement| (fixtures::DATABASE.to_owned(), statement);
+    let here = |statement: String| Cure::new(fixtures::DATABASE, statement);
     Ok(statements
         .map_err(failed)?
         .map(|all| all.into_iter().map(here).collect()))
@@ -139,7 +140,7 @@ async fn collations(subject: &Subject<'_>, superuser: &Client) -> Result<Stateme
         let database: String = row.get(0);
         let client = connect(subject, &database).await?;
         let cures = collations::cures(&client).await.map_err(failed)?;
-        statements.extend(cures.into_iter().map(|statement| (database.clone(), statement)));
+        statements.extend(cures.into_iter().map(|statement| Cure::new(&database, statement)));
     }
     Ok(statements)
 }
@@ -147,10 +148,16 @@ async fn collations(subject: &Subject<'_>, superuser: &Client) -> Result<Stateme
 /// One after the other, in no transaction: a repair that ends half-way is half a repair, and looked at as such.
 async fn run(subject: &Subject<'_>, statements: &Statements) -> Result<String, String> {
     let mut done = Vec::new();
-    for (database, statement) in statements {
+    for Cure {
+        database,
+        statement,
+        told,
+    } in statements
+    {
+        let database = if database.is_empty() { MAINTENANCE } else { database };
         let ran = connect(subject, database).await?.batch_execute(statement).await;
-        ran.map_err(|error| format!("{statement} (in {database}): {}", chain(&error)))?;
-        done.push(statement.as_str());
+        ran.map_err(|error| format!("{told} (in {database}): {}", chain(&error)))?;
+        done.push(told.as_str());
     }
     Ok(if done.is_empty() {
         "nothing more was to be done".to_owned()

@@ -228,7 +228,6 @@ impl Drill {
             name: cluster.name(),
             phase,
             credentials: &self.site.credentials,
-            inventory: None,
             truth,
         }
     }

@@ -23,7 +23,7 @@ pub mod smoke;
 pub mod suite;
 pub mod wal_continuity;
 
-use std::{collections::BTreeSet, error::Error, time::Instant};
+use std::{error::Error, time::Instant};
 
 use reports::{CheckId, CheckResult, Phase, Verdict};
 use tokio_postgres::{Client, NoTls};
@@ -42,8 +42,6 @@ pub struct Subject<'a> {
     pub phase: Phase,
     /// Passwords of the roles.
     pub credentials: &'a fixtures::Credentials,
-    /// Inventory recorded with the backup that it was restored from.
-    pub inventory: Option<&'a catalog_inventory::Inventory>,
     /// What was true at the point that it reached.
     pub truth: Option<&'a Truth>,
 }
@@ -183,16 +181,6 @@ pub fn damage(error: &tokio_postgres::Error) -> Option<String> {
     let code = error.code().code();
     let speaks_of_damage = code.starts_with("XX") || code == "58P01" || code == "58030";
     speaks_of_damage.then(|| format!("{} ({code})", error.message()))
-}
-
-/// What queries of one text column answer, all together.
-async fn texts(client: &Client, queries: &[&str]) -> Result<BTreeSet<String>, tokio_postgres::Error> {
-    let mut texts = BTreeSet::new();
-    for query in queries {
-        let rows = client.query(*query, &[]).await?;
-        texts.extend(rows.iter().map(|row| row.get::<_, String>(0)));
-    }
-    Ok(texts)
 }
 
 /// The first few of many, and how many there are.

@@ -4,7 +4,7 @@
 //! that they cannot drift apart. The checks are independent of each other and run side by side; each opens the
 //! connections that it needs. The order of the results is the order of the list.
 
-use std::path::Path;
+use std::{path::Path, time::Instant};
 
 use futures_util::future::{BoxFuture, join_all};
 use reports::CheckResult;
@@ -14,27 +14,38 @@ use super::{
     content_fingerprint::{self, Against},
     content_hash, index_integrity, isolation, page_checksums, privileges, referential_integrity, sequences,
 };
+use crate::record::milliseconds;
 
 /// Runs them. `seed` is what was seeded, and what of it may have changed since.
 pub async fn looks(subject: &Subject<'_>, seed: Against<'_>) -> Vec<CheckResult> {
+    let (inventory, privileges) = inventory(subject).await;
     let checks: Vec<BoxFuture<'_, CheckResult>> = vec![
-        Box::pin(catalog_inventory::check(
-            subject.cluster,
-            subject.inventory,
-            subject.phase,
-            subject.name,
-        )),
         Box::pin(page_checksums::check(subject)),
         Box::pin(index_integrity::check(subject)),
         Box::pin(referential_integrity::check(subject)),
         Box::pin(sequences::check(subject, None)), // the ledger's own comparison looks at what was acknowledged
-        Box::pin(privileges::check(subject)),
         Box::pin(collations::check(subject)),
         Box::pin(content_fingerprint::check(subject, seed)),
         Box::pin(content_fingerprint::check_tables(subject)),
         Box::pin(content_hash::check(subject)),
     ];
-    join_all(checks).await
+    let mut results = vec![inventory, privileges];
+    results.extend(join_all(checks).await);
+    results
+}
+
+/// The two checks that judge a cluster's inventory, which is read once. Before all others: some of them make objects of
+/// their own for a moment, which the inventory would name.
+async fn inventory(subject: &Subject<'_>) -> (CheckResult, CheckResult) {
+    let began = Instant::now();
+    let look = catalog_inventory::look(subject).await;
+    let took_ms = milliseconds(began.elapsed());
+    let (mut objects, privileges) = tokio::join!(
+        catalog_inventory::check(subject, &look),
+        privileges::check(subject, &look)
+    );
+    objects.duration_ms += took_ms;
+    (objects, privileges)
 }
 
 /// The same, of a cluster that was restored: it must not act on production either.

@@ -82,7 +82,6 @@ impl Seeded {
             name: "restored-1",
             phase: Phase::Restored,
             credentials: &self.credentials,
-            inventory: None,
             truth: None,
         }
     }
