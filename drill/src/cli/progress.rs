@@ -276,7 +276,7 @@ fn line(event: &Event) -> Option<String> {
             )
         }
         What::Undone { what, detail, .. } => format!("undone: {what}: {detail}"),
-        What::Finding { text } => format!("finding: {text}"),
+        What::Finding(finding) => format!("finding: {}", finding.text),
         What::DrillFinished { error: Some(error), .. } => format!("could not be carried out: {error}"),
         _ => return None,
     })

@@ -226,8 +226,7 @@ async fn read_through(drill: &Drill) -> [CheckResult; 4] {
 
 /// Seeded scripts that the writers may change at any moment, ascending.
 fn theirs(drill: &Drill) -> Vec<i64> {
-    let writers = drill.scenario.given.writers.unwrap_or(drill.options.writers).max(1);
     (1..=drill.seed_facts().max_script_id)
-        .take(SHARE * writers as usize)
+        .take(SHARE * drill.writers() as usize)
         .collect()
 }

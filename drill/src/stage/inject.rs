@@ -35,11 +35,11 @@ pub async fn inject(drill: &mut Drill, moment: Moment, mut restored: Option<&mut
         .filter(|fault| due(fault))
         .cloned()
         .collect();
-    if faults.iter().any(|fault| !drill.injected.contains(&fault.line)) {
+    if faults.iter().any(|fault| !drill.injected.contains(&fault.number)) {
         locate_relations(drill, restored.as_deref()).await;
     }
     for fault in faults {
-        if drill.injected.insert(fault.line) {
+        if drill.injected.insert(fault.number) {
             one(drill, &fault, restored.as_deref_mut()).await?;
         }
     }
@@ -67,6 +67,7 @@ async fn one(drill: &mut Drill, fault: &Fault, restored: Option<&mut Cluster>) -
     {
         stream.stop().await;
     }
+    let server_before = drill.source.pid();
     let archive_service = drill.site.archive_service();
     let mut world = fault::World {
         cluster: &mut drill.source,
@@ -99,7 +100,9 @@ async fn one(drill: &mut Drill, fault: &Fault, restored: Option<&mut Cluster>) -
     drill.recorder.record(What::FaultInjected(report));
     if matches!(fault.action, Action::RestoreCluster { .. }) {
         drill.timeline = TimelineId(drill.cluster_started("source", &drill.source).await?);
-        drill.stream_again().await?;
+    }
+    if fault.at <= Moment::Failure && drill.source.pid() != server_before && drill.source.is_running() {
+        drill.stream_again().await?; // it ended with the server that was there before
     }
     if matches!(fault.action, Action::Service { .. }) && !drill.broken.contains(&fault.target) {
         drill.broken.push(fault.target);

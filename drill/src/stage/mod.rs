@@ -2,8 +2,9 @@
 //!
 //! [`Drill`] is the state that the steps share and the errors of the harness, [`Options`] what the command line decides,
 //! [`inject()`] breaks things at their moments, [`SmallDisk`] is a filesystem that can be filled, [`foreign`] another cluster
-//! in the same repository. The story itself is in [`crate::run`], the recovery in [`crate::recovery`].
+//! in the same repository, [`answers`] what the cluster in service says at the end. The story itself is in [`crate::run`], the recovery in [`crate::recovery`].
 
+pub mod answers;
 mod disk;
 mod drill;
 mod error;
