@@ -169,7 +169,9 @@ fn report_again() {
     fs::write(out.join("report.md"), "All is well.").unwrap();
     for format in ["json", "md", "csv"] {
         let changed = place.ran(["report", "out", "--format", format]);
-        changed.exits(1).complains(&["report.md was changed", "nothing is rendered"]);
+        changed
+            .exits(1)
+            .complains(&["report.md was changed", "nothing is rendered"]);
         assert_eq!(changed.stdout, "");
     }
     assert_eq!(fs::read_to_string(out.join("report.md")).unwrap(), "All is well.");
@@ -183,7 +185,9 @@ fn report_again() {
     assert_ne!(better, events);
     fs::write(&log, better).unwrap();
     let changed = place.ran(["report", "out"]);
-    changed.exits(1).complains(&["data-directory-lost/events.jsonl was changed"]);
+    changed
+        .exits(1)
+        .complains(&["data-directory-lost/events.jsonl was changed"]);
     assert_eq!(changed.stdout, "");
     fs::remove_file(out.join("manifest.json")).unwrap();
     place.ran(["report", "out"]).exits(1).complains(&["manifest.json"]);

@@ -413,7 +413,9 @@ fn words_are_judged() {
 fn no_commit_is_an_error() {
     let place = Place::new();
     let fault = "statements = ['REVOKE CONNECT ON DATABASE transformations FROM PUBLIC, transformation_app']";
-    let text = LOSSY.replace("lossy", "mute").replace("between-backups", "before-backups");
+    let text = LOSSY
+        .replace("lossy", "mute")
+        .replace("between-backups", "before-backups");
     let (before, rest) = text.split_once("statements = ").unwrap();
     let (_, after) = rest.split_once('\n').unwrap();
     place.write("mute.toml", &format!("{before}{fault}\n{after}"));

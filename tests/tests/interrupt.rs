@@ -228,7 +228,12 @@ fn a_run_killed_in_its_second_drill() {
         &place,
         &["--storage", "memory", "--jobs", "1", drills[0], drills[1], drills[2]],
     );
-    started.says("4 backup chosen"); // a false alarm comes to no backup: the second drill is under way
+    started.says("false-alarm: false-alarm");
+    let deadline = Instant::now() + Duration::from_mins(1);
+    while !place.out().join(drills[1]).join("ledger.jsonl").exists() {
+        assert!(Instant::now() < deadline, "the second drill does not begin");
+        std::thread::sleep(Duration::from_millis(20)); // between two looks
+    }
     let pid = started.pid();
     started.signal(Signal::KILL);
     started.end();
