@@ -12,7 +12,7 @@ use std::{
 use chrono::{DateTime, Utc};
 use reports::{
     Event, What,
-    event::{JobStatus, Part},
+    event::{Finding, JobStatus, Part, Severity},
     log::EventLog,
 };
 use tokio::sync::mpsc::UnboundedSender;
@@ -98,9 +98,15 @@ impl Recorder {
         });
     }
 
-    /// Something a reader must know.
+    /// Something that somebody should look at.
     pub fn finding(&self, text: impl Into<String>) {
-        self.record(What::Finding { text: text.into() });
+        self.finding_of(Severity::Warning, text);
+    }
+
+    /// Something that people must know, and how much it matters.
+    pub fn finding_of(&self, severity: Severity, text: impl Into<String>) {
+        let text = text.into();
+        self.record(What::Finding(Finding { severity, text }));
     }
 
     /// Awaits work outside the harness (servers, client tools, queries) and records how long it took.

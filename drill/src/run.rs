@@ -9,7 +9,7 @@ use fixtures::{Credentials, Role as DatabaseRole};
 use rand::{SeedableRng as _, rngs::StdRng};
 use reports::{
     Event, What,
-    event::{DrillHeader, Environment, Expected, Part},
+    event::{DrillHeader, Environment, Expected, Part, PlannedFault, Severity},
 };
 use serde_json::json;
 use tokio::sync::mpsc::UnboundedSender;
@@ -27,11 +27,11 @@ use crate::{
     reference::SharedLog,
     scenario::{Action, Fault, Moment, Scenario, StorageWish, Streaming},
     stage::{
-        Drill, DrillError, Objectives, Options, SmallDisk, StorageChoice, foreign, inject, last_words,
+        Drill, DrillError, Objectives, Options, SmallDisk, StorageChoice, answers, foreign, inject, last_words,
         remember::{self, Tables},
     },
     verify::content_fingerprint,
-    workload::{Workload, WorkloadError, WorkloadPlan, ledger::LedgerHeader},
+    workload::{Workload, WorkloadError, WorkloadPlan, ledger::LedgerHeader, nobody_writes},
 };
 
 /// How long writers may stand still before the drill gives up.
@@ -64,6 +64,7 @@ pub async fn drill(
     options: &Options,
     watcher: Option<UnboundedSender<Event>>,
 ) -> Result<Vec<Event>, DrillError> {
+    let options = &options.of_drill(&assignment.scenario.given);
     let work = WorkDir::create(assignment.storage, &options.run_id)?;
     let directory = options.out.join(&assignment.name);
     let evidence = |source| DrillError::Evidence {
@@ -75,9 +76,9 @@ pub async fn drill(
     recorder.record(What::DrillStarted(Box::new(header(assignment, options, &work))));
     let held = work.clone(); // so that it is still there when something went wrong
     let (outcome, reason, error) = match Box::pin(carry_out(assignment, options, &recorder, &directory, work)).await {
-        Ok(ending) => (ending.outcome, ending.reason, None),
+        Ok(ending) => (Some(ending.outcome), ending.reason, None),
         Err(error) => (
-            reports::Outcome::NotRecovered,
+            None,
             String::new(),
             Some(last_words::add(
                 crate::verify::chain(&error),
@@ -121,6 +122,9 @@ async fn carry_out(
     inject(&mut drill, Moment::Failure, None).await?;
     drill.failed();
     let ending = recovery::recover(&mut drill).await;
+    if let Ok(ending) = &ending {
+        answers::ask(&drill, ending.outcome).await;
+    }
 
     recorder.part(Part::Teardown);
     inject::mend(&mut drill).await;
@@ -303,29 +307,19 @@ fn source_settings(scenario: &Scenario, archive: Option<&Path>, durable: bool) -
 }
 
 /// Writers write; backups are taken while they do. On return the commits asked for are acknowledged and the writers
-/// are at full speed.
+/// are at full speed. Where none are asked for, nobody writes.
 async fn workload_and_backups(drill: &mut Drill, scenario: &Scenario, system: &str) -> Result<(), DrillError> {
     let given = &scenario.given;
-    let writers = given.writers.unwrap_or(drill.options.writers);
     let commits = given.commits.unwrap_or(drill.options.commits);
-    let plan = WorkloadPlan {
-        writers,
-        seed: drill.options.seed,
-        database: drill.login(&drill.source, DatabaseRole::TransformationApp),
-        seeded: drill.seed_plan,
-    };
-    let started = drill.recorder.started();
     remember::record(drill, "at seeding", Tables::All, true).await;
-    let mut workload = Workload::start(&plan, &drill.ledger, &drill.ledger_header, started)?;
-    drill.recorder.record(What::WorkloadStarted { writers });
+    begin_workload(drill)?;
     inject(drill, Moment::BeforeBackups, None).await?;
     // Commits are spread over the backups, so that each is taken with writers at work and the failure comes after
     // the number asked for, not after however many a fast machine makes meanwhile.
     let slice = commits / u64::from(given.backups + 1);
     for number in 1..=given.backups {
         let began = drill.recorder.offset();
-        workload.allow(slice);
-        written(drill, &mut workload, slice * u64::from(number) - slice / 2).await?;
+        written(drill, slice, slice * u64::from(number) - slice / 2).await?;
         drill.recorder.external_since("live writers", began);
         let name = given.method(system, number);
         let method = backup::system(name, &drill.site)
@@ -346,16 +340,46 @@ async fn workload_and_backups(drill: &mut Drill, scenario: &Scenario, system: &s
     }
     inject(drill, Moment::AfterBackups, None).await?;
     let began = drill.recorder.offset();
-    workload.allow(commits - slice * u64::from(given.backups));
-    written(drill, &mut workload, commits).await?;
-    workload.allow_all();
+    written(drill, commits - slice * u64::from(given.backups), commits).await?;
     drill.recorder.external_since("live writers", began);
-    drill.workload = Some(workload);
+    drill.stream_kept_up().await?;
+    let Some(workload) = &drill.workload else { return Ok(()) };
+    if workload.counts().acknowledged == 0 {
+        return Err(DrillError::NoCommits { wanted: commits });
+    }
+    workload.allow_all();
     Ok(())
 }
 
-/// Waits for so many acknowledged commits in all. Writers that a fault keeps from writing are not waited for.
-async fn written(drill: &Drill, workload: &mut Workload, commits: u64) -> Result<(), DrillError> {
+/// Starts the writers, who wait to be allowed to write.
+fn begin_workload(drill: &mut Drill) -> Result<(), DrillError> {
+    let writers = drill.writers();
+    let started = drill.recorder.started();
+    if writers == 0 {
+        nobody_writes(&drill.ledger, &drill.ledger_header, started)?;
+        let text = "No commits were asked for: nobody wrote, and the ledger is empty.";
+        drill.recorder.finding_of(Severity::Info, text);
+        return Ok(());
+    }
+    let plan = WorkloadPlan {
+        writers,
+        seed: drill.options.seed,
+        database: drill.login(&drill.source, DatabaseRole::TransformationApp),
+        seeded: drill.seed_plan,
+    };
+    drill.workload = Some(Workload::start(&plan, &drill.ledger, &drill.ledger_header, started)?);
+    drill.recorder.record(What::WorkloadStarted { writers });
+    Ok(())
+}
+
+/// Allows `more` operations and waits for so many acknowledged commits in all. Writers that a fault keeps from writing are
+/// not waited for.
+async fn written(drill: &mut Drill, more: u64, commits: u64) -> Result<(), DrillError> {
+    drill.stream_kept_up().await?; // where it is synchronous, nothing is acknowledged without it
+    let Some(workload) = &mut drill.workload else {
+        return Ok(());
+    };
+    workload.allow(more);
     let broken = !drill.injected.is_empty();
     let patience = if broken {
         BROKEN_WRITERS_PATIENCE
@@ -391,7 +415,10 @@ fn header(assignment: &Assignment<'_>, options: &Options, work: &WorkDir) -> Dri
         ),
         (
             "writers".to_owned(),
-            given.writers.unwrap_or(options.writers).to_string(),
+            match given.commits.unwrap_or(options.commits) {
+                0 => "0".to_owned(),
+                _ => given.writers.unwrap_or(options.writers).to_string(),
+            },
         ),
     ];
     if !given.wal_in_backup {
@@ -428,9 +455,25 @@ fn header(assignment: &Assignment<'_>, options: &Options, work: &WorkDir) -> Dri
             detected_by: scenario.expect.detected_by.clone(),
             only: scenario.expect.only,
             rejected: scenario.expect.rejected,
+            findings: scenario.expect.findings.clone(),
+            tries: scenario.expect.tries,
+            least_commits: scenario.expect.least_commits,
+            at_step: scenario.expect.at_step,
+            answers: scenario.expect.answers.clone(),
         },
         environment: environment(assignment, work),
         given: described,
+        faults: scenario.faults.iter().map(planned).collect(),
+    }
+}
+
+fn planned(fault: &Fault) -> PlannedFault {
+    PlannedFault {
+        number: fault.number,
+        line: fault.line as u64,
+        at: fault.at.to_string(),
+        kind: fault.action.kind().to_owned(),
+        target: fault.target.to_string(),
     }
 }
 

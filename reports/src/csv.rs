@@ -9,8 +9,9 @@ use std::fmt::Display;
 use chrono::{DateTime, Utc};
 
 use crate::evidence::Moment;
+use crate::run::NEVER_BEGAN;
 use crate::text::utc;
-use crate::{DrillEvidence, RunEvidence};
+use crate::{DrillEvidence, PlannedDrill, RunEvidence, Verdict};
 
 /// Columns of `drills.csv`.
 pub const DRILLS: &[&str] = &[
@@ -88,12 +89,40 @@ pub const CHECKS: &[&str] = &[
 /// Columns of `detection.csv`.
 pub const DETECTION: &[&str] = &["run_id", "scenario", "check", "should_detect", "detected"];
 
-/// Renders `drills.csv`: a row for each drill.
+/// Renders `drills.csv`: a row for each drill, those included that never began or whose log cannot be read.
 ///
 /// # Errors
 /// None that occur; the writer underneath can fail only where its output can.
 pub fn drills(run: &RunEvidence) -> Result<String, ::csv::Error> {
-    table(DRILLS, run.drills.iter().map(drill))
+    let unproven = unproven(run).into_iter();
+    table(DRILLS, run.drills.iter().map(drill).chain(unproven))
+}
+
+/// Rows of drills of which nothing is known but why.
+fn unproven(run: &RunEvidence) -> Vec<Vec<Cell>> {
+    let row = |name: &str, planned: Option<&PlannedDrill>, reason: &str| {
+        let cell = |column: &&str| match *column {
+            "run_id" => text(&run.run_id),
+            "scenario" => text(name),
+            "group" => text(planned.map_or("", |planned| &planned.group)),
+            "backup_system" => text(planned.map_or("", |planned| &planned.backup_system)),
+            "expected_outcome" => text(
+                planned
+                    .map(|planned| planned.expected_outcome.to_string())
+                    .unwrap_or_default(),
+            ),
+            "as_expected" => boolean(false),
+            "verdict" => text(Verdict::Unknown),
+            "reason" => text(reason),
+            _ => text(""),
+        };
+        DRILLS.iter().map(cell).collect()
+    };
+    let unread = run.unreadable.iter().map(|log| row(&log.drill, None, &log.problem));
+    let never_began = run.never_began.iter();
+    unread
+        .chain(never_began.map(|planned| row(&planned.drill, Some(planned), NEVER_BEGAN)))
+        .collect()
 }
 
 /// Renders `steps.csv`: a row for each attempt at a step, fourteen or more for each drill.
@@ -194,7 +223,7 @@ fn drill(drill: &DrillEvidence) -> Vec<Cell> {
         text(&header.postgres_version),
         text(&header.provider),
         whole(header.seed),
-        text(drill.outcome),
+        text(drill.outcome_id()),
         text(header.expected.outcome),
         boolean(drill.as_expected),
         text(drill.verdict),

@@ -152,9 +152,18 @@ pub enum What {
         detail: String,
     },
     /// Something that a reader must know and that no check or step says.
-    Finding {
-        /// One sentence.
-        text: String,
+    Finding(Finding),
+    /// What the cluster in service at the end answered to a statement of the scenario's (see [`Expected::answers`]).
+    Answered {
+        /// Which statement, counted from 1.
+        number: u32,
+        /// The cluster that was asked: `source`, `restored-1` …
+        cluster: String,
+        /// The one value that it answered, as text; `None` if there was no such value.
+        answer: Option<String>,
+        /// Why there was none: an error, no row, NULL. Empty if there was one.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        problem: String,
     },
     /// Work that the harness waited for and that a recovery without it would wait for as well (servers, client
     /// tools, queries). Wall time outside of these intervals is the harness's own overhead.
@@ -175,12 +184,13 @@ pub enum What {
     Restored,
     /// The last event.
     DrillFinished {
-        /// How it ended.
-        outcome: Outcome,
+        /// How it ended; `None` if the harness could not carry the drill out.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        outcome: Option<Outcome>,
         /// Why, where that is not plain: the failed step, the refusal. Empty for `recovered`.
         #[serde(default, skip_serializing_if = "String::is_empty")]
         reason: String,
-        /// Set if the harness itself could not carry the drill out (exit code 3); `outcome` then says nothing.
+        /// Set if the harness itself could not carry the drill out (exit code 3); there is no outcome then.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         error: Option<String>,
     },
@@ -249,6 +259,24 @@ pub struct DrillHeader {
     pub environment: Environment,
     /// How the service's database was set up: `archive = true`, `wal_level = replica` …; names and values.
     pub given: Vec<(String, String)>,
+    /// What shall be broken, in the order of the scenario's file; empty in logs of earlier versions.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub faults: Vec<PlannedFault>,
+}
+
+/// A fault of the scenario, before it happens.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlannedFault {
+    /// Its number in the scenario, from 1.
+    pub number: u32,
+    /// The line of the scenario's file on which it begins.
+    pub line: u64,
+    /// When: `failure`, `after-backups` …
+    pub at: String,
+    /// Its kind: `remove-files` …
+    pub kind: String,
+    /// What it is aimed at: `cluster`, `backup:latest` …
+    pub target: String,
 }
 
 /// Objectives of one drill.
@@ -274,6 +302,55 @@ pub struct Expected {
     pub only: bool,
     /// How many backup candidates must be rejected as unusable, if the scenario says.
     pub rejected: Option<u32>,
+    /// Each must occur among the drill's findings, as they are displayed: severity, then text.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub findings: Vec<String>,
+    /// How often a restore must be begun (step 6), if the scenario says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tries: Option<u32>,
+    /// At least so many commits must be acknowledged, if the scenario says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub least_commits: Option<u64>,
+    /// The step at which a drill that does not end in a recovery must end, if the scenario says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at_step: Option<Step>,
+    /// What the cluster in service at the end must answer.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub answers: Vec<ExpectedAnswer>,
+}
+
+/// A statement, and what it must answer on the cluster that is in service at the end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExpectedAnswer {
+    /// The statement, run as superuser.
+    pub sql: String,
+    /// In which database.
+    pub database: String,
+    /// The one value of its one row, as text.
+    pub is: String,
+}
+
+/// Something that people must know and that is no damage of a backup.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Finding {
+    /// How much it matters; `warning` in logs of earlier versions.
+    #[serde(default)]
+    pub severity: Severity,
+    /// One sentence.
+    pub text: String,
+}
+
+/// How much a finding matters. None changes a verdict.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Severity {
+    /// Good to know.
+    Info,
+    /// Somebody should look at it.
+    #[default]
+    Warning,
+    /// Somebody must look at it.
+    Critical,
 }
 
 /// Where a drill ran.
@@ -343,6 +420,9 @@ pub struct PlanInfo {
 /// What a fault did, exactly.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FaultReport {
+    /// Its number in the scenario, from 1; 0 in logs of earlier versions.
+    #[serde(default)]
+    pub number: u32,
     /// When in the drill: `failure`, `after-backups` …
     pub at: String,
     /// The fault's kind: `remove-files` …
@@ -433,6 +513,35 @@ impl fmt::Display for AlertRoute {
             Self::Webhook => "webhook",
             Self::OperatorProbe => "operator's own probe",
         })
+    }
+}
+
+impl fmt::Display for Severity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Info => "info",
+            Self::Warning => "warning",
+            Self::Critical => "critical",
+        })
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.severity, self.text)
+    }
+}
+
+impl fmt::Display for PlannedFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            number,
+            line,
+            at,
+            kind,
+            target,
+        } = self;
+        write!(f, "fault {number} ({kind} on {target} at {at}, line {line})")
     }
 }
 

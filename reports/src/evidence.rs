@@ -14,16 +14,17 @@ mod recovery_time;
 mod rows;
 mod steps;
 mod timeline;
+mod words;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::event::{BackupInfo, DrillHeader, FaultReport, LedgerComparison, PlanInfo, WorkloadCounts};
-use crate::{Outcome, Phase, Verdict};
+use crate::event::{BackupInfo, DrillHeader, FaultReport, Finding, LedgerComparison, PlanInfo, WorkloadCounts};
+use crate::{Outcome, Phase, Step, Verdict};
 
 pub use fold::{FoldError, fold};
 pub use rows::{
-    ActionRow, AlertRow, CheckRow, Cost, DetectionRow, ExternalTime, Objection, PartTime, RejectedCandidate,
+    ActionRow, AlertRow, AnswerRow, CheckRow, Cost, DetectionRow, ExternalTime, Objection, PartTime, RejectedCandidate,
     RestoreJobRow, StepRow, StepVerdict, TimelineRow,
 };
 
@@ -32,15 +33,17 @@ pub use rows::{
 pub struct DrillEvidence {
     /// What was known before the drill began.
     pub header: DrillHeader,
-    /// Whether its last event is there. If not, the harness was killed: the outcome is `not-recovered`, the verdict unknown.
+    /// Whether its last event is there. If not, the harness was killed or interrupted.
     pub finished: bool,
-    /// How it ended. Says nothing if `error` is set.
-    pub outcome: Outcome,
+    /// How it ended; `None` if it was not carried out to its end: it was killed, or `error` says why. The verdict is unknown
+    /// then.
+    pub outcome: Option<Outcome>,
     /// Why, where that is not plain.
     pub reason: String,
     /// Why the harness could not carry the drill out, if it could not.
     pub error: Option<String>,
-    /// Whether it ended as its scenario expects: outcome, detection and number of rejected candidates.
+    /// Whether it went and ended as its scenario expects, in everything that [`crate::event::Expected`] says; and
+    /// whether all happened that was to be broken.
     pub as_expected: bool,
     /// One sentence for each expectation that was not met.
     pub mismatches: Vec<String>,
@@ -70,6 +73,12 @@ pub struct DrillEvidence {
     pub steps: Vec<StepRow>,
     /// How often a restore was attempted or a backup chosen.
     pub attempts: u32,
+    /// How often a restore was begun (step 6).
+    pub tries: u32,
+    /// The last step that was begun.
+    pub last_step: Option<Step>,
+    /// What the cluster in service at the end answered to the scenario's statements.
+    pub answers: Vec<AnswerRow>,
     /// Every result of a check, in the order in which they came.
     pub checks: Vec<CheckRow>,
     /// One row for each check there is, in the order of [`crate::CheckId::ALL`].
@@ -91,7 +100,7 @@ pub struct DrillEvidence {
     /// What was undone, in order.
     pub undos: Vec<ActionRow>,
     /// What a reader must know besides.
-    pub findings: Vec<String>,
+    pub findings: Vec<Finding>,
     /// Restore jobs, in order of acceptance.
     pub restore_jobs: Vec<RestoreJobRow>,
     /// What the drill cost in time and space.
@@ -187,6 +196,16 @@ pub struct ClusterRow {
 }
 
 impl DrillEvidence {
+    /// Whether it was carried out to its end, whatever that was; else it proves nothing.
+    pub fn was_carried_out(&self) -> bool {
+        self.outcome.is_some()
+    }
+
+    /// Its outcome in a word; empty if it was not carried out.
+    pub fn outcome_id(&self) -> String {
+        self.outcome.map(|outcome| outcome.to_string()).unwrap_or_default()
+    }
+
     /// Acknowledged commits: as the ledger has them, else as the writers counted.
     pub fn acknowledged_commits(&self) -> Option<u64> {
         let ledger = self
@@ -213,6 +232,6 @@ impl DrillEvidence {
     /// Whether the report must carry a post-mortem section: the RTO was missed (SEQ-RF-002 step 14), or the drill
     /// ended otherwise than expected. An error of the harness is no incident.
     pub fn needs_post_mortem(&self) -> bool {
-        self.rto_met == Some(false) || (!self.as_expected && self.finished && self.error.is_none())
+        self.rto_met == Some(false) || (!self.as_expected && self.was_carried_out())
     }
 }

@@ -9,7 +9,8 @@ use std::time::Duration;
 use quick_junit::{NonSuccessKind, Report, SerializeError, TestCase, TestCaseStatus, TestSuite};
 
 use crate::evidence::{CheckRow, StepRow};
-use crate::{DrillEvidence, RunEvidence, Step, StepVerdict, Verdict};
+use crate::run::NEVER_BEGAN;
+use crate::{DrillEvidence, Outcome, RunEvidence, Step, StepVerdict, Verdict};
 
 /// Name of the file.
 pub const FILE_NAME: &str = "junit.xml";
@@ -30,6 +31,20 @@ pub fn render(run: &RunEvidence) -> Result<String, SerializeError> {
         for log in &run.unreadable {
             suite.add_test_case(case("event logs", &log.drill, Come::Error(log.problem.clone())));
         }
+        report.add_test_suite(suite);
+    }
+    if !run.never_began.is_empty() {
+        let mut suite = TestSuite::new("drills that never began");
+        for planned in &run.never_began {
+            let come = Come::Error(NEVER_BEGAN.to_owned());
+            suite.add_test_case(case("drills that never began", &planned.drill, come));
+        }
+        report.add_test_suite(suite);
+    }
+    if !run.finished {
+        let mut suite = TestSuite::new("run");
+        let come = Come::Error("the run did not finish: nothing vouches for it as a whole".to_owned());
+        suite.add_test_case(case("run", "the run finished", come));
         report.add_test_suite(suite);
     }
     report.to_string()
@@ -85,7 +100,7 @@ fn suite(drill: &DrillEvidence) -> TestSuite {
     suite.add_property(("seed", header.seed.to_string().as_str()));
     suite.add_property(("postgres_version", header.postgres_version.as_str()));
     suite.add_property(("backup_system", header.backup_system.as_str()));
-    suite.add_property(("outcome", drill.outcome.to_string().as_str()));
+    suite.add_property(("outcome", drill.outcome_id().as_str()));
 
     suite.add_test_case(outcome(drill, &class));
     for row in drill.detection.iter().filter(|row| row.should_detect) {
@@ -171,7 +186,7 @@ fn check_case(drill: &DrillEvidence, class: &str, row: &CheckRow) -> TestCase {
         Verdict::Pass => Come::Good,
         Verdict::Fail if meant_to_fail => Come::Noted(format!("fails as it must: {found}")),
         Verdict::Fail => not_good(drill, NonSuccessKind::Failure, found),
-        Verdict::Unknown if !drill.outcome.is_restored() => Come::Skipped(result.detail.clone()),
+        Verdict::Unknown if !drill.outcome.is_some_and(Outcome::is_restored) => Come::Skipped(result.detail.clone()),
         Verdict::Unknown => not_good(drill, NonSuccessKind::Error, result.detail.clone()),
     };
     let subject = if result.subject.is_empty() {

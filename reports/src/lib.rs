@@ -9,6 +9,7 @@
 //! | record what happens | [`event`], [`log`] |
 //! | know what it proves | [`evidence`], [`run`], [`exit`] |
 //! | read a run back | [`read`](mod@read) |
+//! | know what a run was going to do | [`plan`] |
 //! | write its reports | [`write`](mod@write), [`format`](mod@format) |
 //! | see what a report says | `document` (the content of Markdown and HTML alike), then [`markdown`] and [`html`] |
 //! | feed other programs | [`csv`], [`json`], [`junit`] |
@@ -29,6 +30,7 @@ pub mod junit;
 pub mod log;
 pub mod manifest;
 pub mod markdown;
+pub mod plan;
 pub mod read;
 pub mod run;
 pub mod step;
@@ -42,6 +44,7 @@ pub use evidence::{DrillEvidence, FoldError, StepVerdict, fold};
 pub use format::Format;
 pub use log::EventLog;
 pub use manifest::{ManifestProblem, verify};
+pub use plan::{PlannedDrill, RunPlan};
 pub use read::{ReadError, read};
 pub use run::{RunEvidence, SCHEMA_VERSION};
 pub use step::{Role, Step};

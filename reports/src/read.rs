@@ -5,7 +5,7 @@ use std::{fs, io};
 
 use crate::log::FILE_NAME;
 use crate::run::UnreadableLog;
-use crate::{DrillEvidence, Event, FoldError, RunEvidence, fold};
+use crate::{DrillEvidence, Event, FoldError, RunEvidence, RunPlan, fold, json};
 
 /// Why a run cannot be read at all.
 #[derive(Debug, thiserror::Error)]
@@ -13,6 +13,14 @@ pub enum ReadError {
     /// The directory cannot be listed.
     #[error("cannot list the run directory {path}")]
     Directory {
+        /// The directory.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// What it was going to do cannot be read.
+    #[error("cannot read the plan of the run in {path}")]
+    Plan {
         /// The directory.
         path: PathBuf,
         /// What the system said.
@@ -115,10 +123,11 @@ pub fn read_drill(path: &Path) -> Result<DrillEvidence, LogError> {
 }
 
 /// Reads every `<drill>/events.jsonl` below a run's directory. A log that cannot be read or folded does not stop the
-/// rest: it is listed in [`RunEvidence::unreadable`] and makes the run's verdict at least `Unknown`.
+/// rest: it is listed in [`RunEvidence::unreadable`] and makes the run's verdict at least `Unknown`. So do drills of the
+/// plan that never began; a run without `evidence.json` did not finish.
 ///
 /// # Errors
-/// If the directory cannot be listed or holds no log.
+/// If the directory cannot be listed, holds neither a log nor a plan, or a plan that cannot be read.
 pub fn read(run_dir: &Path) -> Result<RunEvidence, ReadError> {
     let failed = |source| ReadError::Directory {
         path: run_dir.to_owned(),
@@ -140,13 +149,25 @@ pub fn read(run_dir: &Path) -> Result<RunEvidence, ReadError> {
             }),
         }
     }
-    if drills.is_empty() && unreadable.is_empty() {
+    let plan = RunPlan::read(run_dir).map_err(|source| ReadError::Plan {
+        path: run_dir.to_owned(),
+        source,
+    })?;
+    if drills.is_empty() && unreadable.is_empty() && plan.is_none() {
         return Err(ReadError::NoDrills {
             path: run_dir.to_owned(),
         });
     }
     unreadable.sort_by(|a, b| a.drill.cmp(&b.drill));
-    Ok(RunEvidence::with_unreadable(drills, unreadable))
+    let mut run = RunEvidence::with_unreadable(drills, unreadable);
+    if let Some(plan) = plan {
+        run = run.of_plan(plan);
+    }
+    Ok(if run_dir.join(json::FILE_NAME).is_file() {
+        run
+    } else {
+        run.unfinished()
+    })
 }
 
 /// An error and its causes in one line.

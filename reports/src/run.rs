@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::{DrillEvidence, Verdict, exit};
+use crate::{DrillEvidence, PlannedDrill, RunPlan, Verdict, exit};
 
 /// Version of the shape of `evidence.json`. Grows when a field changes its meaning or goes away, not when one is added.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -23,14 +23,30 @@ pub struct RunEvidence {
     pub started_at_utc: Option<DateTime<Utc>>,
     /// The last event of all.
     pub ended_at_utc: Option<DateTime<Utc>>,
-    /// The merged verdict of all drills; `Unknown` if there is none, or if a log could not be read.
+    /// Whether it came to its end. If not, it was killed or interrupted: it has no `evidence.json`, and proves nothing as
+    /// a whole.
+    #[serde(default = "is_finished")]
+    pub finished: bool,
+    /// The merged verdict of all drills; at least `Unknown` if there is none, if a log could not be read, if a drill never
+    /// began, or if the run did not finish.
     pub verdict: Verdict,
     /// The drills, by beginning and name.
     pub drills: Vec<DrillEvidence>,
     /// Event logs of the run that could not be read or folded.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unreadable: Vec<UnreadableLog>,
+    /// Drills of the plan that never began.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub never_began: Vec<PlannedDrill>,
 }
+
+/// Evidence is written of runs that came to their end.
+fn is_finished() -> bool {
+    true
+}
+
+/// Why a drill of the plan has no result.
+pub const NEVER_BEGAN: &str = "the run ended before this drill began";
 
 /// An event log that could not be read or folded.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,10 +75,39 @@ impl RunEvidence {
             drill_version: header.map(|header| header.drill_version.clone()).unwrap_or_default(),
             started_at_utc: drills.iter().map(|drill| drill.times.started.at_utc).min(),
             ended_at_utc: drills.iter().map(|drill| drill.times.ended.at_utc).max(),
+            finished: true,
             verdict: Verdict::of_all(drills.iter().map(|drill| drill.verdict).chain(unread)),
             drills,
             unreadable,
+            never_began: Vec::new(),
         }
+    }
+
+    /// The same, held against what it was going to do: what never began makes the verdict at least `Unknown`.
+    #[must_use]
+    pub fn of_plan(mut self, plan: RunPlan) -> Self {
+        let began = |name: &str| {
+            let drills = self.drills.iter().map(|drill| drill.header.drill.as_str());
+            let mut all = drills.chain(self.unreadable.iter().map(|log| log.drill.as_str()));
+            all.any(|drill| drill == name)
+        };
+        let never_began = plan.drills.into_iter().filter(|planned| !began(&planned.drill));
+        self.never_began = never_began.collect();
+        if !self.never_began.is_empty() {
+            self.verdict = self.verdict.merge(Verdict::Unknown);
+        }
+        if self.run_id.is_empty() {
+            self.run_id = plan.run_id;
+        }
+        self
+    }
+
+    /// The same, of a run that did not come to its end.
+    #[must_use]
+    pub fn unfinished(mut self) -> Self {
+        self.finished = false;
+        self.verdict = self.verdict.merge(Verdict::Unknown);
+        self
     }
 
     /// The exit code of the run (see [`exit`]): 0 if every drill passed, 1 if one failed, else 3.

@@ -38,6 +38,12 @@ pub enum WriteError {
         /// What the system said.
         source: io::Error,
     },
+    /// It vouches for a run as a whole, and this one did not finish.
+    #[error(
+        "the run did not finish: nothing vouches for it, and no {} is written",
+        json::FILE_NAME
+    )]
+    Unfinished,
     /// The files of the run could not be hashed.
     #[error("cannot hash the files of {path}")]
     Hash {
@@ -65,10 +71,25 @@ pub fn write(run_dir: &Path, run: &RunEvidence, formats: &[Format]) -> Written {
         }
     }
     if formats.contains(&Format::Json) {
-        evidence(run_dir, run, &mut written);
+        if run.finished {
+            evidence(run_dir, run, &mut written);
+        } else {
+            written.errors.push(WriteError::Unfinished);
+        }
     }
     written
 }
+
+/// The files that [`write()`] makes from a run's events, but for `evidence.json`.
+pub const REPORT_FILES: [&str; 7] = [
+    markdown::FILE_NAME,
+    "drills.csv",
+    "steps.csv",
+    "checks.csv",
+    "detection.csv",
+    html::FILE_NAME,
+    junit::FILE_NAME,
+];
 
 /// Which files belong to which format, and what renders them.
 const REPORTS: &[(Format, &str, Renderer)] = &[

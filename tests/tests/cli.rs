@@ -150,7 +150,7 @@ fn report_again() {
     place.run(&[]).exits(0);
     let out = place.out();
     let before = files_below(&out);
-    let vouching = [out.join("evidence.json"), out.join("manifest.json")];
+    let vouching = ["evidence.json", "manifest.json", "plan.json"].map(|file| out.join(file));
     let reports = before
         .keys()
         .filter(|file| file.parent() == Some(&*out) && !vouching.contains(file));
@@ -167,8 +167,30 @@ fn report_again() {
     assert!(reports::verify(&out).is_empty());
 
     fs::write(out.join("report.md"), "All is well.").unwrap();
-    let changed = place.ran(["report", "out", "--format", "json"]);
-    changed.exits(2).complains(&["will not be vouched for", "report.md"]);
+    for format in ["json", "md", "csv"] {
+        let changed = place.ran(["report", "out", "--format", format]);
+        changed
+            .exits(1)
+            .complains(&["report.md was changed", "nothing is rendered"]);
+        assert_eq!(changed.stdout, "");
+    }
+    assert_eq!(fs::read_to_string(out.join("report.md")).unwrap(), "All is well.");
+    fs::remove_file(out.join("report.md")).unwrap();
+    place.ran(["report", "out"]).exits(0);
+
+    // Whoever sets every verdict to pass has a log that renders well, and another digest.
+    let log = out.join("data-directory-lost/events.jsonl");
+    let events = fs::read_to_string(&log).unwrap();
+    let better = events.replace("\"verdict\":\"fail\"", "\"verdict\":\"pass\"");
+    assert_ne!(better, events);
+    fs::write(&log, better).unwrap();
+    let changed = place.ran(["report", "out"]);
+    changed
+        .exits(1)
+        .complains(&["data-directory-lost/events.jsonl was changed"]);
+    assert_eq!(changed.stdout, "");
+    fs::remove_file(out.join("manifest.json")).unwrap();
+    place.ran(["report", "out"]).exits(1).complains(&["manifest.json"]);
 }
 
 /// Who wins a race between writers is nobody's choice; what is seeded, and what each writer begins with, is.

@@ -39,3 +39,19 @@ fn something_healthy_must_not_trip_anything_else() {
     assert_eq!(healthy.expect.outcome, Outcome::Recovered);
     assert!(healthy.expect.only, "healthy names all that may notice anything");
 }
+
+#[test]
+fn an_ending_that_is_no_recovery_says_at_which_step() {
+    let scenarios = scenario::all().expect("the catalogue can be read");
+    let endings = scenarios
+        .iter()
+        .filter(|scenario| !scenario.expect.outcome.is_restored());
+    let without: Vec<&str> = endings
+        .filter(|scenario| scenario.expect.at_step.is_none())
+        .map(|scenario| scenario.id.as_str())
+        .collect();
+    assert!(
+        without.is_empty(),
+        "scenarios that would accept their ending for any reason (write `at_step`): {without:?}"
+    );
+}

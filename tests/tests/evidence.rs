@@ -60,6 +60,8 @@ fn main() -> ExitCode {
         on_the_default("the-ledger-counts-as-the-report", ledger_counts),
         on_the_default("no-secret-is-written", no_secret),
         trial("a-scenario-of-ones-own-and-its-rows", &[Need::Postgres], own_scenario),
+        trial("what-is-said-of-the-way-is-judged", &[Need::Postgres], words_are_judged),
+        trial("no-commit-is-an-error", &[Need::Postgres], no_commit_is_an_error),
         trial("a-lost-commit-is-counted", &[Need::Postgres], a_lost_commit_is_counted),
         trial("a-broken-drill-stops-no-other", &[Need::Postgres], broken_among_good),
         trial(
@@ -136,6 +138,7 @@ fn files(_: &Ran, out: &Path) {
         "detection.csv",
         "evidence.json",
         "manifest.json",
+        "plan.json",
         "data-directory-lost/events.jsonl",
         "data-directory-lost/ledger.jsonl",
         "data-directory-lost/logs/source.log",
@@ -334,6 +337,99 @@ impl Drop for Kept {
     }
 }
 
+/// Every word that `[expect]` has for the way, and two faults that begin on one line.
+const WORDS: &str = r#"
+id = "words"
+title = "The data directory is lost, and everything is expected that happens"
+why = "A word that cannot fail says nothing"
+source = "this test"
+fault = [{ at = "before-backups", kind = "sql", target = "cluster", statements = "CREATE TABLE one AS SELECT 1 AS n, NULL AS nothing" }, { at = "before-backups", kind = "command", target = "cluster", argv = ["sh", "-ec", 'ls -d "$DRILL_STREAM"'] }, { at = "failure", kind = "remove-files", target = "cluster", path = "**" }]
+
+[given]
+streaming = "synchronous"
+scripts = 40
+versions = 2
+content_bytes = 700
+seed = 7
+commits = 120
+
+[expect]
+outcome = "recovered"
+tries = 1
+least_commits = 120
+
+[[expect.answer]]
+sql = "SELECT n FROM one"
+is = "1"
+
+[[expect.answer]]
+sql = "SELECT current_database()"
+database = "postgres"
+is = "postgres"
+"#;
+
+fn words_are_judged() {
+    let place = Place::new();
+    place.write("words.toml", WORDS);
+    let ran = place.run(&["./words.toml"]);
+    ran.exits(0);
+    let drill = row(&place.out(), "drills.csv");
+    assert_eq!((&*drill["seed"], &*drill["verdict"]), ("7", "pass"), "{drill:#?}");
+    let log = fs::read_to_string(place.out().join("words/events.jsonl")).unwrap();
+    let events: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let of = |name: &str| events.iter().filter(|event| event["event"] == name).collect::<Vec<_>>();
+    assert_eq!(of("seeded")[0]["scripts"], 40);
+    assert_eq!(of("fault-injected").len(), 3, "a second fault on one line is its own");
+    place.nothing_left(ran.pid);
+
+    let wrong = Place::new();
+    let text = WORDS
+        .replace("tries = 1", "tries = 2\nfindings = [\"nobody says this\"]")
+        .replace("least_commits = 120", "least_commits = 1000000")
+        .replace("SELECT n FROM one", "SELECT nothing FROM one")
+        .replace("is = \"postgres\"", "is = \"template1\"");
+    let more = ["SELECT n FROM one WHERE false", "SELECT n FROM two"]
+        .map(|sql| format!("\n[[expect.answer]]\nsql = \"{sql}\"\nis = \"1\"\n"));
+    wrong.write("words.toml", &format!("{text}{}", more.concat()));
+    let ran = wrong.run(&["./words.toml", "--seed", "9"]);
+    ran.exits(1);
+    let drill = row(&wrong.out(), "drills.csv");
+    assert_eq!((&*drill["seed"], &*drill["as_expected"]), ("9", "false"), "{drill:#?}");
+    for said in [
+        "expected 2 restores to be begun, got 1",
+        "expected at least 1000000 acknowledged commits, but there were ",
+        "expected a finding with \"nobody says this\", and there is none",
+        "to \"SELECT nothing FROM one\", but restored-1 did not: it answered NULL",
+        "expected the answer \"template1\" to \"SELECT current_database()\", but restored-1 answered \"postgres\"",
+        "to \"SELECT n FROM one WHERE false\", but restored-1 did not: it answered no row",
+        "relation \"two\" does not exist",
+    ] {
+        assert!(drill["reason"].contains(said), "{said}\n{drill:#?}");
+    }
+    wrong.nothing_left(ran.pid);
+}
+
+/// Writers that get nothing through prove nothing: the drill is not carried out.
+fn no_commit_is_an_error() {
+    let place = Place::new();
+    let fault = "statements = ['REVOKE CONNECT ON DATABASE transformations FROM PUBLIC, transformation_app']";
+    let text = LOSSY
+        .replace("lossy", "mute")
+        .replace("between-backups", "before-backups");
+    let (before, rest) = text.split_once("statements = ").unwrap();
+    let (_, after) = rest.split_once('\n').unwrap();
+    place.write("mute.toml", &format!("{before}{fault}\n{after}"));
+    let ran = place.run(&["./mute.toml"]);
+    ran.exits(3);
+    let drill = row(&place.out(), "drills.csv");
+    assert_eq!((&*drill["outcome"], &*drill["verdict"]), ("", "unknown"), "{drill:#?}");
+    assert!(
+        drill["reason"].contains("not one of the 500 commits that were asked for was acknowledged"),
+        "{drill:#?}"
+    );
+    place.nothing_left(ran.pid);
+}
+
 /// A commit that is acknowledged and taken away again must be counted: a drill that always says *nothing lost* is none.
 const LOSSY: &str = r#"
 id = "lossy"
@@ -433,7 +529,11 @@ fn broken_among_good() {
     let drills = rows(&place.out(), "drills.csv");
     let of = |id: &str| drills.iter().find(|drill| drill["scenario"] == id).unwrap();
     assert_eq!(drills.len(), 2, "{drills:#?}");
-    assert_eq!(of("broken")["verdict"], "unknown", "{drills:#?}");
+    assert_eq!(
+        (&*of("broken")["verdict"], &*of("broken")["outcome"]),
+        ("unknown", ""),
+        "{drills:#?}"
+    );
     assert_eq!(of("false-alarm")["as_expected"], "true", "{drills:#?}");
     let lines: Vec<&str> = ran.stdout.lines().collect();
     assert!(

@@ -16,7 +16,7 @@ struct Wrong {
     said: &'static str,
 }
 
-const WRONG: [Wrong; 4] = [
+const WRONG: [Wrong; 6] = [
     Wrong {
         name: "an-outcome-that-is-worse",
         scenario: "postmaster-killed",
@@ -44,6 +44,20 @@ const WRONG: [Wrong; 4] = [
         from: "rejected = 1",
         to: "rejected = 0",
         said: "expected 0 backups rejected as unusable, got 1: basebackup-2",
+    },
+    Wrong {
+        name: "a-fault-that-never-happens",
+        scenario: "every-backup-corrupt",
+        from: "[expect]",
+        to: "[[fault]]\nat = \"cutover\"\nkind = \"service\"\ntarget = \"config-store\"\ndoes = \"refuse\"\n\n[expect]",
+        said: "fault 3 (service on config-store at cutover, line 26) did not happen: its moment never came",
+    },
+    Wrong {
+        name: "an-end-at-another-step",
+        scenario: "config-update-fails",
+        from: "at_step = 9",
+        to: "at_step = 10",
+        said: "expected an end at step 10 application restarted, but it ended at step 9 connection string updated",
     },
 ];
 

@@ -49,6 +49,11 @@ fn main() -> ExitCode {
             &[Need::Postgres],
             a_torn_run_can_be_reported,
         ),
+        trial(
+            "a-run-killed-in-its-second-drill",
+            &[Need::Postgres],
+            a_run_killed_in_its_second_drill,
+        ),
     ]);
     tests::run(trials)
 }
@@ -201,11 +206,11 @@ fn a_torn_run_can_be_reported() {
     started.end();
     place.ran(["doctor", "--clean"]);
     place.nothing_left(pid);
-    place.ran(["report", "out"]).exits(0);
+    place.ran(["report", "out"]).exits(3).complains(&["did not finish"]);
     let drill = tests::row(&place.out(), "drills.csv");
     assert_eq!(
-        (&*drill["verdict"], &*drill["as_expected"]),
-        ("unknown", "false"),
+        (&*drill["verdict"], &*drill["as_expected"], &*drill["outcome"]),
+        ("unknown", "false", ""),
         "{drill:#?}"
     );
     let report = fs::read_to_string(place.out().join("report.md")).unwrap();
@@ -213,4 +218,49 @@ fn a_torn_run_can_be_reported() {
         report.contains("The drill did not finish; nothing is proven."),
         "{report}"
     );
+}
+
+/// The plan was written first: what never began is in the report, and nothing makes a whole run of it.
+fn a_run_killed_in_its_second_drill() {
+    let place = Place::new();
+    let drills = ["false-alarm", "data-directory-lost", "drop-table"];
+    let started = start(
+        &place,
+        &["--storage", "memory", "--jobs", "1", drills[0], drills[1], drills[2]],
+    );
+    started.says("false-alarm: false-alarm");
+    let deadline = Instant::now() + Duration::from_mins(1);
+    while !place.out().join(drills[1]).join("ledger.jsonl").exists() {
+        assert!(Instant::now() < deadline, "the second drill does not begin");
+        std::thread::sleep(Duration::from_millis(20)); // between two looks
+    }
+    let pid = started.pid();
+    started.signal(Signal::KILL);
+    started.end();
+    place.ran(["doctor", "--clean"]);
+    place.nothing_left(pid);
+    unfinished(&place);
+    for format in ["csv", "md", "junit"] {
+        let ran = place.ran(["report", "out", "--format", format]);
+        ran.exits(3).complains(&["did not finish"]);
+    }
+    place.ran(["report", "out", "--format", "json"]).exits(3);
+    assert!(!place.out().join("evidence.json").exists() && !place.out().join("manifest.json").exists());
+    let rows = tests::rows(&place.out(), "drills.csv");
+    let told: Vec<_> = rows
+        .iter()
+        .map(|row| (&*row["scenario"], &*row["outcome"], &*row["verdict"]))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            (drills[0], "false-alarm", "pass"),
+            (drills[1], "", "unknown"),
+            (drills[2], "", "unknown")
+        ]
+    );
+    assert_eq!(rows[2]["reason"], "the run ended before this drill began");
+    let report = fs::read_to_string(place.out().join("report.md")).unwrap();
+    assert!(report.contains("The run did not finish"), "{report}");
+    assert!(report.contains("1 drill never began"), "{report}");
 }

@@ -38,11 +38,15 @@ impl Stream {
         log: &Path,
         synchronous: bool,
     ) -> Result<Self, BackupError> {
-        let log_file = File::create(log).map_err(|source| BackupError::Io {
-            action: "create",
-            path: log.to_owned(),
-            source,
-        })?;
+        let log_file = File::options()
+            .create(true)
+            .append(true)
+            .open(log)
+            .map_err(|source| BackupError::Io {
+                action: "create",
+                path: log.to_owned(),
+                source,
+            })?;
         let query = |what| move |source| BackupError::Query { what, source };
         let client = source.connect("postgres", "postgres").await?;
         client
@@ -113,6 +117,11 @@ impl Stream {
             }
         }
         Ok(Self { tool })
+    }
+
+    /// Whether it still receives: it ends by itself when the server closes its connection.
+    pub fn is_running(&mut self) -> bool {
+        self.tool.is_running()
     }
 
     /// Waits for it to end by itself after its server is gone (so that what it received is flushed), and kills it

@@ -10,7 +10,7 @@ use std::{
 };
 
 use indicatif::{HumanBytes, MultiProgress, ProgressBar, ProgressStyle};
-use reports::{Event, Step, Verdict, What, event::Part};
+use reports::{Event, Outcome, Step, Verdict, What, event::Part};
 use tokio::{
     sync::mpsc::{UnboundedSender, unbounded_channel},
     task::JoinHandle,
@@ -137,7 +137,7 @@ impl View {
                 What::StepStarted { step, .. } => bar.set_message(step.to_string()),
                 What::PartStarted { part } => bar.set_message(part_name(*part)),
                 What::DrillFinished { outcome, error, .. } => {
-                    bar.finish_with_message(error.clone().unwrap_or_else(|| outcome.to_string()));
+                    bar.finish_with_message(end(*outcome, error.as_deref()));
                 }
                 _ => {}
             },
@@ -148,7 +148,7 @@ impl View {
             }
             Self::PlainSummary(drill) => {
                 if let What::DrillFinished { outcome, error, .. } = &event.what {
-                    let end = error.clone().unwrap_or_else(|| outcome.to_string());
+                    let end = end(*outcome, error.as_deref());
                     eprintln!("{:>8.3} s  {drill}: {end}", event.offset_ns as f64 / 1e9);
                 }
             }
@@ -206,6 +206,12 @@ impl Table {
             _ => {}
         }
     }
+}
+
+/// What a drill came to, in a word or an error.
+fn end(outcome: Option<Outcome>, error: Option<&str>) -> String {
+    let outcome = || outcome.map(|outcome| outcome.to_string()).unwrap_or_default();
+    error.map_or_else(outcome, str::to_owned)
 }
 
 fn spinner(template: &str) -> ProgressBar {
@@ -276,7 +282,7 @@ fn line(event: &Event) -> Option<String> {
             )
         }
         What::Undone { what, detail, .. } => format!("undone: {what}: {detail}"),
-        What::Finding { text } => format!("finding: {text}"),
+        What::Finding(finding) => format!("finding: {}", finding.text),
         What::DrillFinished { error: Some(error), .. } => format!("could not be carried out: {error}"),
         _ => return None,
     })

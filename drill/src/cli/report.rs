@@ -1,16 +1,22 @@
 //! `drill report RUN_DIR`: renders a run's reports again, from its events alone.
 //!
-//! `evidence.json` and the manifest vouch for a run, so they are left alone unless JSON is asked for by name, and are
-//! never made anew over files that were changed since.
+//! Whatever the format, the run's files are first compared with its manifest: of a run that was changed since, nothing is
+//! rendered. A run that was killed has neither a manifest nor `evidence.json` and gets none: its report says that it did
+//! not finish.
 
 use std::path::PathBuf;
 
 use clap::Args;
-use reports::{Format, ManifestProblem, exit};
+use reports::{Format, ManifestProblem, exit, manifest, write};
 
 use super::{Failure, Outcome};
 
 #[derive(Debug, Args)]
+#[command(after_long_help = "Exit codes:
+  0  the reports are there
+  1  the run's files are not what its manifest says; nothing was rendered
+  2  it is not the directory of a run
+  3  the run did not finish (its reports say so), or a report could not be written")]
 pub(super) struct ReportArgs {
     /// The directory of a run (drill-runs/…)
     run_dir: PathBuf,
@@ -21,6 +27,14 @@ pub(super) struct ReportArgs {
 
 pub(super) fn report(args: &ReportArgs) -> Outcome {
     let run = reports::read(&args.run_dir).map_err(Failure::usage)?;
+    let changed = changed(args, run.finished);
+    if !changed.is_empty() {
+        for problem in &changed {
+            eprintln!("drill: {}", crate::verify::chain(problem));
+        }
+        eprintln!("drill: the run was changed since it was written: nothing is rendered from it");
+        return Ok(exit::NOT_AS_EXPECTED);
+    }
     let unasked: Vec<Format> = Format::ALL
         .iter()
         .copied()
@@ -31,18 +45,30 @@ pub(super) fn report(args: &ReportArgs) -> Outcome {
     } else {
         args.format.as_slice()
     };
-    if formats.contains(&Format::Json) {
-        let problem = reports::verify(&args.run_dir).into_iter().next();
-        if let Some(problem) = problem.filter(|problem| !matches!(problem, ManifestProblem::NoManifest(_))) {
-            return Err(Failure::usage(format!(
-                "the run was changed since it was written, and will not be vouched for: {problem}"
-            )));
-        }
-    }
     let written = reports::write(&args.run_dir, &run, formats);
     for file in &written.files {
         println!("{}", file.display());
     }
-    let failed = written.errors.into_iter().next();
-    failed.map_or_else(|| Ok(exit::AS_EXPECTED), |error| Err(Failure::execution(error)))
+    match written.errors.into_iter().next() {
+        Some(error) => Err(Failure::execution(error)),
+        None if !run.finished => {
+            eprintln!("drill: the run did not finish; its reports say so, and nothing vouches for it");
+            Ok(exit::NOT_VERIFIED)
+        }
+        None => Ok(exit::AS_EXPECTED),
+    }
+}
+
+/// What is not as the manifest has it. Reports that are gone are no change: they are what is asked for. A run that was
+/// killed may have been so before its manifest was written, or between the manifest and the evidence.
+fn changed(args: &ReportArgs, finished: bool) -> Vec<ManifestProblem> {
+    let mut problems = reports::verify(&args.run_dir);
+    problems.retain(|problem| match problem {
+        ManifestProblem::NoManifest(_) => finished || args.run_dir.join(manifest::FILE_NAME).exists(),
+        ManifestProblem::Missing { path } => {
+            !(write::REPORT_FILES.contains(&path.as_str()) || !finished && path == reports::json::FILE_NAME)
+        }
+        _ => true,
+    });
+    problems
 }

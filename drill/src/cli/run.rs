@@ -4,7 +4,7 @@ use std::{io::IsTerminal as _, path::Path, sync::Arc, time::Duration};
 
 use futures_util::{StreamExt as _, stream};
 use rand::RngExt as _;
-use reports::{DrillEvidence, RunEvidence, Verdict, run::UnreadableLog};
+use reports::{DrillEvidence, PlannedDrill, RunEvidence, RunPlan, Verdict, run::UnreadableLog};
 
 use super::{Failure, Outcome, Output, progress::Show};
 use crate::{
@@ -71,6 +71,12 @@ pub(super) async fn run(args: RunArgs, output: &Output) -> Outcome {
     let telling = move |message: &str| teller.line(message);
     let installation = postgres::locate(&request, &telling).await.map_err(locate_failure)?;
     create_evidence_directory(&out)?;
+    plan(&run_id, &planned).write(&out).map_err(|error| {
+        Failure::execution(format!(
+            "cannot write the plan of the run into {} ({error})",
+            out.display()
+        ))
+    })?;
     show.line(&format!("run {run_id}, seed {seed}, evidence in {}", out.display()));
 
     let seeding = Arc::clone(&show);
@@ -78,6 +84,7 @@ pub(super) async fn run(args: RunArgs, output: &Output) -> Outcome {
         run_id,
         out: out.clone(),
         seed,
+        seed_is_chosen: args.seed.is_some(),
         sizing: sizing(&args),
         commits: args.commits,
         writers: args.writers,
@@ -93,14 +100,13 @@ pub(super) async fn run(args: RunArgs, output: &Output) -> Outcome {
         seeding: Some(Arc::new(move |progress| seeding.seeding(&progress))),
     };
     let carried_out = carry_out(&planned, &installation, &args, &options, &show, jobs).await;
-    let evidence = carried_out.inspect_err(|_| {
-        let _ = std::fs::remove_dir(&out); // refuses if there is any evidence in it
-    })?;
+    let evidence = carried_out.inspect_err(|_| withdraw(&out))?;
     let written = reports::write(&out, &evidence, reports::Format::ALL);
     show.finish().await;
     for drill in evidence.worst_first() {
         println!("{}", summary(drill, drills));
-        let kept = drill.findings.iter().filter(|text| text.starts_with(LEFT_RUNNING));
+        let findings = drill.findings.iter().map(|finding| &finding.text);
+        let kept = findings.filter(|text| text.starts_with(LEFT_RUNNING));
         kept.for_each(|how| println!("{how}"));
     }
     for broken in &evidence.unreadable {
@@ -170,9 +176,35 @@ fn planned(args: &RunArgs, scenarios: &[Scenario]) -> Result<Vec<Planned>, Failu
     Ok(planned)
 }
 
+/// What the run will carry out, as it is written before anything is begun.
+fn plan(run_id: &str, planned: &[Planned]) -> RunPlan {
+    let drills = planned.iter().map(|drill| PlannedDrill {
+        drill: drill.name.clone(),
+        scenario: drill.scenario.id.clone(),
+        group: drill.scenario.group.clone(),
+        backup_system: drill.system.clone(),
+        expected_outcome: drill.scenario.expect.outcome,
+    });
+    RunPlan::new(run_id, drills.collect())
+}
+
+/// Removes the directory of a run in which no drill left any evidence.
+fn withdraw(out: &Path) {
+    let names = |entry: std::io::Result<std::fs::DirEntry>| entry.map(|entry| entry.file_name());
+    let is_empty = std::fs::read_dir(out)
+        .and_then(|entries| entries.map(names).collect::<Result<Vec<_>, _>>())
+        .is_ok_and(|names| names == [reports::plan::FILE_NAME]);
+    if is_empty {
+        let _ = std::fs::remove_dir_all(out); // the error that is reported says more
+    }
+}
+
 fn print_plan(args: &RunArgs, planned: &[Planned]) {
     let sizing = sizing(args);
     for drill in planned {
+        let given = &drill.scenario.given;
+        let sizing = sizing.with(given);
+        let seed = args.seed.or(given.seed);
         let objectives = &drill.scenario.objectives;
         let storage = match run::storage(storage_choice(args), &drill.scenario, planned.len()) {
             Storage::Disk => "on disk, with fsync",
@@ -180,8 +212,8 @@ fn print_plan(args: &RunArgs, planned: &[Planned]) {
         };
         let circumstances = Circumstances {
             system: &drill.system,
-            seed: sizing.plan(args.seed.unwrap_or_default()),
-            seed_given: args.seed.is_some(),
+            seed: sizing.plan(seed.unwrap_or_default()),
+            seed_given: seed.is_some(),
             segment_mb: sizing.wal_segment_mb(),
             commits: args.commits,
             writers: args.writers,
@@ -286,20 +318,26 @@ async fn carry_out(
     let (mut evidence, mut unreadable) = (Vec::new(), Vec::new());
     let mut broken = None;
     for (_, drill, folded) in finished {
-        match folded {
-            Ok(folded) => evidence.push(folded.map_err(Failure::execution)?),
-            Err(error) => {
-                unreadable.push(UnreadableLog {
-                    drill: drill.name.clone(),
-                    problem: crate::verify::chain(&error),
-                });
-                broken.get_or_insert(error);
+        let problem = match folded {
+            Ok(Ok(folded)) => {
+                evidence.push(folded);
+                continue;
             }
-        }
+            Ok(Err(error)) => crate::verify::chain(&error),
+            Err(error) => {
+                let problem = crate::verify::chain(&error);
+                broken.get_or_insert(error);
+                problem
+            }
+        };
+        unreadable.push(UnreadableLog {
+            drill: drill.name.clone(),
+            problem,
+        });
     }
     match broken {
         Some(error) if evidence.is_empty() => Err(Failure::execution(error)),
-        _ => Ok(RunEvidence::with_unreadable(evidence, unreadable)),
+        _ => Ok(RunEvidence::with_unreadable(evidence, unreadable).of_plan(plan(&options.run_id, planned))),
     }
 }
 

@@ -5,13 +5,15 @@ use std::{env, ffi::OsString, iter, path::Path};
 use super::{Done, FaultError, SUPERUSER};
 use crate::postgres::{Cluster, Tool};
 
+/// Where the drill keeps what a recovery needs.
+pub(super) struct Kept<'a> {
+    pub(super) archive: Option<&'a Path>,
+    pub(super) stream: Option<&'a Path>,
+    pub(super) repository: &'a Path,
+}
+
 /// Runs `argv` as the server's account and takes what it prints for what it touched.
-pub(super) async fn run(
-    cluster: &Cluster,
-    argv: &[String],
-    archive: Option<&Path>,
-    repository: &Path,
-) -> Result<Done, FaultError> {
+pub(super) async fn run(cluster: &Cluster, argv: &[String], kept: Kept<'_>) -> Result<Done, FaultError> {
     let Some((program, arguments)) = argv.split_first() else {
         return Err(FaultError::NoEffect {
             kind: "command",
@@ -23,8 +25,9 @@ pub(super) async fn run(
         .envs(cluster.client_environment(SUPERUSER, fixtures::DATABASE, None))
         .env("PATH", path(cluster)?)
         .env("PGDATA", cluster.data_directory())
-        .env("DRILL_ARCHIVE", archive.unwrap_or(Path::new("")))
-        .env("DRILL_BACKUPS", repository)
+        .env("DRILL_ARCHIVE", kept.archive.unwrap_or(Path::new("")))
+        .env("DRILL_STREAM", kept.stream.unwrap_or(Path::new("")))
+        .env("DRILL_BACKUPS", kept.repository)
         .run()
         .await
         .map_err(FaultError::Command)?;

@@ -105,15 +105,26 @@ pub async fn inject(fault: &Fault, world: &mut World<'_>) -> Result<FaultReport,
         Action::Server { does } => server::act(cluster(fault, world)?, *does).await?,
         Action::Setting { name, value } => server::set(cluster(fault, world)?, name, value.as_deref()).await?,
         Action::Command { argv } => {
-            let (archive, repository) = (world.archive, world.repository);
-            command::run(cluster(fault, world)?, argv, archive, repository).await?
+            let kept = command::Kept {
+                archive: world.archive,
+                stream: world.stream,
+                repository: world.repository,
+            };
+            command::run(cluster(fault, world)?, argv, kept).await?
         }
         Action::Service { does, after, times } => {
             service::misbehave(fault.target, *does, *after, *times, &mut world.services).await?
         }
         Action::AlienSegment { files } => {
             let (_, directory) = directories(fault, world)?.swap_remove(0);
-            stray::alien_segment(world.cluster, &Root::open(&directory)?, files, fault.line, world.random).await?
+            stray::alien_segment(
+                world.cluster,
+                &Root::open(&directory)?,
+                files,
+                fault.number,
+                world.random,
+            )
+            .await?
         }
         Action::RestoreCluster { from } => {
             let backup = backups(*from, &world.backups).and_then(|chosen| chosen.into_iter().next());
@@ -131,7 +142,7 @@ pub async fn inject(fault: &Fault, world: &mut World<'_>) -> Result<FaultReport,
                 target: fault.target,
                 at: fault.at,
             })?;
-            stray::promote_clone(world.cluster, (&backup, &directory), archive, fault.line).await?
+            stray::promote_clone(world.cluster, (&backup, &directory), archive, fault.number).await?
         }
         Action::ExpireBackup => {
             let chosen = directories(fault, world)?;
@@ -149,6 +160,7 @@ pub async fn inject(fault: &Fault, world: &mut World<'_>) -> Result<FaultReport,
     };
     tracing::info!(at = %fault.at, kind = fault.action.kind(), target = %fault.target, "{}", done.summary);
     Ok(FaultReport {
+        number: fault.number,
         at: fault.at.to_string(),
         kind: fault.action.kind().to_owned(),
         target: fault.target.to_string(),

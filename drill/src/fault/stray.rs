@@ -30,13 +30,13 @@ pub(super) async fn alien_segment(
     service: &Cluster,
     root: &Root,
     files: &Selection,
-    line: usize,
+    fault: u32,
     random: &mut StdRng,
 ) -> Result<Done, FaultError> {
     let mut touched = Vec::new();
     for (number, entry) in root.select(files, random)?.into_iter().enumerate() {
         let options = ClusterOptions {
-            name: format!("alien-{line}-{number}"),
+            name: format!("alien-{fault}-{number}"),
             wal_segment_mb: u32::try_from(entry.bytes >> 20).unwrap_or(1).max(1),
             ..ClusterOptions::default()
         };
@@ -71,11 +71,11 @@ pub(super) async fn promote_clone(
     service: &Cluster,
     (backup, directory): (&str, &Path),
     archive: &Path,
-    line: usize,
+    fault: u32,
 ) -> Result<Done, FaultError> {
     let before = names(archive)?;
     let options = ClusterOptions {
-        name: format!("clone-{line}"),
+        name: format!("clone-{fault}"),
         settings: vec![
             ("restore_command".into(), format!("cp '{}/%f' '%p'", archive.display())),
             ("archive_mode".into(), "on".into()),

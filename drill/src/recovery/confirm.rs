@@ -149,7 +149,9 @@ async fn restarted(drill: &mut Drill) -> Result<Result<(), String>, Stop> {
         verdict: Verdict::Pass,
         detail,
     });
-    drill.stream_again().await?;
+    if drill.stream.is_some() {
+        drill.stream_again().await?;
+    }
     Ok(Ok(()))
 }
 

@@ -14,6 +14,8 @@ pub struct Fault {
     pub target: FaultTarget,
     /// How.
     pub action: Action,
+    /// Its number in the file, from 1: what tells it from every other, several on one line included.
+    pub number: u32,
     /// Line of the file on which it begins.
     pub line: usize,
 }

@@ -3,7 +3,7 @@
 //! Scenarios are TOML, read strictly: a key nobody knows is refused with its place and a suggestion. This module only
 //! reads and describes them; [`crate::fault`] does the damage and [`crate::run`] the drill.
 //!
-//! - `parse.rs` reads a file, with `reader.rs` and `item.rs` (tables and values that remember their lines) and
+//! - `parse.rs` and `expect.rs` read a file, with `reader.rs` and `item.rs` (tables and values that remember their lines) and
 //!   `kinds.rs` and `keys.rs` (one entry a fault kind, and the keys that several share)
 //! - `action.rs`, `target.rs`, `selection.rs` and `behaviour.rs`: how, where, on which files and services a fault acts
 //! - `rules.rs` refuses what contradicts itself
@@ -14,12 +14,13 @@
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use chrono::{DateTime, Utc};
-use reports::{CheckId, Outcome, Role};
+use reports::{CheckId, Outcome, Role, Step, event::ExpectedAnswer};
 
 mod action;
 mod behaviour;
 mod catalogue;
 mod error;
+mod expect;
 mod item;
 mod keys;
 mod kinds;
@@ -104,7 +105,15 @@ pub struct Given {
     pub archive: bool,
     /// Whether, and how, WAL is streamed to a second place.
     pub streaming: Streaming,
-    /// Acknowledged commits before the failure.
+    /// Seed data: scripts.
+    pub scripts: Option<u64>,
+    /// Seed data: versions of each script, on average.
+    pub versions: Option<u32>,
+    /// Seed data: bytes of each version's content, on average.
+    pub content_bytes: Option<u32>,
+    /// Seed of every random choice.
+    pub seed: Option<u64>,
+    /// Acknowledged commits before the failure; 0: nobody writes.
     pub commits: Option<u64>,
     /// Concurrent writers.
     pub writers: Option<u32>,
@@ -130,6 +139,10 @@ impl Default for Given {
             foreign_backup: false,
             archive: true,
             streaming: Streaming::Off,
+            scripts: None,
+            versions: None,
+            content_bytes: None,
+            seed: None,
             commits: None,
             writers: None,
             storage: None,
@@ -251,4 +264,14 @@ pub struct Expect {
     pub only: bool,
     /// How many backups must be rejected as unusable, if it says.
     pub rejected: Option<u32>,
+    /// How often a restore must be begun (step 6), if it says.
+    pub tries: Option<u32>,
+    /// Texts that must occur among the findings, as reports display them: `critical: …`.
+    pub findings: Vec<String>,
+    /// At least so many commits must be acknowledged, if it says.
+    pub least_commits: Option<u64>,
+    /// The step at which a drill must end that does not end in a recovery, if it says.
+    pub at_step: Option<Step>,
+    /// What the cluster in service at the end must answer.
+    pub answers: Vec<ExpectedAnswer>,
 }

@@ -7,12 +7,12 @@ use std::{
 };
 
 use chrono::{DateTime, Utc};
-use reports::{CheckId, Outcome, Role};
+use reports::Role;
 use toml::de::{DeTable, DeValue};
 
 use super::{
-    Destination, Expect, Fault, FaultTarget, Given, KINDS, Moment, ObjectivesOverride, RecoveryWish, Scenario,
-    ScenarioError, StorageWish, Streaming, Target,
+    Destination, Fault, FaultTarget, Given, KINDS, Moment, ObjectivesOverride, RecoveryWish, Scenario, ScenarioError,
+    StorageWish, Streaming, Target, expect,
     item::Item,
     named::hint,
     reader::{Source, Table},
@@ -51,7 +51,7 @@ pub fn parse(text: &str, path: &Path, group: &str) -> Result<Scenario, ScenarioE
     let recovery = top.take("recovery");
     let objectives = top.maybe("objectives", objectives)?;
     let faults = top.maybe("fault", faults)?.unwrap_or_default();
-    let expect = top.need("expect", Ok)?;
+    let expectation = top.need("expect", Ok)?;
     let scenario = Scenario {
         id,
         title,
@@ -63,7 +63,7 @@ pub fn parse(text: &str, path: &Path, group: &str) -> Result<Scenario, ScenarioE
         faults: faults.iter().map(|(fault, _)| fault.clone()).collect(),
         roles,
         recovery: recovery.map(read_recovery).transpose()?.unwrap_or_default(),
-        expect: read_expect(expect)?,
+        expect: expect::read(expectation)?,
         path: PathBuf::from(path),
         text: text.to_owned(),
     };
@@ -74,7 +74,7 @@ pub fn parse(text: &str, path: &Path, group: &str) -> Result<Scenario, ScenarioE
         operator: operator_item.map_or(0, |item| item.start()),
         recovery: recovery.map_or(0, |item| item.start()),
         faults: faults.iter().map(|(_, start)| *start).collect(),
-        expect: expect.start(),
+        expect: expectation.start(),
     };
     rules::check(&scenario, source, &places)?;
     Ok(scenario)
@@ -123,6 +123,10 @@ fn read_given(item: Item<'_>) -> Result<Given, ScenarioError> {
         streaming: table
             .maybe("streaming", Item::choice::<Streaming>)?
             .unwrap_or(unsaid.streaming),
+        scripts: table.maybe("scripts", |item| item.integer(1, u64::MAX))?,
+        versions: table.maybe("versions", |item| item.count(1))?,
+        content_bytes: table.maybe("content_bytes", |item| item.count(1))?,
+        seed: table.maybe("seed", |item| item.integer(0, u64::MAX))?,
         commits: table.maybe("commits", |item| item.integer(0, u64::MAX))?,
         writers: table.maybe("writers", |item| item.count(1))?,
         storage: table.maybe("storage", Item::choice::<StorageWish>)?,
@@ -230,10 +234,13 @@ fn faults(item: Item<'_>) -> Result<Vec<(Fault, usize)>, ScenarioError> {
     let list = item
         .list()
         .map_err(|_| item.wrong_type("a list of tables, each beginning with [[fault]]"))?;
-    list.into_iter().map(|item| Ok((fault(item)?, item.start()))).collect()
+    let numbered = (1..).zip(list);
+    numbered
+        .map(|(number, item)| Ok((fault(item, number)?, item.start())))
+        .collect()
 }
 
-fn fault(item: Item<'_>) -> Result<Fault, ScenarioError> {
+fn fault(item: Item<'_>, number: u32) -> Result<Fault, ScenarioError> {
     let mut table = item.table("[[fault]]")?;
     let at = table.need("at", Item::choice::<Moment>)?;
     let kind = table.need("kind", |item| {
@@ -259,6 +266,7 @@ fn fault(item: Item<'_>) -> Result<Fault, ScenarioError> {
         at,
         target,
         action,
+        number,
         line: item.place().line,
     })
 }
@@ -317,33 +325,4 @@ fn time(item: Item<'_>) -> Result<DateTime<Utc>, ScenarioError> {
     DateTime::parse_from_rfc3339(&text)
         .map(|time| time.to_utc())
         .map_err(|_| item.bad("write a time with its offset, as in RFC 3339: \"2026-01-31T12:00:00Z\""))
-}
-
-pub(super) const OUTCOMES: [(Outcome, &str); 7] = [
-    (Outcome::Recovered, "recovered"),
-    (Outcome::RecoveredRpoMissed, "recovered-rpo-missed"),
-    (Outcome::RecoveredRtoMissed, "recovered-rto-missed"),
-    (Outcome::RecoveredBothMissed, "recovered-both-missed"),
-    (Outcome::NotRecovered, "not-recovered"),
-    (Outcome::Refused, "refused"),
-    (Outcome::FalseAlarm, "false-alarm"),
-];
-
-fn read_expect(item: Item<'_>) -> Result<Expect, ScenarioError> {
-    let mut table = item.table("[expect]")?;
-    let expect = Expect {
-        outcome: table
-            .need("outcome", |item| item.one_of(&OUTCOMES, |(_, name)| name))?
-            .0,
-        detected_by: table.maybe("detected_by", |item| {
-            item.list()?
-                .into_iter()
-                .map(|item| item.one_of(CheckId::ALL, CheckId::id))
-                .collect()
-        })?,
-        only: table.maybe("only", Item::boolean)?.unwrap_or(false),
-        rejected: table.maybe("rejected", |item| item.count(0))?,
-    };
-    table.finish()?;
-    Ok(expect)
 }

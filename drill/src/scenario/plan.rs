@@ -7,7 +7,7 @@ use reports::Step;
 
 use super::{
     Action, Fault, FaultTarget, Moment, Scenario, SegmentPlace, Streaming, Which,
-    show::{detection, outcome, plural, target},
+    show::{detection, on_the_way, outcome, plural, target},
     show_faults::fault_in_words,
 };
 
@@ -56,12 +56,7 @@ pub fn plan(scenario: &Scenario, with: &Circumstances<'_>) -> String {
         scenario.expect.outcome,
         outcome(scenario.expect.outcome)
     )];
-    if let Some(rejected) = scenario.expect.rejected {
-        ending.push(format!(
-            "{} rejected as unusable on the way",
-            plural(u64::from(rejected), "backup")
-        ));
-    }
+    ending.extend(on_the_way(scenario));
     section("How it must end", ending);
     lines.push(String::new());
     lines.join("\n")
@@ -91,11 +86,15 @@ fn world(scenario: &Scenario, with: &Circumstances<'_>) -> Vec<String> {
     let writers = u64::from(given.writers.unwrap_or(with.writers));
     rows.push((
         "workload",
-        format!(
-            "{} that never rest; {} before the failure",
-            plural(writers, "writer"),
-            plural(commits, "acknowledged commit")
-        ),
+        if commits == 0 {
+            "none: nobody writes".to_owned()
+        } else {
+            format!(
+                "{} that never rest; {} before the failure",
+                plural(writers, "writer"),
+                plural(commits, "acknowledged commit")
+            )
+        },
     ));
     let slice = commits / u64::from(given.backups + 1);
     for number in 1..=given.backups {
@@ -108,7 +107,11 @@ fn world(scenario: &Scenario, with: &Circumstances<'_>) -> Vec<String> {
         let id = id(scenario, with, number);
         rows.push((
             "backup",
-            format!("{id}, taken under load after some {after} commits{wal}"),
+            if commits == 0 {
+                format!("{id}, taken while nobody writes{wal}")
+            } else {
+                format!("{id}, taken under load after some {after} commits{wal}")
+            },
         ));
     }
     rows.push((

@@ -2,7 +2,7 @@
 //!
 //! Only what can be told from the file alone: whether an expectation comes true is what a drill is for.
 
-use reports::{CheckId, Outcome, Role};
+use reports::{CheckId, Outcome, Role, Step};
 
 use super::{
     Action, Behaviour, Fault, FaultTarget, Moment, Scenario, ScenarioError, StorageWish, Streaming, Target, Which,
@@ -255,6 +255,7 @@ fn expectation(scenario: &Scenario) -> Result<(), String> {
             scenario.expect.outcome
         ));
     }
+    words(scenario)?;
     let Some(rejected) = scenario.expect.rejected.filter(|rejected| *rejected > 0) else {
         return Ok(());
     };
@@ -270,6 +271,36 @@ fn expectation(scenario: &Scenario) -> Result<(), String> {
         ));
     }
     Ok(())
+}
+
+/// What is expected of the way must be possible on the way to that outcome.
+fn words(scenario: &Scenario) -> Result<(), String> {
+    let expect = &scenario.expect;
+    let outcome = expect.outcome;
+    let problem = match (expect.at_step, expect.tries) {
+        (Some(_), _) if is_recovered(outcome) => {
+            "a recovery ends at step 14; remove `at_step`, or expect another outcome".to_owned()
+        }
+        (Some(step), _) if outcome == Outcome::FalseAlarm && step != Step::Confirm => {
+            "a false alarm ends at step 2, where it is found out; write `at_step = 2`".to_owned()
+        }
+        (Some(step), Some(1..)) if step < Step::ListBackups => {
+            format!("a drill that ends at step {step} restores nothing; remove `tries`, or let it end later")
+        }
+        (_, Some(1..)) if outcome == Outcome::FalseAlarm => {
+            "a false alarm ends before anything is restored; remove `tries`, or expect another outcome".to_owned()
+        }
+        _ if expect.least_commits.is_some() && scenario.given.commits == Some(0) => {
+            "`given.commits` is 0, so nobody writes and nothing is acknowledged; remove `least_commits`".to_owned()
+        }
+        _ if !expect.answers.is_empty() && !is_recovered(outcome) && outcome != Outcome::FalseAlarm => {
+            format!(
+                "after {outcome} no cluster is in service that could answer; remove `answer`, or expect another outcome"
+            )
+        }
+        _ => return Ok(()),
+    };
+    Err(problem)
 }
 
 /// Checks that have nothing to look at cannot notice anything.

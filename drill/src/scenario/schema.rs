@@ -9,8 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     Behaviour, Destination, FaultTarget, KINDS, Kind, Moment, Named, Needs, PageChecksum, Pick, Process, ServerDeed,
-    SignalName, StorageWish, Streaming,
-    parse::{OUTCOMES, ROLES},
+    SignalName, StorageWish, Streaming, expect::OUTCOMES, parse::ROLES,
 };
 
 /// The schema. `systems` are the backup systems that there are.
@@ -92,9 +91,25 @@ fn given(systems: &[&str]) -> Value {
                 "streaming",
                 choice::<Streaming>("WAL streamed to a second place beside the archive (off)"),
             ),
+            ("scripts", integer(1, "Seed data: transformation scripts (--scripts)")),
+            (
+                "versions",
+                integer(1, "Seed data: versions of each script, on average (--versions)"),
+            ),
+            (
+                "content_bytes",
+                integer(1, "Seed data: bytes of each version, on average (--content-bytes)"),
+            ),
+            (
+                "seed",
+                integer(0, "Seed of every random choice; --seed wins (drawn at the start)"),
+            ),
             (
                 "commits",
-                integer(0, "Acknowledged commits before the failure (--commits)"),
+                integer(
+                    0,
+                    "Acknowledged commits before the failure; 0: nobody writes (--commits)",
+                ),
             ),
             ("writers", integer(1, "Concurrent writers (--writers)")),
             ("storage", choice::<StorageWish>("Where the clusters live (--storage)")),
@@ -166,6 +181,24 @@ fn expect() -> Value {
         "type": "array", "items": { "oneOf": checks },
         "description": "The checks that must notice the damage; an empty list: none may",
     });
+    let findings = json!({
+        "type": "array", "items": { "type": "string", "minLength": 1 },
+        "description": "Texts that must occur among the findings, as reports display them: \"critical: …\"",
+    });
+    let at_step = json!({
+        "type": "integer", "minimum": 1, "maximum": 14,
+        "description": "The step at which a drill must end that does not end in a recovery",
+    });
+    let is = json!({ "type": "string", "description": "The one value of its one row, as text" });
+    let answer = object(
+        "A statement, and what it must answer",
+        &["sql", "is"],
+        [
+            ("sql", string("The statement, run as superuser at the end")),
+            ("database", string("In which database (transformations)")),
+            ("is", is),
+        ],
+    );
     object(
         "How it must end",
         &["outcome"],
@@ -177,6 +210,17 @@ fn expect() -> Value {
                 boolean("The checks in `detected_by` are all that may notice anything (false)"),
             ),
             ("rejected", integer(0, "How many backups must be rejected as unusable")),
+            ("tries", integer(0, "How often a restore must be begun (step 6)")),
+            ("findings", findings),
+            (
+                "least_commits",
+                integer(1, "At least so many commits must be acknowledged"),
+            ),
+            ("at_step", at_step),
+            (
+                "answer",
+                json!({ "type": "array", "items": answer, "description": "What the cluster in service at the end must answer" }),
+            ),
         ],
     )
 }

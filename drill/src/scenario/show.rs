@@ -56,16 +56,40 @@ pub fn show(scenario: &Scenario) -> String {
         scenario.expect.outcome,
         outcome(scenario.expect.outcome)
     )));
-    if let Some(rejected) = scenario.expect.rejected {
-        lines.push(indented(&format!(
-            "{} rejected as unusable on the way",
-            plural(u64::from(rejected), "backup")
-        )));
-    }
+    lines.extend(on_the_way(scenario).iter().map(|line| indented(line)));
 
     let mut text = lines.join("\n");
     text.push('\n');
     text
+}
+
+/// What is expected beside the outcome and the checks.
+pub(super) fn on_the_way(scenario: &Scenario) -> Vec<String> {
+    let expect = &scenario.expect;
+    let mut lines = Vec::new();
+    lines.extend(expect.at_step.map(|step| format!("it ends at step {step}")));
+    lines.extend(expect.rejected.map(|rejected| {
+        format!(
+            "{} rejected as unusable on the way",
+            plural(u64::from(rejected), "backup")
+        )
+    }));
+    lines.extend(
+        expect
+            .tries
+            .map(|tries| format!("{} begun", plural(u64::from(tries), "restore"))),
+    );
+    lines.extend(
+        expect
+            .least_commits
+            .map(|least| format!("at least {} made", plural(least, "acknowledged commit"))),
+    );
+    lines.extend(expect.findings.iter().map(|text| format!("a finding says {text:?}")));
+    lines.extend(expect.answers.iter().map(|answer| {
+        let (sql, database, is) = (&answer.sql, &answer.database, &answer.is);
+        format!("the cluster in service answers {is:?} to {sql} in database {database}")
+    }));
+    lines
 }
 
 fn indented(line: &str) -> String {
@@ -111,9 +135,24 @@ fn given(given: &Given) -> Vec<String> {
             lines.push("WAL is also streamed to a second place before a commit is acknowledged".to_owned());
         }
     }
+    let seed = [
+        given.scripts.map(|scripts| plural(scripts, "script")),
+        given
+            .versions
+            .map(|versions| format!("{} each", plural(u64::from(versions), "version"))),
+        given
+            .content_bytes
+            .map(|bytes| format!("{} a version", plural(u64::from(bytes), "byte"))),
+    ];
+    let seed: Vec<String> = seed.into_iter().flatten().collect();
+    if !seed.is_empty() {
+        lines.push(format!("seeded with {}", seed.join(", ")));
+    }
+    lines.extend(given.seed.map(|seed| format!("every random choice by seed {seed}")));
     let commits = given.commits.map(|commits| plural(commits, "acknowledged commit"));
     let writers = given.writers.map(|writers| plural(u64::from(writers), "writer"));
     match (commits, writers) {
+        _ if given.commits == Some(0) => lines.push("nobody writes".to_owned()),
         (Some(commits), Some(writers)) => lines.push(format!("{commits} from {writers}")),
         (Some(one), None) | (None, Some(one)) => lines.push(one),
         (None, None) => {}

@@ -92,6 +92,54 @@ fn what_is_not_said_has_a_default() {
     assert!(scenario.faults.is_empty() && scenario.expect.detected_by.is_none());
 }
 
+#[test]
+fn words_of_the_way_are_read_and_told() {
+    let more = "rejected = 1\ntries = 2\nleast_commits = 600\nfindings = [\"critical: so\"]\n\
+        [[expect.answer]]\nsql = \"SELECT 1\"\nis = \"1\"\n\
+        [[expect.answer]]\nsql = \"SELECT 2\"\ndatabase = \"postgres\"\nis = \"\"\n";
+    let sizes = "commits = 600\nscripts = 40\nversions = 2\ncontent_bytes = 700\nseed = 7\nwriters = 3";
+    let text = GOOD.replace("rejected = 1", more).replace("commits = 600", sizes);
+    let scenario = read(&text).unwrap();
+    let (given, expect) = (&scenario.given, &scenario.expect);
+    assert_eq!(
+        (given.scripts, given.versions, given.content_bytes, given.seed),
+        (Some(40), Some(2), Some(700), Some(7))
+    );
+    assert_eq!((expect.tries, expect.least_commits), (Some(2), Some(600)));
+    assert_eq!(expect.findings, ["critical: so"]);
+    let databases: Vec<&str> = expect.answers.iter().map(|answer| &*answer.database).collect();
+    assert_eq!(databases, [fixtures::DATABASE, "postgres"]);
+    let (shown, planned) = (show(&scenario), plan(&scenario, &circumstances("basebackup")));
+    for said in [
+        "2 restores begun",
+        "at least 600 acknowledged commits made",
+        "a finding says \"critical: so\"",
+        "the cluster in service answers \"1\" to SELECT 1 in database transformations",
+    ] {
+        assert!(
+            shown.contains(said) && planned.contains(said),
+            "{said}\n{shown}\n{planned}"
+        );
+    }
+    assert!(
+        shown.contains("seeded with 40 scripts, 2 versions each, 700 bytes a version"),
+        "{shown}"
+    );
+
+    let refused = read(&text.replace("outcome = \"recovered\"", "outcome = \"refused\"\nat_step = 9"));
+    assert!(refused.unwrap_err().to_string().contains("no cluster is in service"));
+}
+
+#[test]
+fn faults_on_one_line_have_numbers_of_their_own() {
+    let one = "{at='failure', kind='server', target='cluster', does='stop-fast'}";
+    let two = "{at='failure', kind='server', target='cluster', does='start'}";
+    let text = format!("id='a'\ntitle='t'\nwhy='w'\nsource='s'\nfault=[{one}, {two}]\nexpect={{outcome='recovered'}}");
+    let faults = read(&text).unwrap().faults;
+    let places: Vec<_> = faults.iter().map(|fault| (fault.number, fault.line)).collect();
+    assert_eq!(places, [(1, 5), (2, 5)]);
+}
+
 /// The keys of an example of each kind.
 pub(super) const EXAMPLES: &[(&str, &str)] = &[
     (
@@ -408,6 +456,35 @@ fn every_refusal_says_what_and_where() {
             edit("[\"backup-manifest\"]", "[\"backup-manifest\", \"backup-manifest\"]"),
         ),
         ("missing key beside a like one", edit("at = \"failure\"\n", "")),
+        ("step of a recovery", edit("rejected = 1", "at_step = 9")),
+        ("step that there is not", edit("rejected = 1", "at_step = 15")),
+        (
+            "false alarm at another step",
+            "id='a'\ntitle='t'\nwhy='w'\nsource='s'\n[expect]\noutcome='false-alarm'\nat_step=3\n".to_owned(),
+        ),
+        (
+            "tries in a false alarm",
+            "id='a'\ntitle='t'\nwhy='w'\nsource='s'\n[expect]\noutcome='false-alarm'\ntries=1\n".to_owned(),
+        ),
+        (
+            "tries before there is a choice",
+            "id='a'\ntitle='t'\nwhy='w'\nsource='s'\n[expect]\noutcome='refused'\nat_step=2\ntries=1\n".to_owned(),
+        ),
+        (
+            "commits of nobody",
+            edit("commits = 600", "commits = 0").replace("rejected = 1", "least_commits = 1"),
+        ),
+        (
+            "answer of no service",
+            "id='a'\ntitle='t'\nwhy='w'\nsource='s'\n[expect]\noutcome='not-recovered'\n[[expect.answer]]\nsql='SELECT 1'\nis='1'\n"
+                .to_owned(),
+        ),
+        (
+            "answer without a value",
+            edit("rejected = 1", "[[expect.answer]]\nsql = \"SELECT 1\""),
+        ),
+        ("finding that says nothing", edit("rejected = 1", "findings = [\"\"]")),
+        ("no versions", edit("commits = 600", "versions = 0")),
         ("more rejected than taken", edit("rejected = 1", "rejected = 4")),
         ("rejected in a false alarm", edit("\"recovered\"", "\"false-alarm\"")),
         ("backup that is not taken", edit("backup:latest", "backup:4")),

@@ -87,8 +87,8 @@ pub struct Drill {
     pub failure_lsn: Option<Lsn>,
     /// Where the WAL stood right before the first fault that was aimed at the cluster.
     pub fault_lsn: Option<Lsn>,
-    /// Lines of the faults that were injected already.
-    pub injected: BTreeSet<usize>,
+    /// Numbers of the faults that were injected already.
+    pub injected: BTreeSet<u32>,
     /// The file of each relation that a fault names, relative to the data directory.
     pub relations: BTreeMap<String, String>,
     /// Services that a fault broke and that are mended at the end.
@@ -164,19 +164,45 @@ impl Drill {
         }
     }
 
+    /// How many writers there are: none where no commits are asked for.
+    pub fn writers(&self) -> u32 {
+        let given = &self.scenario.given;
+        match given.commits.unwrap_or(self.options.commits) {
+            0 => 0,
+            _ => given.writers.unwrap_or(self.options.writers).max(1),
+        }
+    }
+
+    /// Starts the WAL stream again if it has stopped although its server runs.
+    ///
+    /// # Errors
+    /// As [`Drill::stream_again`].
+    pub async fn stream_kept_up(&mut self) -> Result<(), DrillError> {
+        let is_running = self.stream.as_mut().is_some_and(Stream::is_running);
+        if is_running || !self.source.is_running() {
+            return Ok(());
+        }
+        self.stream_again().await
+    }
+
     /// Starts the WAL stream again after its server was restarted: it ended with the server, and without it no commit is
     /// acknowledged where it is synchronous.
     ///
     /// # Errors
     /// If it does not connect.
     pub async fn stream_again(&mut self) -> Result<(), DrillError> {
-        let (Some(stream), Some(directory)) = (self.stream.take(), self.site.wal.stream.clone()) else {
+        let Some(directory) = self.site.wal.stream.clone() else {
             return Ok(());
         };
-        stream.stop().await;
+        if let Some(stream) = self.stream.take() {
+            stream.stop().await;
+        }
         let log = self.ledger.with_file_name("logs").join("pg_receivewal-restarted.log");
         let synchronous = self.scenario.given.streaming == Streaming::Synchronous;
-        self.stream = Some(Stream::start(&self.site, &self.source, &directory, &log, synchronous).await?);
+        let started = Stream::start(&self.site, &self.source, &directory, &log, synchronous).await;
+        self.stream = Some(started.map_err(|source| DrillError::StreamStopped {
+            source: Box::new(source),
+        })?);
         Ok(())
     }
 

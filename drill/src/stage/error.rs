@@ -56,6 +56,21 @@ pub enum DrillError {
     /// The writers did not get on.
     #[error(transparent)]
     Workload(#[from] WorkloadError),
+    /// The writers got nothing through.
+    #[error(
+        "not one of the {wanted} commits that were asked for was acknowledged before the failure, so nothing could be lost; \
+         look into the findings and the server's log, or ask for none (`commits = 0`)"
+    )]
+    NoCommits {
+        /// How many were asked for.
+        wanted: u64,
+    },
+    /// The WAL stream ended, and is needed.
+    #[error("the WAL stream ended and cannot be started again")]
+    StreamStopped {
+        /// Why not.
+        source: Box<BackupError>,
+    },
     /// The ledger cannot be read back.
     #[error(transparent)]
     Ledger(#[from] LedgerError),

@@ -39,11 +39,11 @@ pub async fn inject(drill: &mut Drill, moment: Moment, mut restored: Option<&mut
         .filter(|fault| due(fault))
         .cloned()
         .collect();
-    if faults.iter().any(|fault| !drill.injected.contains(&fault.line)) {
+    if faults.iter().any(|fault| !drill.injected.contains(&fault.number)) {
         locate_relations(drill, restored.as_deref()).await;
     }
     for fault in faults {
-        if drill.injected.insert(fault.line) {
+        if drill.injected.insert(fault.number) {
             one(drill, &fault, restored.as_deref_mut()).await?;
         }
     }
@@ -83,6 +83,7 @@ async fn one(drill: &mut Drill, fault: &Fault, restored: Option<&mut Cluster>) -
     {
         stream.stop().await;
     }
+    let server_before = drill.source.pid();
     let archive_service = drill.site.archive_service();
     let mut world = fault::World {
         cluster: &mut drill.source,
@@ -121,7 +122,9 @@ async fn one(drill: &mut Drill, fault: &Fault, restored: Option<&mut Cluster>) -
         {
             drill.site.references.with(|log| log.branch(&reached));
         }
-        drill.stream_again().await?;
+    }
+    if fault.at <= Moment::Failure && drill.source.pid() != server_before && drill.source.is_running() {
+        drill.stream_again().await?; // it ended with the server that was there before
     }
     if change == Change::History {
         remember::history(drill, fault, &touched).await?;

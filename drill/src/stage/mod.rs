@@ -1,9 +1,11 @@
 //! The stage of a drill: what it holds while it is under way, and what may end it early.
 //!
 //! [`Drill`] is the state that the steps share and the errors of the harness, [`Options`] what the command line decides,
-//! [`inject()`] breaks things at their moments, [`remember`] adds to the log of references, [`promises`] what writers were told, [`SmallDisk`] is a filesystem that can be filled, [`foreign`] another cluster
-//! in the same repository. The story itself is in [`crate::run`], the recovery in [`crate::recovery`].
+//! [`inject()`] breaks things at their moments, [`remember`] adds to the log of references, [`promises`] is what writers were
+//! told, [`answers`] what the cluster in service says at the end, [`SmallDisk`] a filesystem that can be filled, [`foreign`]
+//! another cluster in the same repository. The story itself is in [`crate::run`], the recovery in [`crate::recovery`].
 
+pub mod answers;
 mod disk;
 mod drill;
 mod error;

@@ -4,7 +4,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use fixtures::SeedPlan;
 
-use crate::operator::OperatorMode;
+use crate::{operator::OperatorMode, scenario::Given};
 
 /// What holds for all drills of a run.
 #[derive(Clone)]
@@ -15,6 +15,8 @@ pub struct Options {
     pub out: PathBuf,
     /// Seed of every random choice.
     pub seed: u64,
+    /// Whether somebody chose it: it then wins over a scenario's own.
+    pub seed_is_chosen: bool,
     /// Size of the seed data.
     pub sizing: Sizing,
     /// Acknowledged commits before the failure, unless the scenario says.
@@ -36,6 +38,16 @@ pub struct Options {
 }
 
 impl Options {
+    /// What holds for one drill: a scenario's own seed, unless somebody chose one, and its own size of the seed data.
+    #[must_use]
+    pub fn of_drill(&self, given: &Given) -> Self {
+        Self {
+            seed: given.seed.filter(|_| !self.seed_is_chosen).unwrap_or(self.seed),
+            sizing: self.sizing.with(given),
+            ..self.clone()
+        }
+    }
+
     /// Shows the progress of seeding, if anybody wants to see it.
     pub fn progress(&self, progress: fixtures::Progress) {
         if let Some(show) = &self.seeding {
@@ -61,6 +73,27 @@ pub enum Sizing {
 }
 
 impl Sizing {
+    /// The same, but for the numbers that a scenario has of its own.
+    #[must_use]
+    pub fn with(self, given: &Given) -> Self {
+        if (given.scripts, given.versions, given.content_bytes) == (None, None, None) {
+            return self;
+        }
+        let (scripts, versions, content_bytes) = match self {
+            Self::Numbers {
+                scripts,
+                versions,
+                content_bytes,
+            } => (scripts, versions, content_bytes),
+            Self::Target(_) => (None, None, None),
+        };
+        Self::Numbers {
+            scripts: given.scripts.or(scripts),
+            versions: given.versions.or(versions),
+            content_bytes: given.content_bytes.or(content_bytes),
+        }
+    }
+
     /// Size of a WAL segment that suits the seed: small ones make small clusters, but each costs a run of
     /// `archive_command`, so a large database gets the usual 16 MiB.
     pub fn wal_segment_mb(self) -> u32 {
@@ -101,4 +134,33 @@ pub enum StorageChoice {
     Memory,
     /// On disk with fsync on.
     Disk,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Sizing;
+    use crate::scenario::Given;
+
+    #[test]
+    fn a_scenarios_own_size_wins_number_by_number() {
+        let asked = Sizing::Numbers {
+            scripts: Some(7),
+            versions: Some(2),
+            content_bytes: None,
+        };
+        let given = Given {
+            scripts: Some(40),
+            content_bytes: Some(900),
+            ..Given::default()
+        };
+        let both = Sizing::Numbers {
+            scripts: Some(40),
+            versions: Some(2),
+            content_bytes: Some(900),
+        };
+        assert_eq!(asked.with(&given), both);
+        assert_eq!(asked.with(&Given::default()), asked);
+        let plan = Sizing::Target(64 << 20).with(&given).plan(3);
+        assert_eq!((plan.scripts, plan.content_bytes, plan.seed), (40, 900, 3));
+    }
 }

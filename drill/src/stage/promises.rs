@@ -54,8 +54,7 @@ pub async fn kept(drill: &Drill) -> Result<Option<(CheckResult, Option<Compariso
 
 /// Seeded scripts that the writers may change at any moment, ascending.
 pub fn theirs(drill: &Drill) -> Vec<i64> {
-    let writers = drill.scenario.given.writers.unwrap_or(drill.options.writers).max(1);
     (1..=drill.seed_facts().max_script_id)
-        .take(SHARE * writers as usize)
+        .take(SHARE * drill.writers() as usize)
         .collect()
 }

@@ -89,6 +89,18 @@ pub enum WorkloadError {
     },
 }
 
+/// Begins the ledger of a drill in which nobody writes: nothing is sent, nothing acknowledged.
+///
+/// # Errors
+/// If it cannot be created.
+pub fn nobody_writes(path: &Path, header: &LedgerHeader, started: Instant) -> Result<(), WorkloadError> {
+    let created = Ledger::create(path, header, started);
+    created.map(drop).map_err(|source| WorkloadError::Ledger {
+        path: path.display().to_string(),
+        source,
+    })
+}
+
 impl Workload {
     /// Starts the writers. They wait for [`Workload::allow`] before they write.
     ///

@@ -122,7 +122,7 @@ fn verdict_reasons(page: &mut Page, drill: &DrillEvidence) {
 }
 
 fn mismatch_verdict(drill: &DrillEvidence) -> Verdict {
-    if drill.finished && drill.error.is_none() {
+    if drill.was_carried_out() {
         Verdict::Fail
     } else {
         Verdict::Unknown
@@ -151,7 +151,10 @@ fn facts(page: &mut Page, drill: &DrillEvidence) {
     fact(
         "Outcome",
         vec![
-            code(drill.outcome.to_string()),
+            drill.outcome.map_or_else(
+                || plain("none, it was not carried out"),
+                |outcome| code(outcome.to_string()),
+            ),
             plain(", expected "),
             code(header.expected.outcome.to_string()),
         ],

@@ -1,6 +1,7 @@
 //! What stands above the sections of several drills: one sentence, the drills worst first, who noticed what.
 
 use crate::evidence::DrillEvidence;
+use crate::run::NEVER_BEGAN;
 use crate::text::{counted, millis, seconds, utc};
 use crate::{CheckId, RunEvidence, Verdict};
 
@@ -17,7 +18,7 @@ pub(super) fn of_several(page: &mut Page, run: &RunEvidence) {
         let took = millis((end - start).num_milliseconds().max(0).cast_unsigned());
         page.say(format!("From {} to {} ({took}).", utc(start), utc(end)));
     }
-    unreadable(page, run);
+    unproven(page, run);
     if run.drills.is_empty() {
         return;
     }
@@ -60,10 +61,31 @@ fn sentence(run: &RunEvidence) -> String {
             counted(run.unreadable.len() as u64, "event log")
         );
     }
-    format!("{text}.")
+    if !run.never_began.is_empty() {
+        text = format!("{text}; {} never began", counted(run.never_began.len() as u64, "drill"));
+    }
+    if run.finished {
+        format!("{text}.")
+    } else {
+        format!("The run did not finish: nothing vouches for it as a whole. {text}.")
+    }
 }
 
-fn unreadable(page: &mut Page, run: &RunEvidence) {
+/// Drills of which nothing is known but why.
+fn unproven(page: &mut Page, run: &RunEvidence) {
+    let rows = run.never_began.iter();
+    let rows = rows.map(|planned| {
+        vec![
+            vec![code(&planned.drill)],
+            vec![code(planned.expected_outcome.to_string())],
+            vec![verdict(Verdict::Unknown)],
+            cell(NEVER_BEGAN),
+        ]
+    });
+    page.table(
+        &["Drill that never began", "Expected", "Verdict", "Why"],
+        rows.collect(),
+    );
     let rows = run
         .unreadable
         .iter()
@@ -84,7 +106,10 @@ fn table(page: &mut Page, run: &RunEvidence) {
         vec![
             vec![Span::Link(drill.header.drill.clone())],
             vec![verdict(drill.verdict)],
-            vec![code(drill.outcome.to_string())],
+            drill
+                .outcome
+                .map(|outcome| vec![code(outcome.to_string())])
+                .unwrap_or_default(),
             vec![code(drill.header.expected.outcome.to_string())],
             cell(
                 drill
@@ -155,7 +180,7 @@ fn mark(drill: &DrillEvidence, check: CheckId) -> &'static str {
     match row.map(|row| (row.should_detect, row.detected)) {
         Some((true, true)) => "●",
         Some((false, true)) => "◐",
-        Some((true, false)) if !drill.finished || drill.error.is_some() => "?",
+        Some((true, false)) if !drill.was_carried_out() => "?",
         Some((true, false)) => "○",
         _ => "·",
     }

@@ -140,7 +140,7 @@ pub(super) fn faults(page: &mut Page, drill: &DrillEvidence) {
 }
 
 pub(super) fn findings(page: &mut Page, drill: &DrillEvidence) {
-    page.list(drill.findings.iter().map(cell).collect());
+    page.list(drill.findings.iter().map(|finding| cell(finding.to_string())).collect());
     let rows = |kind: &'static str, rows: &[ActionRow]| -> Vec<Vec<Spans>> {
         let row = |row: &ActionRow| {
             vec![

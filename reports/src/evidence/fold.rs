@@ -7,8 +7,8 @@ use crate::event::{Event, LedgerComparison, What};
 use crate::{Outcome, Phase, Step, Verdict};
 
 use super::{
-    ActionRow, AlertRow, ClusterRow, Cost, DrillEvidence, LedgerResult, Moment, RejectedCandidate, RestoreJobRow,
-    Seeded, Times, checks, cost, judge, recovery_time, steps, timeline,
+    ActionRow, AlertRow, AnswerRow, ClusterRow, Cost, DrillEvidence, LedgerResult, Moment, RejectedCandidate,
+    RestoreJobRow, Seeded, Times, checks, cost, judge, recovery_time, steps, timeline,
 };
 
 /// Why events cannot be folded: they are not the whole, ordered log of one drill.
@@ -55,7 +55,7 @@ pub const NOT_FINISHED: &str = "the drill did not finish";
 ///
 /// # Errors
 /// If the events are not one drill's from its start on, in order and without a gap. A missing end is no error: the
-/// evidence then says `finished: false`, with outcome `not-recovered`, verdict `Unknown` and [`NOT_FINISHED`].
+/// evidence then says `finished: false`, without an outcome, with verdict `Unknown` and [`NOT_FINISHED`].
 pub fn fold(events: &[Event]) -> Result<DrillEvidence, FoldError> {
     check_order(events)?;
     let (Some(first), Some(last)) = (events.first(), events.last()) else {
@@ -66,13 +66,17 @@ pub fn fold(events: &[Event]) -> Result<DrillEvidence, FoldError> {
     };
 
     let (finished, outcome, reason, error) = match &last.what {
-        What::DrillFinished { outcome, reason, error } => (true, *outcome, reason.clone(), error.clone()),
-        _ => (false, Outcome::NotRecovered, NOT_FINISHED.to_owned(), None),
+        What::DrillFinished { outcome, reason, error } => {
+            // Logs of earlier versions name an outcome beside the error; there is none.
+            let outcome = outcome.filter(|_| error.is_none());
+            (true, outcome, reason.clone(), error.clone())
+        }
+        _ => (false, None, NOT_FINISHED.to_owned(), None),
     };
     let times = times(events, first, last);
     let recovery_time = recovery_time::measure(events);
     let ledger = ledger(events);
-    let in_service = finished && error.is_none() && (times.restored.is_some() || outcome == Outcome::FalseAlarm);
+    let in_service = finished && error.is_none() && (times.restored.is_some() || outcome == Some(Outcome::FalseAlarm));
     let rto_met = recovery_time.map(|time| time.total_ms as f64 <= header.objectives.rto_s * 1e3);
     let rpo_met = ledger
         .as_ref()
@@ -100,6 +104,9 @@ pub fn fold(events: &[Event]) -> Result<DrillEvidence, FoldError> {
         clusters: Vec::new(),
         steps: steps::rows(events, header.objectives.rto_s, finished),
         attempts: attempts(events),
+        tries: begun(events).filter(|step| *step == Step::RestoreData).count() as u32,
+        last_step: begun(events).last(),
+        answers: Vec::new(),
         checks: checks::rows(events),
         detection: checks::detection(events, header.expected.detected_by.as_deref().unwrap_or_default()),
         alerts: Vec::new(),
@@ -202,6 +209,14 @@ fn ledger(events: &[Event]) -> Option<LedgerResult> {
     })
 }
 
+/// The steps that were begun, in order.
+fn begun(events: &[Event]) -> impl Iterator<Item = Step> {
+    events.iter().filter_map(|event| match event.what {
+        What::StepStarted { step, .. } => Some(step),
+        _ => None,
+    })
+}
+
 fn attempts(events: &[Event]) -> u32 {
     let attempts = events.iter().filter_map(|event| match event.what {
         What::StepStarted {
@@ -279,7 +294,18 @@ fn collect(events: &[Event], to: &mut DrillEvidence) {
                     detail: detail.clone(),
                 });
             }
-            What::Finding { text } => to.findings.push(text.clone()),
+            What::Finding(finding) => to.findings.push(finding.clone()),
+            What::Answered {
+                number,
+                cluster,
+                answer,
+                problem,
+            } => to.answers.push(AnswerRow {
+                number: *number,
+                cluster: cluster.clone(),
+                answer: answer.clone(),
+                problem: problem.clone(),
+            }),
             What::RestoreJob { .. } => restore_job(event, &mut to.restore_jobs),
             _ => {}
         }

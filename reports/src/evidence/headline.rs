@@ -10,7 +10,7 @@ impl DrillEvidence {
     /// what the scenario expects, then what could not be verified.
     pub fn headline(&self) -> String {
         let mut sentences = vec![self.what_happened()];
-        if self.finished && self.error.is_none() {
+        if self.was_carried_out() {
             sentences.extend(self.how_it_compares());
         }
         sentences.join(" ")
@@ -27,9 +27,10 @@ impl DrillEvidence {
             return "The drill did not finish; nothing is proven.".to_owned();
         }
         match self.outcome {
-            Outcome::NotRecovered => sentence(&with_reason("Service not restored", &self.reason)),
-            Outcome::Refused => sentence(&with_reason("The recovery was refused", &self.reason)),
-            Outcome::FalseAlarm => sentence(&with_reason("False alarm, nothing was restored", &self.reason)),
+            None => "The drill ended without an outcome; nothing is proven.".to_owned(),
+            Some(Outcome::NotRecovered) => sentence(&with_reason("Service not restored", &self.reason)),
+            Some(Outcome::Refused) => sentence(&with_reason("The recovery was refused", &self.reason)),
+            Some(Outcome::FalseAlarm) => sentence(&with_reason("False alarm, nothing was restored", &self.reason)),
             _ => self.restored(),
         }
     }
@@ -94,7 +95,7 @@ impl DrillEvidence {
                 "Not as expected: {first}{}",
                 and_more(self.mismatches.len())
             )));
-        } else if self.outcome != Outcome::Recovered {
+        } else if self.outcome != Some(Outcome::Recovered) {
             sentences.push("This is what the scenario expects.".to_owned());
         }
         let by_weight = |verdict| {

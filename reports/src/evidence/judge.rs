@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::text::{counted, listed, millis, seconds};
 use crate::{CheckId, CheckResult, Outcome, Phase, Verdict};
 
-use super::{DrillEvidence, Objection, RejectedCandidate};
+use super::{DrillEvidence, Objection, RejectedCandidate, words};
 
 /// Fills in `as_expected`, `mismatches`, `objections` and `verdict`.
 ///
@@ -18,11 +18,11 @@ pub(super) fn judge(evidence: &mut DrillEvidence) {
     evidence.mismatches = mismatches(evidence);
     evidence.as_expected = evidence.mismatches.is_empty();
     evidence.objections = objections(evidence);
-    evidence.verdict = if evidence.error.is_some() || !evidence.finished {
-        Verdict::Unknown
-    } else {
+    evidence.verdict = if evidence.was_carried_out() {
         let objections = evidence.objections.iter().map(|objection| objection.verdict);
         objections.fold(Verdict::from_holds(evidence.as_expected), Verdict::merge)
+    } else {
+        Verdict::Unknown
     };
 }
 
@@ -39,12 +39,13 @@ fn mismatches(evidence: &DrillEvidence) -> Vec<String> {
     if let Some(error) = &evidence.error {
         return vec![format!("the harness could not carry the drill out: {error}")];
     }
-    if !evidence.finished {
-        return vec![evidence.reason.clone()];
-    }
+    let Some(outcome) = evidence.outcome else {
+        let reason = Some(evidence.reason.as_str()).filter(|reason| !reason.is_empty());
+        return vec![reason.unwrap_or("the drill ended without an outcome").to_owned()];
+    };
     let expected = &evidence.header.expected;
     let mut found = Vec::new();
-    if evidence.outcome != expected.outcome {
+    if outcome != expected.outcome {
         let reason = if evidence.reason.is_empty() {
             String::new()
         } else {
@@ -52,7 +53,7 @@ fn mismatches(evidence: &DrillEvidence) -> Vec<String> {
         };
         found.push(format!(
             "expected the outcome {}, got {}{reason}",
-            expected.outcome, evidence.outcome
+            expected.outcome, outcome
         ));
     }
     for row in evidence
@@ -98,6 +99,7 @@ fn mismatches(evidence: &DrillEvidence) -> Vec<String> {
             evidence.rejected_unusable
         ));
     }
+    found.extend(words::mismatches(evidence));
     found
 }
 
@@ -127,12 +129,13 @@ fn objections(evidence: &DrillEvidence) -> Vec<Objection> {
             format!("undoing {} did not work: {}", undo.what, undo.detail),
         );
     }
-    if evidence.finished && evidence.error.is_none() && evidence.outcome.is_restored() {
-        failed_or_unknown_checks(evidence, &mut object);
-        contradictions(evidence, &mut object);
-    }
-    if evidence.outcome == Outcome::FalseAlarm {
-        unverified_source(evidence, &mut object);
+    match evidence.outcome {
+        Some(outcome) if outcome.is_restored() => {
+            failed_or_unknown_checks(evidence, &mut object);
+            contradictions(evidence, outcome, &mut object);
+        }
+        Some(Outcome::FalseAlarm) => unverified_source(evidence, &mut object),
+        _ => {}
     }
     found
 }
@@ -177,8 +180,8 @@ fn failed_or_unknown_checks(evidence: &DrillEvidence, object: &mut impl FnMut(Ve
 }
 
 /// The outcome must not say more than was measured.
-fn contradictions(evidence: &DrillEvidence, object: &mut impl FnMut(Verdict, String)) {
-    let (rpo_missed, rto_missed) = match evidence.outcome {
+fn contradictions(evidence: &DrillEvidence, outcome: Outcome, object: &mut impl FnMut(Verdict, String)) {
+    let (rpo_missed, rto_missed) = match outcome {
         Outcome::RecoveredRpoMissed => (true, false),
         Outcome::RecoveredRtoMissed => (false, true),
         Outcome::RecoveredBothMissed => (true, true),
@@ -197,19 +200,13 @@ fn contradictions(evidence: &DrillEvidence, object: &mut impl FnMut(Verdict, Str
         let rpo = seconds(evidence.header.objectives.rpo_s);
         object(
             Verdict::Fail,
-            format!(
-                "the outcome is {}, but the loss is {window} and the RPO {rpo}",
-                evidence.outcome
-            ),
+            format!("the outcome is {outcome}, but the loss is {window} and the RPO {rpo}"),
         );
     }
     match (evidence.times.failed, evidence.recovery_time, evidence.rto_met) {
         (Some(_), Some(time), Some(met)) if met == rto_missed => {
             let (time, rto) = (millis(time.total_ms), seconds(evidence.header.objectives.rto_s));
-            let text = format!(
-                "the outcome is {}, but the recovery took {time} and the RTO is {rto}",
-                evidence.outcome
-            );
+            let text = format!("the outcome is {outcome}, but the recovery took {time} and the RTO is {rto}");
             object(Verdict::Fail, text);
         }
         (Some(_), None, _) => {

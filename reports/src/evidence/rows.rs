@@ -130,6 +130,19 @@ pub struct ActionRow {
     pub detail: String,
 }
 
+/// What a cluster answered to a statement of the scenario's.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AnswerRow {
+    /// Which statement, counted from 1.
+    pub number: u32,
+    /// The cluster that was asked.
+    pub cluster: String,
+    /// The one value that it answered, as text; `None` if there was no such value.
+    pub answer: Option<String>,
+    /// Why there was none.
+    pub problem: String,
+}
+
 /// A restore job.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RestoreJobRow {

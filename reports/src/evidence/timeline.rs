@@ -4,7 +4,7 @@
 //! beginnings of steps and parts, external work.
 
 use crate::Verdict;
-use crate::event::{AlertRoute, Event, LedgerComparison, What};
+use crate::event::{AlertRoute, Event, Finding, LedgerComparison, What};
 use crate::text::{bytes, counted, duration, seconds};
 
 use super::TimelineRow;
@@ -126,10 +126,24 @@ fn text(what: &What) -> Option<String> {
             detail,
         } => format!("repair {action}: {verdict}: {detail}"),
         What::Undone { what, verdict, detail } => format!("undone {what}: {verdict}: {detail}"),
-        What::Finding { text } => format!("finding: {text}"),
+        What::Finding(Finding { text, .. }) => format!("finding: {text}"),
         What::Restored => "service declared restored".to_owned(),
         What::DrillFinished { error: Some(error), .. } => format!("drill ended by an error of the harness: {error}"),
-        What::DrillFinished { outcome, .. } => format!("drill ended: {outcome}"),
+        What::Answered {
+            number,
+            cluster,
+            answer,
+            problem,
+        } => match answer {
+            Some(answer) => format!("{cluster} answered statement {number}: {answer}"),
+            None => format!("{cluster} did not answer statement {number}: {problem}"),
+        },
+        What::DrillFinished {
+            outcome: Some(outcome),
+            error: None,
+            ..
+        } => format!("drill ended: {outcome}"),
+        What::DrillFinished { .. } => "drill ended: it could not be carried out".to_owned(),
         What::PartStarted { .. }
         | What::StepStarted { .. }
         | What::CheckFinished(_)

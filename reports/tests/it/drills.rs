@@ -1,6 +1,6 @@
 //! Whole drills, one for each way to end.
 
-use reports::event::{DrillHeader, JobStatus, Objectives};
+use reports::event::{DrillHeader, Finding, JobStatus, Objectives, Severity};
 use reports::{CheckId, Outcome, Phase, Step, Verdict, What};
 
 use crate::script::{Script, header, ledger};
@@ -101,9 +101,10 @@ pub(crate) fn not_recovered() -> Script {
         })
         .then(rejected("base-1"))
         .finish(Step::ChooseBackup, 2, 40, Verdict::Fail, "no usable backup is left")
-        .then(What::Finding {
+        .then(What::Finding(Finding {
+            severity: Severity::Critical,
             text: "2 backups out of 2 are damaged".into(),
-        })
+        }))
         .end(Outcome::NotRecovered, "no usable backup is left")
 }
 
@@ -181,7 +182,7 @@ pub(crate) fn harness_error() -> Script {
     lost(Script::begin(header("drop-table", Outcome::Recovered, SERVER_START)))
         .alerted(250)
         .then(What::DrillFinished {
-            outcome: Outcome::NotRecovered,
+            outcome: None,
             reason: String::new(),
             error: Some("no port is free between 50000 and 50100".into()),
         })

@@ -160,7 +160,7 @@ fn what() -> impl Strategy<Value = What> {
             })
         }),
         (".*", prop::option::of(".*")).prop_map(|(reason, error)| What::DrillFinished {
-            outcome: Outcome::Refused,
+            outcome: error.is_none().then_some(Outcome::Refused),
             reason,
             error
         }),

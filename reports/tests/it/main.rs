@@ -11,5 +11,7 @@ mod junit;
 mod log;
 mod manifest;
 mod pages;
+mod plan;
 mod sample;
 mod script;
+mod words;

@@ -6,8 +6,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use reports::event::{BackupInfo, JobStatus, LedgerComparison, Part, PlanInfo, WorkloadCounts};
-use reports::{CheckId, CheckResult, Format, Outcome, Phase, Step, Verdict, What, read, verify, write};
+use reports::event::{BackupInfo, Finding, JobStatus, LedgerComparison, Part, PlanInfo, Severity, WorkloadCounts};
+use reports::{CheckId, CheckResult, Format, Outcome, Phase, RunEvidence, Step, Verdict, What, read, verify, write};
 
 use crate::script::{Script, at, backup, header};
 
@@ -25,7 +25,8 @@ fn every_report_comes_out_as_committed() {
     let drill = fresh.path().join("data-directory-lost");
     fs::create_dir(&drill).unwrap();
     fs::write(drill.join("events.jsonl"), &events).unwrap();
-    let written = write(fresh.path(), &read(fresh.path()).unwrap(), Format::ALL);
+    let drills = read(fresh.path()).unwrap().drills;
+    let written = write(fresh.path(), &RunEvidence::new(drills), Format::ALL);
     assert!(written.errors.is_empty(), "{:?}", written.errors);
 
     let names = written
@@ -115,9 +116,10 @@ fn events() -> Vec<reports::Event> {
         .part(Part::Services)
         .after(
             233,
-            What::Finding {
+            What::Finding(Finding {
+                severity: Severity::Info,
                 text: "the application was ready 212 ms after its start".into(),
-            },
+            }),
         )
         .external("start application", 212)
         .part(Part::WorkloadAndBackups)
@@ -414,7 +416,7 @@ fn events() -> Vec<reports::Event> {
         .after(210, What::PeakDisk { bytes: 131_596_288 })
         .external("stop servers", 204)
         .then(What::DrillFinished {
-            outcome: Outcome::Recovered,
+            outcome: Some(Outcome::Recovered),
             reason: String::new(),
             error: None,
         })

@@ -50,6 +50,11 @@ pub(crate) fn header(scenario: &str, outcome: Outcome, detected_by: Option<&[Che
             detected_by: detected_by.map(<[_]>::to_vec),
             only: false,
             rejected: None,
+            findings: Vec::new(),
+            tries: None,
+            least_commits: None,
+            at_step: None,
+            answers: Vec::new(),
         },
         environment: Environment {
             platform: "linux x86_64".into(),
@@ -63,6 +68,7 @@ pub(crate) fn header(scenario: &str, outcome: Outcome, detected_by: Option<&[Che
             ("archive".into(), "true".into()),
             ("wal_level".into(), "replica".into()),
         ],
+        faults: Vec::new(),
     }
 }
 
@@ -240,6 +246,7 @@ impl Script {
 
     pub(crate) fn fault(self, kind: &str, target: &str, summary: &str, touched: &[&str]) -> Self {
         self.then(What::FaultInjected(FaultReport {
+            number: 1,
             at: "failure".into(),
             kind: kind.into(),
             target: target.into(),
@@ -369,7 +376,7 @@ impl Script {
             .after(
                 500,
                 What::DrillFinished {
-                    outcome,
+                    outcome: Some(outcome),
                     reason: reason.into(),
                     error: None,
                 },
