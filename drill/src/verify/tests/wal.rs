@@ -108,6 +108,7 @@ impl Archive {
             own: TimelineId(1),
             system,
             held,
+            until: None,
         };
         self.site.wal.reach(&self.site, start).await.unwrap()
     }
