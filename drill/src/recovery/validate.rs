@@ -151,7 +151,7 @@ async fn looked_at(
     }
     let subject = drill.subject(cluster, Phase::Restored, choice.backup.inventory.as_ref());
     let known = suite::Known {
-        production_archive: drill.site.wal.archive.as_deref(),
+        production: drill.production.as_ref(),
         largest_acknowledged: None, // the ledger's own comparison looks at this, target and losses considered
     };
     let suite = suite::restored(&subject, known);

@@ -3,8 +3,6 @@
 //! They are independent of each other and run side by side; each opens the connections that it needs. The order of the
 //! results is the order of the list.
 
-use std::path::Path;
-
 use futures_util::future::{BoxFuture, join_all};
 use reports::CheckResult;
 
@@ -16,8 +14,8 @@ use super::{
 /// What the checks must know besides the subject.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Known<'a> {
-    /// Where production archives to.
-    pub production_archive: Option<&'a Path>,
+    /// Where production archives to, and what was there before the restore.
+    pub production: Option<&'a isolation::Production>,
     /// The largest script id that the ledger promised to a client, if the restore was to keep it.
     pub largest_acknowledged: Option<i64>,
 }
@@ -37,7 +35,7 @@ pub async fn restored(subject: &Subject<'_>, known: Known<'_>) -> Vec<CheckResul
         Box::pin(sequences::check(subject, known.largest_acknowledged)),
         Box::pin(privileges::check(subject)),
         Box::pin(collations::check(subject)),
-        Box::pin(isolation::check(subject, known.production_archive)),
+        Box::pin(isolation::check(subject, known.production)),
     ];
     join_all(checks).await
 }
