@@ -34,7 +34,8 @@ pub async fn check(
             own,
             system: backup.info.system_identifier.parse().ok(),
             held,
-            until,
+            // What makes the backup consistent is needed in any case.
+            until: until.map(|until| backup.stop_lsn().map_or(until, |stop| until.max(stop))),
         };
         reach = site
             .recorder
