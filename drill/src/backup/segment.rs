@@ -174,8 +174,8 @@ fn page_header(page: &[u8], at: Lsn, segment: SegmentNumber, expected: Expected<
     Ok(timeline)
 }
 
-/// The first page of a segment between two positions that the server would not take. `newest` is the timeline of the
-/// page before it: they never go back.
+/// The first page of a segment between two positions that the server would not take. Behind a record that ends the segment
+/// early it reads none. `newest` is the timeline of the page before it: they never go back.
 ///
 /// # Errors
 /// If the file cannot be read.
@@ -184,15 +184,23 @@ pub fn first_bad_page(
     segment: SegmentNumber,
     expected: Expected<'_>,
     (from, to): (Lsn, Lsn),
+    switches: &[Lsn],
     newest: &mut u32,
 ) -> io::Result<Option<(Lsn, Problem)>> {
     let begins = segment.number * expected.segment_bytes;
-    let ends = to.0.min(begins + expected.segment_bytes);
+    let switched = switches
+        .iter()
+        .find(|switch| switch.0 / expected.segment_bytes == segment.number);
+    let switched = switched.map(|switch| record_end(*switch, SHORT_HEADER, expected.segment_bytes));
+    let ends = to.0.min(begins + expected.segment_bytes).min(switched.unwrap_or(to).0);
     let mut at = from.0.max(begins) / PAGE * PAGE;
     let file = File::open(path)?;
     let mut header = [0; LONG_HEADER as usize];
     while at < ends {
         file.read_exact_at(&mut header, at - begins)?;
+        if header[..SHORT_HEADER as usize].iter().all(|byte| *byte == 0) {
+            return Ok(None); // no record is in it, or it would not have been read: the segment was ended before
+        }
         match page_header(&header, Lsn(at), segment, expected) {
             Ok(timeline) if timeline < *newest => return Ok(Some((Lsn(at), Problem::Timeline(timeline)))),
             Ok(timeline) => *newest = timeline,

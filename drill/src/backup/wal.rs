@@ -16,7 +16,7 @@ use super::{
     copies::Copies,
     segment,
     timeline::{self, Course},
-    waldump::{dump, last_record_end, read_dump, stopped_after},
+    waldump::{dump, last_record_end, read_dump, stopped_after, switches},
 };
 use crate::{
     postgres::{Lsn, ServerUser, SystemIdentifier, TimelineId, parse_segment_name},
@@ -222,6 +222,8 @@ struct Reading<'a> {
 struct Records {
     end: Option<Lsn>,
     last_commit: Option<(Lsn, DateTime<Utc>)>,
+    /// Records that end their segment early.
+    switches: Vec<Lsn>,
     /// What pg_waldump complained about, and whether that says nothing of the records.
     stopped: Option<String>,
     unread: bool,
@@ -270,7 +272,7 @@ impl Reading<'_> {
         let early = !unfinished || torn || records.unread || records.end.is_some_and(|end| end < last_begins);
         let mut why = records.stopped.take().filter(|_| early);
         // The server looks at more in the headers than pg_waldump does.
-        if let Some((page, problem)) = bad_page(&usable, expected, (from, stop))? {
+        if let Some((page, problem)) = bad_page(&usable, expected, (from, stop), &records.switches)? {
             let segment = usable.iter().rfind(|(segment, _)| segment.number * bytes <= page.0);
             let name = segment.map_or_else(String::new, |(segment, _)| self.wal.name(*segment));
             why = Some(format!("the page at {page} in segment {name} {problem}"));
@@ -371,6 +373,7 @@ impl Reading<'_> {
         let mut records = Records {
             end: None,
             last_commit: None,
+            switches: Vec::new(),
             stopped: None,
             unread: false,
         };
@@ -378,7 +381,8 @@ impl Reading<'_> {
             return Ok(records);
         }
         let dump = |from, arguments| dump(self.site, self.wal, usable, (from, to), self.course.timeline, arguments);
-        let text = dump(from, &["--rmgr=Transaction"]).await?;
+        let text = dump(from, &["--rmgr=Transaction", "--rmgr=XLOG"]).await?;
+        records.switches = switches(&text);
         (records.end, records.last_commit) = read_dump(&text, self.start.until);
         let stopped = text.lines().rev().find(|line| line.contains("error: "));
         records.stopped = stopped.map(|line| line.trim().to_owned());
@@ -407,10 +411,11 @@ fn bad_page(
     usable: &[(SegmentNumber, &PathBuf)],
     expected: segment::Expected<'_>,
     range: (Lsn, Lsn),
+    switches: &[Lsn],
 ) -> Result<Option<(Lsn, segment::Problem)>, BackupError> {
     let mut newest = 0;
     for (segment, path) in usable {
-        let bad = segment::first_bad_page(path, *segment, expected, range, &mut newest);
+        let bad = segment::first_bad_page(path, *segment, expected, range, switches, &mut newest);
         let bad = bad.map_err(|source| BackupError::Io {
             action: "read",
             path: (*path).clone(),

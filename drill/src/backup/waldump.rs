@@ -91,6 +91,12 @@ pub(super) fn read_dump(text: &str, until: Option<Lsn>) -> (Option<Lsn>, Option<
     (end, last_commit)
 }
 
+/// The records that end their segment early.
+pub(super) fn switches(text: &str) -> Vec<Lsn> {
+    let switches = text.lines().filter(|line| line.contains("desc: SWITCH"));
+    switches.filter_map(|line| field(line, "lsn: ")?.parse().ok()).collect()
+}
+
 /// Where the last record began that pg_waldump read, by its last words.
 pub(super) fn stopped_after(text: &str) -> Option<Lsn> {
     let (_, said) = text.rsplit_once("error in WAL record at ")?;
