@@ -1,14 +1,11 @@
 //! The fourteen steps of SEQ-RF-002, from the alert to *service restored*, in their order.
 //!
 //! [`recover`] reads like the runbook. Steps 3 to 8 are gone through again with the next candidate when a backup turns
-//! out to be unusable, and once more with the same one when it was not to blame; what a restore does not cure is repaired
+//! out to be unusable, and once more with the same one when it was not to blame, or did not go as far as promised; what a restore does not cure is repaired
 //! in place and looked at again (step 8). Step 9 is the one commit point: it takes only a [`Validated`] cluster, and what comes after it is
 //! undone when a later step fails. What the steps do in detail is in `backup`, `verify`, `cutover`, `monitor` and `notify`.
 
-use std::{
-    collections::BTreeMap,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use reports::{
     CheckId, Outcome, Phase, Step, Verdict, What,
@@ -29,15 +26,17 @@ mod confirm;
 mod cut_over;
 mod examine;
 mod kept;
+mod promise;
 mod repair;
 mod restore;
 mod validate;
 
-use choose::{backup_chosen, backups_listed, reject};
+use choose::{backup_chosen, backups_listed};
 use confirm::{Confirmed, confirmed_unrecoverable};
 use cut_over::{afterwards, application_back, connection_updated, cutover_failed, declared, declared_restored};
+use promise::{Early, Known};
 use restore::{data_restored, restore_started, tried_again};
-use validate::data_validated;
+use validate::{Unfit, data_validated};
 
 /// How a drill ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -101,30 +100,36 @@ async fn runbook(drill: &mut Drill) -> Result<Ending, Stop> {
         }
         return declared(drill, window).await; // 14: it serves, there is nothing to restore
     } // 2
-    let mut standings = BTreeMap::new();
+    let (mut known, mut early) = (Known::default(), None);
     let (mut attempt, mut looks) = (0, 0);
     let mut validated = loop {
         attempt += 1;
         drill.recorder.part(Part::Decision);
         let backups = backups_listed(drill, attempt).await?; // 3
-        let choice = backup_chosen(drill, attempt, backups, &mut standings).await?; // 4
-        drill.recorder.part(Part::Restore);
-        inject(drill, Moment::Restore, None).await?;
-        let job = restore_started(drill, attempt, &choice)?; // 5
-        let mut restored = match data_restored(drill, attempt, job).await? {
-            Ok(restored) => restored, // 6, 7
-            Err(failure) => {
-                if !tried_again(drill, &choice, &failure) {
-                    reject(&mut standings, &choice, None, failure.reason);
+        let choice = backup_chosen(drill, attempt, backups, &mut known).await?; // 4
+        let restored = if let Some(early) = early.take_if(|early: &mut Early| early.is_of(&choice)) {
+            early.into_cluster() // it was restored already, as far as it goes
+        } else {
+            drill.recorder.part(Part::Restore);
+            inject(drill, Moment::Restore, None).await?;
+            let job = restore_started(drill, attempt, &choice)?; // 5
+            let mut restored = match data_restored(drill, attempt, job).await? {
+                Ok(restored) => restored, // 6, 7
+                Err(failure) => {
+                    if !tried_again(drill, &choice, &failure) {
+                        known.reject(&choice, None, failure.reason);
+                    }
+                    continue;
                 }
-                continue;
-            }
+            };
+            inject(drill, Moment::Restored, Some(&mut restored)).await?;
+            restored
         };
-        inject(drill, Moment::Restored, Some(&mut restored)).await?;
         drill.recorder.part(Part::Validation);
         match data_validated(drill, &mut looks, restored, &choice).await? {
             Ok(validated) => break validated, // 8
-            Err((check, reason)) => reject(&mut standings, &choice, Some(check), reason),
+            Err(Unfit::EndedEarly(again)) => early = known.ended_early(drill, &choice, again, early.take()).await,
+            Err(Unfit::Unsound(check, reason)) => known.reject(&choice, Some(check), reason),
         }
     };
     drill.recorder.part(Part::Cutover);

@@ -260,6 +260,7 @@ async fn set_up(
         target_disk: None,
         target_out_of_reach: false,
         restored_again: std::collections::BTreeSet::new(),
+        production: None,
         clock,
         rejected: std::collections::BTreeSet::new(),
         site,

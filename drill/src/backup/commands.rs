@@ -1,21 +1,17 @@
 //! What the servers run to archive WAL and to get it back: `archive_command` and `restore_command`.
 
-use std::{
-    collections::BTreeMap,
-    fmt::Write as _,
-    path::{Path, PathBuf},
-};
+use std::{fmt::Write as _, path::Path};
 
-use super::wal::WalSource;
+use super::wal::{Instead, WalSource};
 
 /// The script that `restore_command` runs: `SCRIPT %f %p`. It takes a file from the archive, else from the stream,
-/// else the stream's unfinished tail, and fails if there is none: which the server takes for the end of the archive.
+/// else the unfinished tail of either, and fails if there is none: which the server takes for the end of the archive.
 ///
 /// A segment of another size than a segment has is not offered: it would be fatal to the server (PostgreSQL 16,
-/// xlogarchive.c), while the WAL before it is good. Nor is a copy that was found damaged, where there is another: the
-/// server would end its replay at it, and looks into no second place. `service` is a program that is asked first while it
-/// is there.
-pub fn restore_script(wal: &WalSource, instead: &BTreeMap<String, PathBuf>, service: &Path) -> String {
+/// xlogarchive.c), while the WAL before it is good. Nor is one that was found bad: the server would end its replay at it,
+/// and looks into no second place. What is handed out the server may write to, as it will: it goes on in the last
+/// segment. `service` is a program that is asked first while it is there.
+pub fn restore_script(wal: &WalSource, instead: &Instead, service: &Path) -> String {
     let mut script = String::from("#!/bin/sh\n# restore_command: $1 = file asked for, $2 = where to put it\n");
     let service = service.display();
     let bytes = wal.segment_bytes;
@@ -23,25 +19,24 @@ pub fn restore_script(wal: &WalSource, instead: &BTreeMap<String, PathBuf>, serv
         script,
         "if [ -f '{service}' ]; then sh '{service}' \"$1\" || exit 1; fi\n\
          case \"$1\" in *.*) whole=any ;; *) whole={bytes} ;; esac\n\
-         offer() {{ [ -f \"$1\" ] && {{ [ $whole = any ] || [ \"$(wc -c < \"$1\")\" -eq $whole ]; }}; }}\n"
+         offer() {{ [ -f \"$1\" ] && {{ [ $whole = any ] || [ \"$(wc -c < \"$1\")\" -eq $whole ]; }}; }}\n\
+         give() {{ cp \"$1\" \"$2\" && {{ [ -w \"$2\" ] || chmod u+w \"$2\"; }}; exit $?; }}\n"
     );
     for (name, copy) in instead {
-        let _ = writeln!(
-            script,
-            "if [ \"$1\" = {name} ]; then exec cp '{}' \"$2\"; fi",
-            copy.display()
+        let instead = copy.as_ref().map_or_else(
+            || "exit 1".to_owned(),
+            |copy| format!("give '{}' \"$2\"", copy.display()),
         );
+        let _ = writeln!(script, "if [ \"$1\" = {name} ]; then {instead}; fi");
     }
     let mut offer = |directory: &Path, suffix: &str| {
         let file = format!("'{}'/\"$1\"{suffix}", directory.display());
-        let _ = writeln!(script, "if offer {file}; then exec cp {file} \"$2\"; fi");
+        let _ = writeln!(script, "if offer {file}; then give {file} \"$2\"; fi");
     };
-    if let Some(archive) = &wal.archive {
-        offer(archive, "");
-    }
-    if let Some(stream) = &wal.stream {
-        offer(stream, "");
-        offer(stream, ".partial");
+    for suffix in ["", ".partial"] {
+        for directory in [&wal.archive, &wal.stream].into_iter().flatten() {
+            offer(directory, suffix);
+        }
     }
     script.push_str("exit 1\n");
     script
@@ -62,9 +57,9 @@ pub fn archive_command(archive: &Path, durable: bool) -> String {
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
-    use std::{collections::BTreeMap, path::PathBuf};
+    use std::{fs, os::unix::fs::PermissionsExt as _, process::Command};
 
-    use super::{WalSource, archive_command, restore_script};
+    use super::{Instead, WalSource, archive_command, restore_script};
 
     fn source() -> WalSource {
         WalSource {
@@ -76,18 +71,51 @@ mod tests {
 
     #[test]
     fn whole_segments_come_before_the_partial_tail() {
-        let script = restore_script(&source(), &BTreeMap::new(), "/w/archive-service.sh".as_ref());
-        let place = |text: &str| script.find(text).unwrap();
-        assert!(place("'/a'/\"$1\" ") < place("'/s'/\"$1\" ") && place("'/s'/\"$1\" ") < place("'/s'/\"$1\".partial"));
+        let script = restore_script(&source(), &Instead::new(), "/w/archive-service.sh".as_ref());
+        let places = [
+            "'/a'/\"$1\";",
+            "'/s'/\"$1\";",
+            "'/a'/\"$1\".partial;",
+            "'/s'/\"$1\".partial;",
+        ];
+        assert!(places.map(|text| script.find(text).unwrap()).is_sorted());
     }
 
     #[test]
-    fn a_damaged_copy_gives_way_to_another() {
-        let instead = BTreeMap::from([("000000010000000000000003".to_owned(), PathBuf::from("/b/3"))]);
-        let script = restore_script(&source(), &instead, "/w/archive-service.sh".as_ref());
-        let place = |text: &str| script.find(text).unwrap();
-        let other = place("if [ \"$1\" = 000000010000000000000003 ]; then exec cp '/b/3' \"$2\"; fi\n");
-        assert!(place("archive-service.sh") < other && other < place("'/a'/\"$1\" "));
+    fn the_server_gets_what_is_good_and_may_write_to_it() {
+        let root = tempfile::tempdir().unwrap();
+        let (archive, asked) = (root.path().join("archive"), root.path().join("asked"));
+        fs::create_dir(&archive).unwrap();
+        let wal = WalSource {
+            archive: Some(archive.clone()),
+            stream: None,
+            segment_bytes: 4,
+        };
+        for (name, content) in [
+            ("1", "bad1"),
+            ("2", "bad2"),
+            ("3", "good"),
+            ("4", "cut"),
+            ("5.partial", "tail"),
+            ("other", "copy"),
+        ] {
+            fs::write(archive.join(name), content).unwrap();
+            fs::set_permissions(archive.join(name), fs::Permissions::from_mode(0o400)).unwrap();
+        }
+        let instead = Instead::from([("1".to_owned(), Some(archive.join("other"))), ("2".to_owned(), None)]);
+        let script = root.path().join("restore.sh");
+        fs::write(&script, restore_script(&wal, &instead, "/nowhere".as_ref())).unwrap();
+        let get = |name: &str| {
+            let _ = fs::remove_file(&asked);
+            let status = Command::new("sh").arg(&script).arg(name).arg(&asked).status().unwrap();
+            status.success().then(|| fs::read_to_string(&asked).unwrap())
+        };
+        assert_eq!(get("1").as_deref(), Some("copy"), "another copy");
+        assert_eq!(get("2"), None, "it was found bad");
+        assert_eq!(get("3").as_deref(), Some("good"));
+        assert_ne!(asked.metadata().unwrap().permissions().mode() & 0o200, 0);
+        assert_eq!((get("4"), get("6")), (None, None));
+        assert_eq!(get("5").as_deref(), Some("tail"), "it is all there is");
     }
 
     #[test]

@@ -7,6 +7,7 @@
 pub mod basebackup;
 pub mod catalogue;
 pub mod commands;
+mod copies;
 pub mod copy;
 pub mod dump;
 pub mod job;
@@ -21,7 +22,6 @@ pub mod wal;
 mod waldump;
 
 use std::{
-    collections::BTreeMap,
     path::PathBuf,
     sync::{
         Arc,
@@ -168,8 +168,8 @@ pub struct RestoreRequest {
     pub target: RecoveryTarget,
     /// The timeline to follow, where it must be named; else the server follows the newest that it sees.
     pub timeline: Option<TimelineId>,
-    /// WAL segments of which another copy is handed out than the first.
-    pub instead: BTreeMap<String, PathBuf>,
+    /// WAL segments of which another copy is handed out than the first, or none.
+    pub instead: wal::Instead,
     /// Status and bytes for whoever polls.
     pub progress: Progress,
     /// Passed when the files are in place and the server is not started yet.

@@ -6,13 +6,13 @@
 //! replay, which is the newest. Every other candidate is in the plan too, with the reason why it was not chosen and
 //! with what it means for the recovery point.
 
-use std::{collections::BTreeMap, fmt, path::PathBuf};
+use std::fmt;
 
 use bytesize::ByteSize;
 use chrono::{DateTime, TimeDelta, Utc};
 use reports::CheckId;
 
-use super::Backup;
+use super::{Backup, wal::Instead};
 use crate::postgres::{Lsn, TimelineId};
 
 /// What is known of a candidate.
@@ -22,6 +22,8 @@ pub enum Standing {
     Unverified,
     /// It was verified and found sound.
     Sound,
+    /// It was to be verified, and could not be: nothing is known against it, nor for it.
+    Unverifiable,
     /// Its backup must not be used.
     Unusable {
         /// The check that says so, if one does.
@@ -38,7 +40,7 @@ pub enum Standing {
 
 impl Standing {
     fn is_usable(&self) -> bool {
-        matches!(self, Self::Unverified | Self::Sound)
+        matches!(self, Self::Unverified | Self::Sound | Self::Unverifiable)
     }
 }
 
@@ -59,8 +61,8 @@ pub struct Candidate {
     pub reach: Option<Lsn>,
     /// Commit time of the last transaction that it holds for sure; for a dump its snapshot's time.
     pub reach_at: Option<DateTime<Utc>>,
-    /// Segments of which another copy must be handed out than the first.
-    pub instead: BTreeMap<String, PathBuf>,
+    /// Segments of which another copy must be handed out than the first, or none.
+    pub instead: Instead,
 }
 
 /// A candidate that was not chosen. `Display` says why, and what it means for the recovery point.
@@ -276,7 +278,7 @@ mod tests {
             proven: true,
             reach: Some(Lsn(reach)),
             reach_at: Some(at(reach_at)),
-            instead: BTreeMap::new(),
+            instead: Instead::new(),
         }
     }
 

@@ -1,12 +1,13 @@
-//! One WAL segment file, by the header of its first page: which cluster, timeline and position it says it belongs to.
+//! One WAL segment file, by the headers of its pages: which cluster, timeline and position they say they belong to.
 //!
-//! Layout: `access/xlog_internal.h`, the same in PostgreSQL 10 to 18. Only 40 bytes a segment are read here; whether
-//! its records can be read is pg_waldump's to say ([`super::wal`]).
+//! What the server would not take is refused here, and for its reasons (`XLogReaderValidatePageHeader` in xlogreader.c,
+//! `ReadRecord` in xlogrecovery.c). Layout: `access/xlog_internal.h`, the same in PostgreSQL 10 to 18. Whether the records
+//! can be read is pg_waldump's to say ([`super::wal`]), which looks at one file alone and knows neither system nor history.
 
-use std::{fmt, fs::File, os::unix::fs::FileExt as _, path::Path};
+use std::{fmt, fs::File, io, os::unix::fs::FileExt as _, path::Path};
 
 use super::wal::SegmentNumber;
-use crate::postgres::{Lsn, SystemIdentifier};
+use crate::postgres::{Lsn, ServerUser, SystemIdentifier};
 
 /// Bytes in a WAL page.
 const PAGE: u64 = 8192;
@@ -18,6 +19,21 @@ const LONG_HEADER: u64 = 40;
 const CONTINUES: u16 = 1;
 /// Flag of a long header.
 const IS_LONG: u16 = 2;
+/// All flags that there are.
+const ALL_FLAGS: u16 = 0x000F;
+
+/// What the pages of a segment must say.
+#[derive(Debug, Clone, Copy)]
+pub struct Expected<'a> {
+    /// Bytes of a segment.
+    pub segment_bytes: u64,
+    /// The cluster that wrote it, if that is known.
+    pub system: Option<SystemIdentifier>,
+    /// What a page of this major version begins with, if that is known.
+    pub magic: Option<u16>,
+    /// The timelines that recovery goes through.
+    pub timelines: &'a [u32],
+}
 
 /// Why a file is not the segment that its name says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,12 +45,14 @@ pub enum Problem {
         /// A segment's.
         expected: u64,
     },
-    /// It cannot be read.
+    /// It cannot be read, or not by the server.
     Unreadable(String),
     /// Nothing was written to it: its first page is zeros.
     Empty,
-    /// Its first page has no header of this version.
+    /// A page has no header of this version.
     NoHeader,
+    /// Its header speaks of segments or pages of another size.
+    Geometry,
     /// It was written by another cluster.
     Foreign(SystemIdentifier),
     /// It belongs to another timeline.
@@ -47,12 +65,13 @@ impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Size { bytes, expected } => write!(f, "has {bytes} bytes instead of {expected}"),
-            Self::Unreadable(reason) => write!(f, "cannot be read: {reason}"),
+            Self::Unreadable(reason) => f.write_str(reason),
             Self::Empty => f.write_str("begins with zeros: nothing was written to it"),
-            Self::NoHeader => f.write_str("does not begin with a WAL page of this PostgreSQL version"),
+            Self::NoHeader => f.write_str("does not begin with the header of a WAL page of this PostgreSQL version"),
+            Self::Geometry => f.write_str("says in its header that segments or pages are of another size"),
             Self::Foreign(system) => write!(f, "is of another cluster, system {system}"),
             Self::Timeline(timeline) => write!(f, "is of timeline {timeline}"),
-            Self::Position(lsn) => write!(f, "begins at {lsn}: it is another segment"),
+            Self::Position(lsn) => write!(f, "says that it begins at {lsn}"),
         }
     }
 }
@@ -69,24 +88,25 @@ pub fn magic(major: u32) -> Option<u16> {
     }
 }
 
-/// Checks a segment's size and its first page's header.
+/// Checks that a segment can be read by `reader`, its size, and the header of its first page. Only a regular file is
+/// opened: whoever opens a pipe waits for its writer.
 ///
 /// # Errors
 /// What is the matter with it.
 pub fn check(
     path: &Path,
     segment: SegmentNumber,
-    segment_bytes: u64,
-    system: Option<SystemIdentifier>,
-    magic: Option<u16>,
+    expected: Expected<'_>,
+    reader: Option<&ServerUser>,
 ) -> Result<(), Problem> {
-    let unreadable = |error: std::io::Error| Problem::Unreadable(error.to_string());
+    let unreadable = |error: io::Error| Problem::Unreadable(format!("cannot be read: {error}"));
+    readable(path, reader).map_err(Problem::Unreadable)?;
     let file = File::open(path).map_err(unreadable)?;
     let bytes = file.metadata().map_err(unreadable)?.len();
-    if bytes != segment_bytes {
+    if bytes != expected.segment_bytes {
         return Err(Problem::Size {
             bytes,
-            expected: segment_bytes,
+            expected: expected.segment_bytes,
         });
     }
     let mut header = [0; LONG_HEADER as usize];
@@ -94,24 +114,101 @@ pub fn check(
     if header.iter().all(|byte| *byte == 0) {
         return Err(Problem::Empty);
     }
-    let short = |at: usize| u16::from_ne_bytes([header[at], header[at + 1]]);
-    let (first, second) = (at::<4>(&header, 4), at::<8>(&header, 8));
-    let (timeline, position) = (u32::from_ne_bytes(first), Lsn(u64::from_ne_bytes(second)));
-    if short(2) & IS_LONG == 0 || magic.is_some_and(|magic| magic != short(0)) {
+    page_header(&header, Lsn(segment.number * expected.segment_bytes), segment, expected)?;
+    Ok(())
+}
+
+/// Whether a file can be read at all: a regular one, or a link to one, and by `reader` where that is another account.
+///
+/// # Errors
+/// What is in the way, to be said of the file.
+pub fn readable(path: &Path, reader: Option<&ServerUser>) -> Result<(), String> {
+    use std::os::unix::fs::FileTypeExt as _;
+    let metadata = path.metadata().map_err(|error| format!("cannot be read: {error}"))?;
+    let kind = metadata.file_type();
+    if !kind.is_file() {
+        let what = match kind {
+            _ if kind.is_dir() => "a directory",
+            _ if kind.is_fifo() => "a pipe",
+            _ if kind.is_socket() => "a socket",
+            _ => "a device",
+        };
+        return Err(format!("cannot be read: it is no regular file but {what}"));
+    }
+    match reader.and_then(|reader| Some((reader.name(), reader.barred_from(path)?))) {
+        Some((name, at)) => Err(format!(
+            "cannot be read by the server's account {name}: it may not {at}"
+        )),
+        None => Ok(()),
+    }
+}
+
+/// Checks a page's header as the server does; answers with the page's timeline.
+fn page_header(page: &[u8], at: Lsn, segment: SegmentNumber, expected: Expected<'_>) -> Result<u32, Problem> {
+    let (magic, info) = (u16::from_ne_bytes(bytes(page, 0)), u16::from_ne_bytes(bytes(page, 2)));
+    let (timeline, position) = (
+        u32::from_ne_bytes(bytes(page, 4)),
+        Lsn(u64::from_ne_bytes(bytes(page, 8))),
+    );
+    let (is_long, begins_segment) = (info & IS_LONG != 0, at.0.is_multiple_of(expected.segment_bytes));
+    if info & !ALL_FLAGS != 0 || is_long != begins_segment || expected.magic.is_some_and(|expected| expected != magic) {
         return Err(Problem::NoHeader);
     }
-    let written_by = SystemIdentifier(u64::from_ne_bytes(at::<8>(&header, 24)));
-    if system.is_some_and(|system| system != written_by) {
-        return Err(Problem::Foreign(written_by));
+    if is_long {
+        let written_by = SystemIdentifier(u64::from_ne_bytes(bytes(page, 24)));
+        if expected.system.is_some_and(|system| system != written_by) {
+            return Err(Problem::Foreign(written_by));
+        }
+        let (segment_bytes, page_bytes) = (u32::from_ne_bytes(bytes(page, 32)), u32::from_ne_bytes(bytes(page, 36)));
+        if u64::from(segment_bytes) != expected.segment_bytes || u64::from(page_bytes) != PAGE {
+            return Err(Problem::Geometry);
+        }
     }
-    if position.0 != segment.number * segment_bytes {
+    if position != at {
         return Err(Problem::Position(position));
     }
     // The segment in which a timeline branches off begins with a copy of its parent's pages.
-    if timeline > segment.timeline || timeline == 0 {
+    if timeline > segment.timeline || !expected.timelines.contains(&timeline) {
         return Err(Problem::Timeline(timeline));
     }
-    Ok(())
+    Ok(timeline)
+}
+
+/// The first page of a segment between two positions that the server would not take. Behind a record that ends the segment
+/// early it reads none. `newest` is the timeline of the page before it: they never go back.
+///
+/// # Errors
+/// If the file cannot be read.
+pub fn first_bad_page(
+    path: &Path,
+    segment: SegmentNumber,
+    expected: Expected<'_>,
+    (from, to): (Lsn, Lsn),
+    switches: &[Lsn],
+    newest: &mut u32,
+) -> io::Result<Option<(Lsn, Problem)>> {
+    let begins = segment.number * expected.segment_bytes;
+    let switched = switches
+        .iter()
+        .find(|switch| switch.0 / expected.segment_bytes == segment.number);
+    let switched = switched.map(|switch| record_end(*switch, SHORT_HEADER, expected.segment_bytes));
+    let ends = to.0.min(begins + expected.segment_bytes).min(switched.unwrap_or(to).0);
+    let mut at = from.0.max(begins) / PAGE * PAGE;
+    let file = File::open(path)?;
+    let mut header = [0; LONG_HEADER as usize];
+    while at < ends {
+        file.read_exact_at(&mut header, at - begins)?;
+        if header[..SHORT_HEADER as usize].iter().all(|byte| *byte == 0) {
+            return Ok(None); // no record is in it, or it would not have been read: the segment was ended before
+        }
+        match page_header(&header, Lsn(at), segment, expected) {
+            Ok(timeline) if timeline < *newest => return Ok(Some((Lsn(at), Problem::Timeline(timeline)))),
+            Ok(timeline) => *newest = timeline,
+            Err(problem) => return Ok(Some((Lsn(at), problem))),
+        }
+        at += PAGE;
+    }
+    Ok(None)
 }
 
 /// Whether records go on behind `from`, which is in this unfinished segment and cannot be read: then something in its
@@ -125,11 +222,11 @@ pub fn goes_on_behind(path: &Path, segment: SegmentNumber, segment_bytes: u64, f
     let next = from.0.saturating_sub(begins) / PAGE + 1;
     let pages = content.chunks_exact(PAGE as usize).enumerate().skip(next as usize);
     Ok(pages.into_iter().any(|(number, page)| {
-        let here = u64::from_ne_bytes(at::<8>(page, 8)) == begins + number as u64 * PAGE;
+        let here = u64::from_ne_bytes(bytes(page, 8)) == begins + number as u64 * PAGE;
         // A record that continues from the page before is as long as the header says.
-        let continues = u16::from_ne_bytes(at::<2>(page, 2)) & CONTINUES != 0;
+        let continues = u16::from_ne_bytes(bytes(page, 2)) & CONTINUES != 0;
         let rest = if continues {
-            u32::from_ne_bytes(at::<4>(page, 16))
+            u32::from_ne_bytes(bytes(page, 16))
         } else {
             0
         };
@@ -141,9 +238,9 @@ pub fn goes_on_behind(path: &Path, segment: SegmentNumber, segment_bytes: u64, f
     }))
 }
 
-fn at<const N: usize>(header: &[u8], at: usize) -> [u8; N] {
+fn bytes<const N: usize>(page: &[u8], at: usize) -> [u8; N] {
     let mut bytes = [0; N];
-    bytes.copy_from_slice(&header[at..at + N]);
+    bytes.copy_from_slice(&page[at..at + N]);
     bytes
 }
 

@@ -77,8 +77,9 @@ async fn wait_for_promotion(cluster: &mut Cluster) -> Result<(), BackupError> {
         let sql = "SELECT pg_is_in_recovery(), coalesce(pg_last_wal_replay_lsn()::text, ''), \
                    pg_is_in_recovery() AND pg_get_wal_replay_pause_state() = 'paused'";
         let row = client.query_one(sql, &[]).await.map_err(query)?;
-        let (in_recovery, replayed): (bool, String) = (row.get(0), row.get(1));
-        if !in_recovery || row.get(2) {
+        let read = |column| row.try_get::<_, bool>(column).map_err(query);
+        let replayed: String = row.try_get(1).map_err(query)?;
+        if !read(0)? || read(2)? {
             return Ok(());
         }
         if replayed != last {

@@ -8,15 +8,16 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs, io,
-    path::{Path, PathBuf},
+    fs,
+    path::PathBuf,
 };
 
 use super::{
-    BackupError,
-    wal::{SegmentNumber, WalSource},
+    copies::{file_name, list},
+    segment::readable,
+    wal::{SegmentNumber, WalSource, is_number},
 };
-use crate::postgres::{Lsn, TimelineId};
+use crate::postgres::{Lsn, ServerUser, TimelineId};
 
 /// The parents of a timeline: each with the position at which the next one branched off.
 pub type History = Vec<(TimelineId, Lsn)>;
@@ -89,6 +90,11 @@ impl Course {
             && left.is_none_or(|left| segment.number <= left.0 / self.segment_bytes)
     }
 
+    /// The timelines that it goes through.
+    pub fn timelines(&self) -> Vec<u32> {
+        self.begins.iter().map(|(timeline, _)| timeline.0).collect()
+    }
+
     /// Where it leaves a timeline for the next one.
     pub fn left(&self, timeline: u32) -> Option<Lsn> {
         let newer = self.begins.iter().take_while(|(newer, _)| newer.0 != timeline);
@@ -109,6 +115,8 @@ pub struct Way {
     pub foreign: Vec<(TimelineId, String)>,
     /// What is the matter in the archive.
     pub problems: Vec<String>,
+    /// What people must know although nothing is lost by it.
+    pub remarks: Vec<String>,
 }
 
 /// The way of a backup that was taken from `from` on on timeline `taken_on`, for a service that was on `own` last.
@@ -132,6 +140,7 @@ pub fn way(
         proven: true,
         foreign: Vec::new(),
         problems: Vec::new(),
+        remarks: Vec::new(),
     };
     let name = own.history_file_name();
     let past = match histories.get(&own) {
@@ -173,7 +182,7 @@ pub fn way(
         for (parent, left) in past {
             let last = segments.iter().rfind(|segment| segment.timeline == parent.0);
             if let Some(last) = last.filter(|last| last.number > left.0 / segment_bytes) {
-                way.problems.push(format!(
+                way.remarks.push(format!(
                     "timeline {own} branched off at {left}, but timeline {parent} goes on to segment {}",
                     super::wal::name(*last, segment_bytes)
                 ));
@@ -209,7 +218,7 @@ impl Way {
             None => {
                 let first = segments.iter().find(|segment| segment.timeline == timeline.0);
                 let first = first.map(|segment| super::wal::name(*segment, self.course.segment_bytes));
-                return self.problems.extend(first.filter(|_| timeline != own).map(|segment| {
+                return self.remarks.extend(first.filter(|_| timeline != own).map(|segment| {
                     format!("segment {segment} is there, {name} is not: the server does not see that timeline")
                 }));
             }
@@ -232,40 +241,38 @@ impl Way {
 }
 
 impl WalSource {
-    /// Reads every history file.
-    ///
-    /// # Errors
-    /// If a directory cannot be listed.
-    pub fn histories(&self) -> Result<Histories, BackupError> {
-        let mut files = BTreeMap::new();
-        for directory in [&self.archive, &self.stream].into_iter().flatten() {
-            histories(directory, &mut files).map_err(|source| BackupError::Io {
-                action: "list",
-                path: directory.clone(),
-                source,
-            })?;
+    /// Reads every history file that `reader` can; of a timeline that has none such, why.
+    pub fn histories(&self, reader: &ServerUser) -> (Histories, BTreeMap<TimelineId, String>) {
+        let (mut histories, mut unreadable) = (Histories::new(), BTreeMap::new());
+        let places = [&self.archive, &self.stream].into_iter().flatten();
+        for path in places.flat_map(|directory| list(directory).unwrap_or_default()) {
+            let name = file_name(&path);
+            let number = name
+                .strip_suffix(".history")
+                .filter(|stem| stem.len() == 8 && is_number(stem));
+            let Some(timeline) = number
+                .and_then(|number| u32::from_str_radix(number, 16).ok())
+                .map(TimelineId)
+            else {
+                continue;
+            };
+            if histories.contains_key(&timeline) {
+                continue;
+            }
+            let text = readable(&path, Some(reader))
+                .and_then(|()| fs::read(&path).map_err(|error| format!("cannot be read: {error}")));
+            match text {
+                Ok(text) => {
+                    histories.insert(timeline, parse(&String::from_utf8_lossy(&text), timeline));
+                }
+                Err(problem) => {
+                    unreadable.insert(timeline, format!("{name} {problem}"));
+                }
+            }
         }
-        let read = |(timeline, path): (TimelineId, PathBuf)| {
-            let text = fs::read_to_string(path).map_err(|error| format!("cannot be read: {error}"));
-            (timeline, text.and_then(|text| parse(&text, timeline)))
-        };
-        Ok(files.into_iter().map(read).collect())
+        unreadable.retain(|timeline, _| !histories.contains_key(timeline));
+        (histories, unreadable)
     }
-}
-
-fn histories(directory: &Path, files: &mut BTreeMap<TimelineId, PathBuf>) -> io::Result<()> {
-    for entry in fs::read_dir(directory)? {
-        let path = entry?.path();
-        let name = path
-            .file_name()
-            .map(|name| name.to_string_lossy().into_owned())
-            .unwrap_or_default();
-        let stem = name.strip_suffix(".history").filter(|stem| stem.len() == 8);
-        if let Some(timeline) = stem.and_then(|stem| u32::from_str_radix(stem, 16).ok()) {
-            files.entry(TimelineId(timeline)).or_insert(path);
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -306,8 +313,12 @@ mod tests {
             stream: None,
             segment_bytes: MIB,
         };
-        let histories = wal.histories().unwrap();
+        put("0000000a.history", "1\t0/380000\tx\n"); // the server asks for it in capitals
+        fs::create_dir(directory.path().join("00000004.history")).unwrap();
+        let (histories, unreadable) = wal.histories(&ServerUser::current().unwrap());
         assert_eq!(histories.len(), 2);
+        assert_eq!(unreadable.len(), 1);
+        assert!(unreadable[&TimelineId(4)].contains("no regular file but a directory"));
         assert_eq!(histories[&TimelineId(2)], Ok(vec![(TimelineId(1), Lsn(0x38_0000))]));
         assert!(histories[&TimelineId(3)].is_err());
     }
@@ -370,9 +381,10 @@ mod tests {
         let there = [(1, 3), (1, 4), (2, 3)];
         let way = walk(3 * MIB, 1, 2, &forked(), &there).unwrap();
         assert!(
-            way.problems[0].contains("timeline 1 goes on to segment 000000010000000000000004"),
+            way.remarks[0].contains("timeline 1 goes on to segment 000000010000000000000004"),
             "{way:?}"
         );
+        assert!(way.problems.is_empty(), "nothing is lost by it: {way:?}");
         assert!(!way.course.includes(SegmentNumber { timeline: 1, number: 4 }));
     }
 
@@ -381,7 +393,7 @@ mod tests {
         let there = [(1, 1), (2, 1)];
         let missing = walk(MIB, 1, 1, &Histories::new(), &there).unwrap();
         assert!(
-            missing.problems[0].contains("00000002.history is not") && missing.explicit,
+            missing.remarks[0].contains("00000002.history is not") && missing.explicit && missing.problems.is_empty(),
             "{missing:?}"
         );
         let empty = BTreeMap::from([(TimelineId(2), parse("", TimelineId(2)))]);

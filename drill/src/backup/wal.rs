@@ -6,18 +6,22 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
-    fs,
     path::{Path, PathBuf},
 };
 
 use chrono::{DateTime, Utc};
 
 use super::{
-    BackupError, Site, segment,
+    BackupError, Site,
+    copies::Copies,
+    segment,
     timeline::{self, Course},
-    waldump::{dump, last_record_end, read_dump, stopped_after},
+    waldump::{dump, last_record_end, read_dump, stopped_after, switches},
 };
-use crate::postgres::{Lsn, SystemIdentifier, TimelineId};
+use crate::{
+    postgres::{Lsn, ServerUser, SystemIdentifier, TimelineId, parse_segment_name},
+    verify::chain,
+};
 
 /// Where WAL is kept.
 #[derive(Debug, Clone)]
@@ -52,7 +56,18 @@ pub struct Start<'a> {
     pub system: Option<SystemIdentifier>,
     /// Segments that the backup brings along: the server takes them where the archive has none.
     pub held: Option<&'a Path>,
+    /// Where replay is to stop; what is behind that is of no matter.
+    pub until: Option<Lsn>,
 }
+
+impl Start<'_> {
+    fn needs(&self, segment: SegmentNumber, segment_bytes: u64) -> bool {
+        self.until.is_none_or(|until| segment.number <= until.0 / segment_bytes)
+    }
+}
+
+/// Segments of which the copy that comes first is bad: the copy that goes further, or none where all of them are.
+pub type Instead = BTreeMap<String, Option<PathBuf>>;
 
 /// How far the WAL goes from some LSN on.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -73,58 +88,30 @@ pub struct Reach {
     pub last_commit: Option<(Lsn, DateTime<Utc>)>,
     /// Segments read.
     pub segments: u64,
+    /// Where the last of them ends: the WAL goes no further, whatever its records say.
+    pub covered: Option<Lsn>,
+    /// Why the records could not be read, where that says nothing of the WAL: then its end is not known.
+    pub unread: Option<String>,
     /// What stands in the way of going further, if it is not simply the end: a gap, damage, a wrong size.
     pub problems: Vec<String>,
-    /// Segments of which the copy that comes first is damaged, and the copy that goes further.
-    pub instead: BTreeMap<String, PathBuf>,
+    /// What people must know although nothing is lost by it.
+    pub remarks: Vec<String>,
+    /// Segments of which the copy that comes first is not to be handed out.
+    pub instead: Instead,
 }
 
 impl WalSource {
-    /// The copies of each segment, in the order in which they are offered to a server: the archive's, the stream's, its
-    /// unfinished one, and the one that a backup holds.
-    fn copies(&self, held: Option<&Path>) -> Result<BTreeMap<SegmentNumber, VecDeque<PathBuf>>, BackupError> {
-        let mut copies = BTreeMap::<_, VecDeque<_>>::new();
-        let (archive, stream) = (self.archive.as_deref(), self.stream.as_deref());
-        for (directory, partial) in [(archive, false), (stream, false), (stream, true), (held, false)] {
-            let Some(directory) = directory else { continue };
-            let failed = |source| BackupError::Io {
-                action: "list",
-                path: directory.to_owned(),
-                source,
-            };
-            for entry in fs::read_dir(directory).map_err(failed)? {
-                let path = entry.map_err(failed)?.path();
-                let name = path
-                    .file_name()
-                    .map(|name| name.to_string_lossy().into_owned())
-                    .unwrap_or_default();
-                let segment = match name.strip_suffix(".partial") {
-                    Some(stem) if partial => stem,
-                    None if !partial => &name,
-                    _ => continue,
-                };
-                if let Some(number) = self.parse(segment) {
-                    copies.entry(number).or_default().push_back(path);
-                }
-            }
-        }
-        Ok(copies)
-    }
-
     /// A segment's file name.
     pub fn name(&self, segment: SegmentNumber) -> String {
         name(segment, self.segment_bytes)
     }
 
-    fn parse(&self, name: &str) -> Option<SegmentNumber> {
-        if !is_segment(name) {
-            return None;
-        }
-        let part = |range| u64::from_str_radix(name.get(range)?, 16).ok();
-        let per_xlog_id = 0x1_0000_0000 / self.segment_bytes.max(1);
+    /// The segment of that name, if it is one that a server asks for: in capitals, and of the length that it has.
+    pub(super) fn parse(&self, name: &str) -> Option<SegmentNumber> {
+        let (timeline, begins) = parse_segment_name(name, self.segment_bytes)?;
         Some(SegmentNumber {
-            timeline: part(0..8)? as u32,
-            number: part(8..16)? * per_xlog_id + part(16..24)?,
+            timeline: timeline.0,
+            number: begins.0 / self.segment_bytes,
         })
     }
 
@@ -133,34 +120,56 @@ impl WalSource {
     /// that goes further.
     ///
     /// # Errors
-    /// If the segments cannot be listed or pg_waldump cannot be run at all.
+    /// If there is no place for what pg_waldump is shown.
     pub async fn reach(&self, site: &Site, start: Start<'_>) -> Result<Reach, BackupError> {
-        let mut spares = self.copies(start.held)?;
+        let Copies {
+            copies: mut spares,
+            strays,
+            mut problems,
+        } = self.copies(start.held);
         let first_copy = |(segment, copies): (&SegmentNumber, &mut VecDeque<_>)| Some((*segment, copies.pop_front()?));
         let mut segments: BTreeMap<SegmentNumber, PathBuf> = spares.iter_mut().filter_map(first_copy).collect();
         let is_held = |path: &Path| start.held.is_some_and(|held| path.starts_with(held));
         let outside = segments.iter().filter(|(_, path)| !is_held(path));
         let there: BTreeSet<SegmentNumber> = outside.map(|(segment, _)| *segment).collect();
         let backup = (start.from, start.timeline);
-        let way = match timeline::way(backup, start.own, &self.histories()?, &there, self.segment_bytes) {
+        let (histories, unreadable) = self.histories(site.work.user());
+        let way = match timeline::way(backup, start.own, &histories, &there, self.segment_bytes) {
             Ok(way) => way,
             Err(stray) => {
+                problems.extend(unreadable.into_iter().map(|(_, text)| text));
+                problems.push(stray.clone());
                 return Ok(Reach {
-                    problems: vec![stray.clone()],
+                    problems,
                     stray: Some(stray),
                     ..Reach::default()
                 });
             }
         };
-        let mut problems = way.problems;
+        problems.extend(way.problems);
+        let mut remarks = way.remarks;
+        for (timeline, text) in unreadable {
+            // Nobody needs the history of a timeline that is not followed.
+            let needed = timeline == start.own && timeline != start.timeline;
+            let list = if needed { &mut problems } else { &mut remarks };
+            list.push(text);
+        }
         let first = start.from.0 / self.segment_bytes;
-        for (segment, _) in segments.iter().filter(|(_, path)| is_held(path)) {
-            if way.course.includes(*segment) && segment.number >= first {
+        let kept_elsewhere = self.archive.is_some() || self.stream.is_some();
+        for (segment, _) in segments.iter().filter(|(_, path)| kept_elsewhere && is_held(path)) {
+            if way.course.includes(*segment) && segment.number >= first && start.needs(*segment, self.segment_bytes) {
                 let name = self.name(*segment);
                 problems.push(format!("segment {name} is missing; only the backup itself has it"));
             }
         }
-        let mut reach = self.read(site, start, &way.course, &segments).await?;
+        let reading = Reading {
+            wal: self,
+            site,
+            start,
+            course: &way.course,
+            strays: &strays,
+        };
+        let mut reach = reading.read(&segments).await?;
         let mut instead = BTreeMap::new();
         loop {
             // What ends the reading is in the segment in which it ends, or at the beginning of the next.
@@ -173,124 +182,250 @@ impl WalSource {
             });
             let Some((segment, damaged, copy)) = spare else { break };
             segments.insert(segment, copy.clone());
-            let further = self.read(site, start, &way.course, &segments).await?;
+            let further = reading.read(&segments).await?;
             if further.end > reach.end {
                 if !reach.problems.is_empty() {
                     let (why, damaged, copy) = (reach.problems.join("; "), damaged.display(), copy.display());
                     problems.push(format!("{why}; {copy} is used instead of {damaged}"));
                 }
-                instead.insert(self.name(segment), copy);
+                instead.insert(self.name(segment), Some(copy));
                 reach = further;
             } else {
                 segments.insert(segment, damaged);
             }
         }
         problems.append(&mut reach.problems);
+        instead.append(&mut reach.instead);
         Ok(Reach {
             explicit: way.explicit,
             proven: way.proven,
             foreign: way.foreign,
             problems,
+            remarks,
             instead,
             ..reach
         })
     }
+}
 
+/// What is read: the WAL of a backup, along its way.
+struct Reading<'a> {
+    wal: &'a WalSource,
+    site: &'a Site,
+    start: Start<'a>,
+    course: &'a Course,
+    /// Files that are named as no segment is.
+    strays: &'a [PathBuf],
+}
+
+/// How far the records go.
+struct Records {
+    end: Option<Lsn>,
+    last_commit: Option<(Lsn, DateTime<Utc>)>,
+    /// Records that end their segment early.
+    switches: Vec<Lsn>,
+    /// What pg_waldump complained about, and whether that says nothing of the records.
+    stopped: Option<String>,
+    unread: bool,
+}
+
+impl Reading<'_> {
     /// As [`WalSource::reach`], of these copies.
-    async fn read(
-        &self,
-        site: &Site,
-        start: Start<'_>,
-        course: &Course,
-        segments: &BTreeMap<SegmentNumber, PathBuf>,
-    ) -> Result<Reach, BackupError> {
-        let (from, system) = (start.from, start.system);
-        let first = from.0 / self.segment_bytes;
+    async fn read(&self, segments: &BTreeMap<SegmentNumber, PathBuf>) -> Result<Reach, BackupError> {
+        let (from, bytes) = (self.start.from, self.wal.segment_bytes);
+        let timelines = self.course.timelines();
+        let expected = segment::Expected {
+            segment_bytes: bytes,
+            system: self.start.system,
+            magic: segment::magic(self.site.installation.major),
+            timelines: &timelines,
+        };
         let mut reach = Reach {
-            timeline: Some(course.timeline),
+            timeline: Some(self.course.timeline),
             ..Reach::default()
         };
-        let magic = segment::magic(site.installation.major);
-        let mut usable: Vec<(SegmentNumber, &PathBuf)> = Vec::new();
-        let mut broken = false;
-        for number in first.. {
-            let Some((segment, path)) = course.file(segments, number) else {
-                break;
-            };
-            if let Err(problem) = segment::check(path, segment, self.segment_bytes, system, magic) {
-                let unused = problem == segment::Problem::Empty && path.extension().is_some();
-                if !unused {
-                    reach.problems.push(format!("segment {} {problem}", self.name(segment)));
-                }
-                broken = true;
-                break;
-            }
-            usable.push((segment, path));
-        }
-        let next = first + usable.len() as u64;
-        let missing = SegmentNumber {
-            timeline: course.timeline.0,
-            number: next,
-        };
-        let later = segments
-            .keys()
-            .find(|later| later.number > next && course.includes(**later));
-        if let (Some(later), false) = (later, broken) {
-            reach.problems.push(format!(
-                "segment {} is missing, {} is there",
-                self.name(missing),
-                self.name(*later)
-            ));
-        }
+        let usable = self.usable(segments, expected, &mut reach);
+        reach.segments = usable.len() as u64;
         let Some((last, last_path)) = usable.last().copied() else {
-            if !broken {
-                reach.problems.push(format!(
-                    "segment {}, where the backup begins, is missing",
-                    self.name(missing)
-                ));
-            }
             return Ok(reach);
         };
-        reach.segments = usable.len() as u64;
-        let text = dump(site, self, &usable, from, course.timeline, &["--rmgr=Transaction"]).await?;
-        read_dump(&text, &mut reach);
-        let last_begins = Lsn(last.number * self.segment_bytes);
-        let stopped = text.lines().rev().find(|line| line.contains("error: "));
-        // A file that cannot be opened proves nothing of what is behind it.
-        let unread = stopped.is_some() && stopped_after(&text).is_none();
-        if reach.end.is_none() && !unread {
-            // It ended between records, or in one whose position is not told: read the last record's length.
-            let at = stopped_after(&text).unwrap_or(last_begins).max(from);
-            let text = dump(site, self, &usable, at, course.timeline, &[]).await?;
-            reach.end = last_record_end(&text, self.segment_bytes);
+        let last_begins = Lsn(last.number * bytes);
+        let whole = Lsn((last.number + 1) * bytes);
+        reach.covered = Some(whole);
+        let mut records = match self.records(&usable, whole).await {
+            Err(error @ (BackupError::Tool(_) | BackupError::Unexpected { .. })) => {
+                reach.unread = Some(chain(&error));
+                return Ok(reach);
+            }
+            records => records?,
+        };
+        // A whole segment can be read to its end; the tail of an unfinished one is zeros, or a record not yet complete.
+        // A backup's own WAL ends with the backup.
+        let unfinished = last_path.extension().is_some() || self.is_held(last_path);
+        let stop = records.end.unwrap_or(from);
+        let torn = unfinished
+            && segment::goes_on_behind(last_path, last, bytes, stop).map_err(|source| BackupError::Io {
+                action: "read",
+                path: last_path.clone(),
+                source,
+            })?;
+        let early = !unfinished || torn || records.unread || records.end.is_some_and(|end| end < last_begins);
+        let mut why = records.stopped.take().filter(|_| early);
+        // The server looks at more in the headers than pg_waldump does.
+        if let Some((page, problem)) = bad_page(&usable, expected, (from, stop), &records.switches)? {
+            let segment = usable.iter().rfind(|(segment, _)| segment.number * bytes <= page.0);
+            let name = segment.map_or_else(String::new, |(segment, _)| self.wal.name(*segment));
+            why = Some(format!("the page at {page} in segment {name} {problem}"));
+            records = self.records(&usable, page).await?;
         }
-        reach.end = reach.end.or(reach.last_commit.map(|(lsn, _)| lsn));
-        if let Some(left) = course.left(last.timeline) {
+        (reach.end, reach.last_commit) = (records.end, records.last_commit);
+        if let Some(left) = self.course.left(last.timeline) {
             // What that timeline holds behind the branch is another history.
             reach.end = reach.end.map(|end| end.min(left));
             reach.last_commit = reach.last_commit.filter(|(begins, _)| *begins < left);
         }
-        // A whole segment can be read to its end; the tail of an unfinished one is zeros, or a record not yet complete.
-        // A backup's own WAL ends with the backup.
-        let unfinished = last_path.extension().is_some() || start.held.is_some_and(|held| last_path.starts_with(held));
-        let stop = reach.end.unwrap_or(from);
-        let torn = unfinished
-            && segment::goes_on_behind(last_path, last, self.segment_bytes, stop).map_err(|source| {
-                BackupError::Io {
-                    action: "read",
-                    path: last_path.clone(),
-                    source,
-                }
-            })?;
-        let early = !unfinished || torn || unread || reach.end.is_some_and(|end| end < last_begins);
-        if let (Some(stopped), true) = (stopped, early) {
+        if let Some(why) = why {
             let end = reach.end.map_or_else(|| "nothing".to_owned(), |end| end.to_string());
-            reach
-                .problems
-                .push(format!("the WAL can be read to {end} only: {}", stopped.trim()));
+            reach.problems.push(format!("the WAL can be read to {end} only: {why}"));
+        }
+        if self.start.until.is_some_and(|until| reach.end > Some(until)) {
+            reach.problems.clear(); // what is behind the end that is needed
         }
         Ok(reach)
     }
+
+    /// The segments from the start on that can be read, up to the first that cannot or is not there.
+    fn usable<'s>(
+        &self,
+        segments: &'s BTreeMap<SegmentNumber, PathBuf>,
+        expected: segment::Expected<'_>,
+        reach: &mut Reach,
+    ) -> Vec<(SegmentNumber, &'s PathBuf)> {
+        let first = self.start.from.0 / self.wal.segment_bytes;
+        let check = |path: &Path, segment| segment::check(path, segment, expected, self.reader_of(path));
+        let mut usable = Vec::new();
+        for number in first.. {
+            let missing = SegmentNumber {
+                timeline: self.course.timeline.0,
+                number,
+            };
+            if !self.start.needs(missing, self.wal.segment_bytes) {
+                return usable;
+            }
+            let Some((segment, path)) = self.course.file(segments, number) else {
+                reach.problems.extend(self.gap(segments, missing, &check));
+                if usable.is_empty() && reach.problems.is_empty() {
+                    let name = self.wal.name(missing);
+                    let text = format!("segment {name}, where the backup begins, is missing");
+                    reach.problems.push(text);
+                }
+                return usable;
+            };
+            if let Err(problem) = check(path, segment) {
+                let unused = problem == segment::Problem::Empty && path.extension().is_some();
+                let name = self.wal.name(segment);
+                if !unused {
+                    reach.problems.push(format!("segment {name} {problem}"));
+                }
+                reach.instead.insert(name, None);
+                return usable;
+            }
+            usable.push((segment, path));
+        }
+        usable
+    }
+
+    /// What tells that there was a segment where now is none: one of the service's own behind it, or its content under
+    /// another name.
+    fn gap(
+        &self,
+        segments: &BTreeMap<SegmentNumber, PathBuf>,
+        missing: SegmentNumber,
+        check: &dyn Fn(&Path, SegmentNumber) -> Result<(), segment::Problem>,
+    ) -> Option<String> {
+        let name = self.wal.name(missing);
+        let later = segments.iter().find(|(later, path)| {
+            let on_the_way = later.number > missing.number && self.course.includes(**later);
+            on_the_way && self.start.needs(**later, self.wal.segment_bytes) && check(path, **later).is_ok()
+        });
+        if let Some((later, _)) = later {
+            return Some(format!("segment {name} is missing, {} is there", self.wal.name(*later)));
+        }
+        let elsewhere = self.strays.iter().find(|path| check(path, missing).is_ok())?;
+        let elsewhere = elsewhere.display();
+        Some(format!(
+            "segment {name} is missing, {elsewhere} holds what should be in it"
+        ))
+    }
+
+    /// Who has to read a file: the server, but for what a backup brings along, which the restore copies.
+    fn reader_of(&self, path: &Path) -> Option<&ServerUser> {
+        (!self.is_held(path)).then(|| self.site.work.user())
+    }
+
+    fn is_held(&self, path: &Path) -> bool {
+        self.start.held.is_some_and(|held| path.starts_with(held))
+    }
+
+    /// How far the records go that end before `to`.
+    async fn records(&self, usable: &[(SegmentNumber, &PathBuf)], to: Lsn) -> Result<Records, BackupError> {
+        let (from, bytes) = (self.start.from, self.wal.segment_bytes);
+        let mut records = Records {
+            end: None,
+            last_commit: None,
+            switches: Vec::new(),
+            stopped: None,
+            unread: false,
+        };
+        if to <= from {
+            return Ok(records);
+        }
+        let dump = |from, arguments| dump(self.site, self.wal, usable, (from, to), self.course.timeline, arguments);
+        let text = dump(from, &["--rmgr=Transaction", "--rmgr=XLOG"]).await?;
+        records.switches = switches(&text);
+        (records.end, records.last_commit) = read_dump(&text, self.start.until);
+        let stopped = text.lines().rev().find(|line| line.contains("error: "));
+        records.stopped = stopped.map(|line| line.trim().to_owned());
+        // A file that cannot be opened proves nothing of what is behind it.
+        records.unread = stopped.is_some() && stopped_after(&text).is_none();
+        // It ended between records, or in one whose position is not told: read the last record's length. A long one may
+        // have begun some segments before.
+        let mut at = stopped_after(&text)
+            .unwrap_or(Lsn((to.0 - 1) / bytes * bytes))
+            .max(from);
+        while records.end.is_none() && !records.unread {
+            let text = dump(at, &[]).await?;
+            records.end = last_record_end(&text, bytes);
+            if at == from {
+                break;
+            }
+            at = Lsn((at.0 - 1) / bytes * bytes).max(from);
+        }
+        records.end = records.end.or(records.last_commit.map(|(lsn, _)| lsn));
+        Ok(records)
+    }
+}
+
+/// The first page of these segments between two positions that the server would not take.
+fn bad_page(
+    usable: &[(SegmentNumber, &PathBuf)],
+    expected: segment::Expected<'_>,
+    range: (Lsn, Lsn),
+    switches: &[Lsn],
+) -> Result<Option<(Lsn, segment::Problem)>, BackupError> {
+    let mut newest = 0;
+    for (segment, path) in usable {
+        let bad = segment::first_bad_page(path, *segment, expected, range, switches, &mut newest);
+        let bad = bad.map_err(|source| BackupError::Io {
+            action: "read",
+            path: (*path).clone(),
+            source,
+        })?;
+        if bad.is_some() {
+            return Ok(bad);
+        }
+    }
+    Ok(None)
 }
 
 /// A segment's file name, for segments of so many bytes.
@@ -304,9 +439,14 @@ pub fn name(segment: SegmentNumber, segment_bytes: u64) -> String {
     )
 }
 
-/// Whether a file is named as a whole WAL segment is: timeline, and number in two parts.
+/// Whether a file is named as a whole WAL segment is: timeline, and number in two parts, in capitals.
 pub fn is_segment(name: &str) -> bool {
-    name.len() == 24 && name.bytes().all(|byte| byte.is_ascii_hexdigit())
+    name.len() == 24 && is_number(name)
+}
+
+/// Whether it is a number as the server writes it in the names of its files.
+pub(super) fn is_number(text: &str) -> bool {
+    text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'A'..=b'F'))
 }
 
 #[cfg(test)]
@@ -332,6 +472,14 @@ mod tests {
         };
         assert_eq!(wal.name(segment), "000000020000000100000005");
         assert_eq!(wal.parse("000000020000000100000005"), Some(segment));
-        assert_eq!(wal.parse("00000002.history"), None);
+        for no_segment in [
+            "00000002.history",
+            "00000001000000000000000a", // in small letters
+            "00000001000000000000005",
+            "0000000100000000000000005",
+            "000000010000000000001000", // there are 4096 of 1 MiB to a number
+        ] {
+            assert_eq!(wal.parse(no_segment), None, "{no_segment}");
+        }
     }
 }

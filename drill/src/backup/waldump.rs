@@ -6,16 +6,19 @@ use chrono::{DateTime, NaiveDateTime, Utc};
 
 use super::{
     BackupError, Site, segment,
-    wal::{Reach, SegmentNumber, WalSource},
+    wal::{SegmentNumber, WalSource},
 };
 use crate::postgres::{Lsn, TimelineId};
 
-/// pg_waldump's output for `segments`, its last words on stderr included.
+/// pg_waldump's output for the records of `segments` that lie between two positions, its last words on stderr included.
+///
+/// # Errors
+/// If it cannot be run, or does not end in its own words: then nothing is known of the WAL.
 pub(super) async fn dump(
     site: &Site,
     wal: &WalSource,
     segments: &[(SegmentNumber, &PathBuf)],
-    from: Lsn,
+    (from, to): (Lsn, Lsn),
     timeline: TimelineId,
     arguments: &[&str],
 ) -> Result<String, BackupError> {
@@ -41,9 +44,6 @@ pub(super) async fn dump(
         std::os::unix::fs::symlink(path, staging.path().join(name)).map_err(failed)?;
     }
     site.work.user().chown(staging.path())?;
-    let end = segments
-        .last()
-        .map_or(from, |(last, _)| Lsn((last.number + 1) * wal.segment_bytes));
     let output = site
         .tool("pg_waldump")
         .arg("--path")
@@ -51,24 +51,33 @@ pub(super) async fn dump(
         .arg(format!("--timeline={}", timeline.0))
         .arg(format!("--start={from}"))
         // For the segment after the last it would wait five seconds.
-        .arg(format!("--end={end}"))
+        .arg(format!("--end={to}"))
         .args(arguments)
         .output() // it fails where it meets the end of the WAL within a segment
         .await?;
+    if !output.status.success() && !output.stderr.contains("error: ") {
+        return Err(BackupError::Unexpected {
+            what: output.command,
+            problem: format!("it ended with {} and said nothing of the WAL", output.status),
+        });
+    }
     Ok(format!("{}\n{}", output.stdout, output.stderr))
 }
 
-/// Takes the last commit, and the end of the readable WAL where its last words name it, from pg_waldump's output.
-pub(super) fn read_dump(text: &str, reach: &mut Reach) {
+/// The end of the readable WAL where pg_waldump's last words name it, and the last commit that begins before `until`.
+pub(super) fn read_dump(text: &str, until: Option<Lsn>) -> (Option<Lsn>, Option<(Lsn, DateTime<Utc>)>) {
     // Of a record that cannot be read, only these say where it begins, which is where the one before it ends.
     const NAMING: [&str; 3] = [
         "invalid record length at ",
         "record with incorrect prev-link",
         "resource manager",
     ];
+    let (mut end, mut last_commit) = (None, None);
     for line in text.lines() {
         if let (Some(lsn), Some(at)) = (field(line, "lsn: "), commit_time(line)) {
-            reach.last_commit = lsn.parse().ok().map(|lsn| (lsn, at));
+            let commit = lsn.parse().ok().map(|lsn| (lsn, at));
+            let needed = commit.filter(|(lsn, _)| until.is_none_or(|until| *lsn < until));
+            last_commit = needed.or(last_commit);
         } else if let Some((_, said)) = line.split_once("error in WAL record at ") {
             let names = NAMING.iter().any(|words| said.contains(words));
             let positions = said
@@ -76,9 +85,16 @@ pub(super) fn read_dump(text: &str, reach: &mut Reach) {
                 .skip(1)
                 .filter_map(|rest| rest.split([':', ' ']).next()?.parse::<Lsn>().ok());
             let stopped = positions.last().filter(|_| names);
-            reach.end = stopped.map(segment::before_page_header).or(reach.end);
+            end = stopped.map(segment::before_page_header).or(end);
         }
     }
+    (end, last_commit)
+}
+
+/// The records that end their segment early.
+pub(super) fn switches(text: &str) -> Vec<Lsn> {
+    let switches = text.lines().filter(|line| line.contains("desc: SWITCH"));
+    switches.filter_map(|line| field(line, "lsn: ")?.parse().ok()).collect()
 }
 
 /// Where the last record began that pg_waldump read, by its last words.
@@ -117,7 +133,7 @@ fn commit_time(line: &str) -> Option<DateTime<Utc>> {
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
-    use super::{Reach, last_record_end, read_dump};
+    use super::{last_record_end, read_dump};
     use crate::postgres::Lsn;
 
     #[test]
@@ -125,10 +141,14 @@ mod tests {
         let text = "rmgr: Transaction len (rec/tot):     46/    46, tx:        735, lsn: 0/01952E38, prev 0/01952DF8, \
                     desc: COMMIT 2026-05-01 10:00:00.123456 UTC; inval msgs: catcache 50\n\
                     pg_waldump: error: error in WAL record at 0/1952E38: invalid record length at 0/1952E70: expected at least 24, got 0";
-        let mut reach = Reach::default();
-        read_dump(text, &mut reach);
-        assert_eq!(reach.end, Some(Lsn(0x195_2E70)));
-        let (lsn, at) = reach.last_commit.unwrap();
+        let (end, last_commit) = read_dump(text, None);
+        assert_eq!(end, Some(Lsn(0x195_2E70)));
+        assert_eq!(
+            read_dump(text, Some(Lsn(0x195_2E38))),
+            (end, None),
+            "it is behind the end"
+        );
+        let (lsn, at) = last_commit.unwrap();
         assert_eq!(lsn, Lsn(0x195_2E38));
         assert_eq!(at.to_rfc3339(), "2026-05-01T10:00:00.123456+00:00");
     }

@@ -141,23 +141,45 @@ impl ServerUser {
         }
     }
 
+    /// What this account may not do that reading a file takes: pass a directory, or read the file itself. None if it may, or
+    /// if it is the account that we run under, which then sees by itself.
+    pub fn barred_from(&self, path: &Path) -> Option<String> {
+        if !self.switch {
+            return None;
+        }
+        if let Some(directory) = self.blocked_at(path) {
+            return Some(format!("pass {}", directory.display()));
+        }
+        let metadata = fs::metadata(path).ok()?;
+        let allowed = self.allowed(&metadata, 4);
+        (!allowed).then(|| {
+            format!(
+                "read it (mode {:04o}, owner {})",
+                metadata.mode() & 0o7777,
+                metadata.uid()
+            )
+        })
+    }
+
+    /// Whether the mode of a file or directory gives this account the right: 4 to read, 2 to write, 1 to pass.
+    fn allowed(&self, metadata: &fs::Metadata, right: u32) -> bool {
+        let shift = if metadata.uid() == self.uid {
+            6
+        } else if metadata.gid() == self.gid {
+            3
+        } else {
+            0
+        };
+        self.uid == 0 || metadata.mode() >> shift & right != 0
+    }
+
     /// The first directory on the way to `path` that this account may not pass, or none when it can get there.
     ///
     /// Judged by permission bits; access lists that go beyond them are not seen. Parts that do not exist yet are skipped.
     pub fn blocked_at(&self, path: &Path) -> Option<PathBuf> {
         let real = path.ancestors().find_map(|ancestor| ancestor.canonicalize().ok())?;
-        let passable = |directory: &Path| {
-            fs::metadata(directory).map_or(true, |meta| {
-                let shift = if meta.uid() == self.uid {
-                    6
-                } else if meta.gid() == self.gid {
-                    3
-                } else {
-                    0
-                };
-                self.uid == 0 || !meta.is_dir() || meta.mode() >> shift & 1 == 1
-            })
-        };
+        let passable =
+            |directory: &Path| fs::metadata(directory).map_or(true, |meta| !meta.is_dir() || self.allowed(&meta, 1));
         real.ancestors()
             .filter(|directory| !passable(directory))
             .last()

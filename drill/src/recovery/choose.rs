@@ -3,7 +3,7 @@
 //! Every candidate that is not chosen is recorded with its reason. The choice itself is the pure function in
 //! [`crate::backup::planner`].
 
-use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+use std::time::Duration;
 
 use reports::{CheckId, CheckResult, Outcome, Phase, Role, Step, Verdict, What, event::PlanInfo};
 
@@ -13,14 +13,14 @@ use crate::{
         basebackup::held_wal,
         catalogue,
         planner::{self, Candidate, Standing},
-        wal::Reach,
+        wal::{Instead, Reach},
     },
     postgres::{Lsn, TimelineId},
     stage::Drill,
     verify::{Found, chain, timed, wal_continuity},
 };
 
-use super::{OpenStep, Stop, ended};
+use super::{OpenStep, Stop, ended, promise::Known};
 
 /// Step 3, as RecoveryOperator.
 pub(super) async fn backups_listed(drill: &mut Drill, attempt: u32) -> Result<Vec<Backup>, Stop> {
@@ -79,9 +79,20 @@ pub(super) struct Choice {
     pub(super) timeline: Option<TimelineId>,
     /// Whether it must be named to the server, as there are others.
     pub(super) explicit: bool,
-    /// WAL segments of which another copy must be handed out than the first.
-    pub(super) instead: BTreeMap<String, PathBuf>,
+    /// WAL segments of which another copy must be handed out than the first, or none.
+    pub(super) instead: Instead,
     pub(super) reach: Option<Lsn>,
+}
+
+impl Choice {
+    /// Where the plan says that recovery ends.
+    pub(super) fn promise(&self) -> Option<Lsn> {
+        match self.target {
+            RecoveryTarget::Lsn(lsn) => Some(self.reach.map_or(lsn, |reach| reach.min(lsn))),
+            RecoveryTarget::End => self.reach,
+            RecoveryTarget::Time(_) | RecoveryTarget::Xid(_) => None,
+        }
+    }
 }
 
 /// Step 4. Looks at each candidate's WAL, chooses, verifies the chosen one, and chooses again if it is unsound.
@@ -89,13 +100,13 @@ pub(super) async fn backup_chosen(
     drill: &mut Drill,
     attempt: u32,
     backups: Vec<Backup>,
-    standings: &mut BTreeMap<String, Standing>,
+    known: &mut Known,
 ) -> Result<Choice, Stop> {
     let step = OpenStep::begin(drill, Step::ChooseBackup, attempt);
     let target = drill.recovery_target();
     let mut candidates = Vec::new();
     for backup in backups {
-        candidates.extend(looked_at(drill, backup, &target, standings, attempt).await);
+        candidates.extend(looked_at(drill, backup, &target, known, attempt).await);
     }
     let failed_at = drill.failed_utc();
     let rpo = chrono::Duration::from_std(drill.objectives.rpo).unwrap_or(chrono::Duration::MAX);
@@ -117,7 +128,8 @@ pub(super) async fn backup_chosen(
         let chosen = plan.chosen;
         if candidates[chosen].standing == Standing::Unverified {
             let standing = verify_candidate(drill, &candidates[chosen].backup).await?;
-            standings.insert(candidates[chosen].backup.info.id.clone(), standing.clone());
+            let id = candidates[chosen].backup.info.id.clone();
+            known.standings.insert(id, standing.clone());
             candidates[chosen].standing = standing;
             continue;
         }
@@ -163,12 +175,12 @@ async fn looked_at(
     drill: &mut Drill,
     backup: Backup,
     target: &RecoveryTarget,
-    standings: &BTreeMap<String, Standing>,
+    known: &mut Known,
     attempt: u32,
 ) -> Vec<Candidate> {
     let id = backup.info.id.clone();
     let (mut reach, mut reach_at) = (backup.stop_lsn(), Some(backup.info.taken_at_utc));
-    let mut standing = standings.get(&id).cloned().unwrap_or(Standing::Unverified);
+    let mut standing = known.standings.get(&id).cloned().unwrap_or(Standing::Unverified);
     let unusable = |check, reason: &str| Standing::Unusable {
         check,
         reason: reason.to_owned(),
@@ -181,30 +193,46 @@ async fn looked_at(
         standing = unusable(None, &reason);
     }
     let held = held_wal(&backup);
-    let is_whole = held.is_some();
+    let known_reach = known.reaches.get(&id).copied();
+    let to = match target {
+        RecoveryTarget::Lsn(lsn) => Some(*lsn),
+        _ => None,
+    };
+    let until = [to, known_reach].into_iter().flatten().min();
     let mut wal = Reach::default();
     if is_foreign {
         // This cluster's WAL has nothing to do with it.
-    } else if let Some((check, seen)) = wal_continuity::check(&drill.site, &backup, drill.timeline, held).await {
+    } else if let Some((check, seen)) =
+        wal_continuity::check(&drill.site, &backup, drill.timeline, held.as_deref(), until).await
+    {
         if attempt == 1 {
             drill.check(check);
         }
         wal = seen;
-        if wal.timeline.is_some() && wal.end < reach {
-            let (end, stop) = (or_nothing(wal.end), or_nothing(reach));
-            let whose = if is_whole {
+        for remark in &wal.remarks {
+            if known.told.insert(remark.clone()) {
+                drill.recorder.finding(format!("In the WAL archive: {remark}."));
+            }
+        }
+        // What could not be read at all goes no further than its files, and may go as far.
+        let goes_to = wal.end.or(wal.covered.filter(|_| wal.unread.is_some()));
+        if wal.timeline.is_some() && goes_to < reach {
+            let (end, stop) = (or_nothing(goes_to), or_nothing(reach));
+            let whose = if held.is_some() {
                 "its WAL"
             } else {
                 "it holds no WAL of its own, and the archive's"
             };
-            let reason = format!("{whose} goes to {end}, short of its end at {stop}");
-            standing = unusable(Some(CheckId::WalContinuity), &reason);
-            reach = wal.end;
+            let why = wal.problems.join("; ");
+            let reason = format!("{whose} goes to {end}, short of its end at {stop}: {why}");
+            standing = unusable(Some(CheckId::WalContinuity), reason.trim_end_matches(": "));
+            reach = goes_to;
         }
         if let Some(stray) = &wal.stray {
             standing = unusable(Some(CheckId::WalContinuity), stray);
         }
         reach = reach.max(wal.end);
+        reach = reach.map(|reach| known_reach.map_or(reach, |known| reach.min(known)));
         reach_at = wal.last_commit.map(|(_, at)| at).or(reach_at);
     }
     let point_in_time =
@@ -227,7 +255,7 @@ async fn looked_at(
         proven: true,
         reach: None,
         reach_at: None,
-        instead: BTreeMap::new(),
+        instead: Instead::new(),
     });
     let mut candidates: Vec<_> = foreign.collect();
     candidates.push(Candidate {
@@ -256,11 +284,15 @@ async fn verify_candidate(drill: &mut Drill, backup: &Backup) -> Result<Standing
     };
     let mut standing = Standing::Sound;
     for check in system.verify(backup).await {
-        if check.verdict == Verdict::Fail {
-            standing = Standing::Unusable {
-                check: Some(check.check),
-                reason: check.actual.clone(),
-            };
+        match check.verdict {
+            Verdict::Fail => {
+                standing = Standing::Unusable {
+                    check: Some(check.check),
+                    reason: check.actual.clone(),
+                };
+            }
+            Verdict::Unknown if standing == Standing::Sound => standing = Standing::Unverifiable,
+            _ => {}
         }
         drill.check(check);
     }
@@ -321,14 +353,4 @@ fn why_none(candidates: &[Candidate]) -> String {
     } else {
         reasons.join("; ")
     }
-}
-
-/// The chosen candidate turned out to be unusable: back to step 3 with the next.
-pub(super) fn reject(
-    standings: &mut BTreeMap<String, Standing>,
-    choice: &Choice,
-    check: Option<CheckId>,
-    reason: String,
-) {
-    standings.insert(choice.backup.info.id.clone(), Standing::Unusable { check, reason });
 }

@@ -35,6 +35,7 @@ impl Kept {
                 own: drill.timeline,
                 system: backup.info.system_identifier.parse().ok(),
                 held: None,
+                until: None,
             })
         });
         let Some(start) = newest else {

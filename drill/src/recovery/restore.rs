@@ -14,7 +14,7 @@ use crate::{
     postgres::{Cluster, ToolError},
     scenario::{Destination, Moment},
     stage::{Drill, DrillError, SmallDisk, inject},
-    verify::{Found, chain, timed},
+    verify::{Found, chain, isolation::Production, timed},
 };
 
 use super::{OpenStep, Stop, choose::Choice, ended};
@@ -62,6 +62,7 @@ pub(super) fn restore_started(drill: &mut Drill, attempt: u32, choice: &Choice) 
         return Err(ended(Outcome::Refused, reason));
     }
     small_target(drill, attempt, &cluster)?;
+    archive_recorded(drill);
     let Some(system) = backup::system(&choice.backup.info.method, &drill.site) else {
         let reason = format!("no system restores {:?}", choice.backup.info.method);
         step.end(drill, Verdict::Fail, reason.clone());
@@ -81,6 +82,20 @@ pub(super) fn restore_started(drill: &mut Drill, attempt: u32, choice: &Choice) 
     drill.recorder.job(&id, JobStatus::Accepted, "", 0);
     step.end(drill, Verdict::Pass, format!("job {id}"));
     Ok(job)
+}
+
+/// What is in production's archive before a restored cluster runs: what is new later, it archived.
+fn archive_recorded(drill: &mut Drill) {
+    let archive = drill.site.wal.archive.as_deref();
+    let recorded = archive.map(|archive| Production::record(archive, drill.timeline));
+    drill.production = recorded.and_then(|recorded| {
+        recorded
+            .inspect_err(|error| {
+                let text = "What production's archive held before the restore is not known";
+                drill.recorder.finding(format!("{text}: {error}."));
+            })
+            .ok()
+    });
 }
 
 /// The scenario may give the first restore a filesystem that is too small for it; the next gets what there is.
@@ -107,6 +122,7 @@ pub(super) async fn data_restored(
             Ok(Seen::Over(status)) => status,
             Ok(Seen::Paused(mut paused)) => {
                 inject(drill, Moment::Restore, Some(&mut paused.cluster)).await?;
+                archive_recorded(drill); // what happened to it until now, the restored cluster did not do
                 paused.resume();
                 job.status()
             }

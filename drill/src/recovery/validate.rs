@@ -10,7 +10,7 @@ use reports::{CheckId, Phase, Step, Verdict, What};
 use crate::{
     backup::RecoveryTarget,
     cutover::application::Ready,
-    postgres::{Cluster, Shutdown},
+    postgres::{Cluster, Lsn, Shutdown},
     record::milliseconds,
     reference::Truth,
     stage::{Drill, DrillError},
@@ -24,6 +24,7 @@ use crate::{
 use super::{
     OpenStep, Stop, Validated,
     choose::Choice,
+    promise::Early,
     repair::{promoted, repaired, repairs},
 };
 
@@ -41,6 +42,16 @@ struct Unsound {
     in_recovery: bool,
     timeline: Option<u32>,
     truth: Option<Truth>,
+    /// Where recovery ended, if that is before what the plan had promised.
+    ended_early: Option<Lsn>,
+}
+
+/// Why a restored cluster is not cut over to.
+pub(super) enum Unfit {
+    /// A check found that something is wrong with it.
+    Unsound(CheckId, String),
+    /// Its recovery ended before what the plan had promised.
+    EndedEarly(Early),
 }
 
 /// Step 8, as the read-only role. What a repair cures is repaired, once, and everything is looked at again as another
@@ -50,7 +61,7 @@ pub(super) async fn data_validated(
     looks: &mut u32,
     mut cluster: Cluster,
     choice: &Choice,
-) -> Result<Result<Validated, (CheckId, String)>, Stop> {
+) -> Result<Result<Validated, Unfit>, Stop> {
     *looks += 1;
     let mut found = Box::pin(looked_at(drill, *looks, &cluster, choice, None)).await?;
     if let Err(unsound) = &found
@@ -66,11 +77,14 @@ pub(super) async fn data_validated(
             served: sound.served,
             data_loss_window_s: sound.data_loss_window_s,
         }),
+        Err(Unsound {
+            ended_early: Some(at), ..
+        }) => Err(Unfit::EndedEarly(Early::new(choice, at, cluster))),
         Err(unsound) => {
             let _ = cluster.stop(Shutdown::Immediate).await; // it is removed with the drill's directory in any case
             let first = unsound.failed.first().copied().unwrap_or(CheckId::ServerStart);
             let reason = format!("the restored data did not pass validation: {}", unsound.reason);
-            Err((first, reason))
+            Err(Unfit::Unsound(first, reason))
         }
     })
 }
@@ -116,6 +130,7 @@ async fn looked_at(
                 in_recovery: diagnosis == Diagnosis::InRecovery,
                 timeline,
                 truth: None,
+                ended_early: None,
             }));
         }
     };
@@ -124,14 +139,18 @@ async fn looked_at(
         None => drill.cluster_started(&name, cluster).await?,
     };
     let mut checks = vec![check];
+    let mut ended_early = None;
     if choice.backup.start_lsn().is_some() {
         let planned = replay::Planned {
             target: &choice.target,
             reach: choice.reach,
+            complete: choice.backup.stop_lsn(),
             along: choice.timeline,
             from: choice.backup.info.timeline,
         };
-        checks.push(replay::check(&superuser, planned, timeline, &name).await);
+        let (check, ended) = replay::check(&superuser, planned, timeline, &name).await;
+        checks.push(check);
+        ended_early = ended;
     }
     let truth = drill.restored_truth(cluster, &superuser, &choice.backup).await;
     let subject = drill.subject(cluster, Phase::Restored, truth.as_ref());
@@ -140,7 +159,7 @@ async fn looked_at(
         reference: &drill.fingerprint,
         history: &history,
     };
-    let suite = Box::pin(suite::restored(&subject, seed, drill.site.wal.archive.as_deref()));
+    let suite = Box::pin(suite::restored(&subject, seed, drill.production.as_ref()));
     let mut slowest = Duration::ZERO;
     let mut served = None;
     let mut data_loss_window_s = None;
@@ -212,6 +231,7 @@ async fn looked_at(
             in_recovery: false,
             timeline: Some(timeline),
             truth,
+            ended_early,
         }));
     }
     let verdict = if unknown > 0 { Verdict::Unknown } else { Verdict::Pass };

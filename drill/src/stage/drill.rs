@@ -26,7 +26,7 @@ use crate::{
     record::Recorder,
     reference::{Reached, Truth},
     scenario::{FaultTarget, Scenario, Streaming, Target},
-    verify::{Subject, chain, fingerprint::record::Reference, ledger::SeedFacts},
+    verify::{Subject, chain, fingerprint::record::Reference, isolation::Production, ledger::SeedFacts},
     workload::{Workload, ledger::LedgerHeader},
 };
 
@@ -101,6 +101,8 @@ pub struct Drill {
     pub target_out_of_reach: bool,
     /// Backups whose restore was tried once more.
     pub restored_again: BTreeSet<String>,
+    /// What the archive held before the newest restore.
+    pub production: Option<Production>,
     /// What the source's clock is stepped by, if a fault steps it. After the source as well.
     pub clock: Option<SteppedClock>,
     /// Rejections that are recorded already.

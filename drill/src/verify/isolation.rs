@@ -4,26 +4,116 @@
 //! from production's publishers, run production's jobs, or wait for production's standbys. What it cannot see: what
 //! clients and extensions other than those named here do.
 
-use std::path::Path;
+use std::{collections::BTreeMap, fs, io, path::Path, time::SystemTime};
 
-use reports::{CheckId, CheckResult};
+use reports::{CheckId, CheckResult, Phase};
 use tokio_postgres::Client;
 
-use super::{Found, Subject, timed};
+use super::{Found, Subject, first_few, timed};
+use crate::postgres::TimelineId;
 
-const EXPECTED: &str = "archives nowhere that production uses, follows and waits for nobody, runs no jobs";
+const EXPECTED: &str = "archives nowhere, follows and waits for nobody, runs no jobs";
+const UNTOUCHED: &str = "nothing new or changed in production's archive but what the failed primary wrote";
 
-/// The check. `production_archive` is where the source archives to.
-pub async fn check(subject: &Subject<'_>, production_archive: Option<&Path>) -> CheckResult {
+/// What production's archive held before a restore, and whose files in it may change.
+#[derive(Debug, Clone)]
+pub struct Production {
+    /// The files by name: size, and when it was written.
+    listing: BTreeMap<String, (u64, Option<SystemTime>)>,
+    directory: std::path::PathBuf,
+    timeline: TimelineId,
+}
+
+impl Production {
+    /// Lists the archive of a primary that was on `timeline` when it failed.
+    ///
+    /// # Errors
+    /// If it cannot be listed; one that is not there is empty.
+    pub fn record(directory: &Path, timeline: TimelineId) -> io::Result<Self> {
+        Ok(Self {
+            listing: list(directory)?,
+            directory: directory.to_owned(),
+            timeline,
+        })
+    }
+
+    /// The files that are new or changed since, and are not the failed primary's: a restored cluster archived them.
+    fn touched(&self) -> io::Result<Vec<String>> {
+        let its_own = format!("{:08X}", self.timeline.0);
+        let is_its_own = |name: &str| name.trim_start_matches('.').starts_with(&its_own) && !name.contains(".history");
+        let mut touched = Vec::new();
+        for (name, now) in list(&self.directory)? {
+            let change = match self.listing.get(&name) {
+                Some(before) if *before == now => continue,
+                Some(_) => "changed",
+                None => "new",
+            };
+            if !is_its_own(&name) {
+                touched.push(format!("{name} is {change}"));
+            }
+        }
+        Ok(touched)
+    }
+
+    /// The part of the check that looks at the archive alone: for another look, after what archives had its time.
+    pub async fn look_again(&self, phase: Phase, subject: &str) -> CheckResult {
+        timed(CheckId::Isolation, phase, subject, async {
+            let touched = self.touched()?;
+            let actual = if touched.is_empty() {
+                "untouched".to_owned()
+            } else {
+                polluted(&touched)
+            };
+            Ok::<_, io::Error>(Found::judge(touched.is_empty(), UNTOUCHED, actual))
+        })
+        .await
+    }
+}
+
+fn polluted(touched: &[String]) -> String {
+    format!("in production's archive, {}", first_few(touched))
+}
+
+fn list(directory: &Path) -> io::Result<BTreeMap<String, (u64, Option<SystemTime>)>> {
+    let entries = match fs::read_dir(directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
+        entries => entries?,
+    };
+    let mut listing = BTreeMap::new();
+    for entry in entries {
+        let entry = entry?;
+        if let Ok(metadata) = entry.metadata() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            listing.insert(name, (metadata.len(), metadata.modified().ok()));
+        }
+    }
+    Ok(listing)
+}
+
+/// Why the check could not run.
+#[derive(Debug, thiserror::Error)]
+enum Blind {
+    #[error("the restored cluster cannot be asked")]
+    Query(#[from] tokio_postgres::Error),
+    #[error("production's archive cannot be listed")]
+    Archive(#[from] io::Error),
+}
+
+/// The check. `production` is the archive of the source as it was before the restore, if it has one.
+pub async fn check(subject: &Subject<'_>, production: Option<&Production>) -> CheckResult {
     timed(CheckId::Isolation, subject.phase, subject.name, async {
         let client = subject.superuser().await?;
-        let (problems, remarks) = look(&client, production_archive).await?;
+        let (mut problems, remarks) = look(&client, production.map(|production| &*production.directory)).await?;
+        let touched = production.map_or_else(|| Ok(Vec::new()), Production::touched)?;
+        if !touched.is_empty() {
+            problems.push(polluted(&touched));
+        }
         let actual = if problems.is_empty() {
             "isolated".to_owned()
         } else {
             problems.join("; ")
         };
-        Ok::<_, tokio_postgres::Error>(Found::judge(problems.is_empty(), EXPECTED, actual).detail(remarks.join("; ")))
+        Ok::<_, Blind>(Found::judge(problems.is_empty(), EXPECTED, actual).detail(remarks.join("; ")))
     })
     .await
 }
@@ -38,35 +128,31 @@ async fn look(
             "SELECT current_setting('archive_mode'), current_setting('archive_command'), current_setting('archive_library', true),
                     current_setting('archive_cleanup_command'), current_setting('recovery_end_command'),
                     current_setting('primary_conninfo'), current_setting('synchronous_standby_names'),
-                    current_setting('listen_addresses'), pg_is_in_recovery(),
-                    CASE WHEN NOT pg_is_in_recovery() THEN left(pg_walfile_name(pg_current_wal_lsn()), 8) END",
+                    current_setting('listen_addresses'), pg_is_in_recovery()",
             &[],
         )
         .await?;
-    let text = |column: usize| row.get::<_, Option<&str>>(column).unwrap_or_default();
-    let archives = text(0) != "off";
+    let text = |column: usize| {
+        row.try_get::<_, Option<&str>>(column)
+            .ok()
+            .flatten()
+            .unwrap_or_default()
+    };
     let production = production_archive.map(|path| path.display().to_string());
     let production = |command: &str| production.as_ref().is_some_and(|path| command.contains(path));
-    if archives && production(text(1)) {
+    let (mode, command, library) = (text(0), text(1), text(2));
+    let archives = mode != "off";
+    if archives && !library.is_empty() {
         problems.push(format!(
-            "archive_mode is {} and archive_command writes into production's archive: {}",
-            text(0),
-            text(1)
+            "archive_mode is {mode} and archive_library is {library}: it cannot be told where that archives to"
         ));
-    } else if archives && !text(2).is_empty() {
+    } else if archives && production(command) {
         problems.push(format!(
-            "archive_mode is {} and archive_library is {}: it cannot be told where that archives to",
-            text(0),
-            text(2)
+            "archive_mode is {mode} and archive_command writes into production's archive: {command}"
         ));
-    } else if archives && !matches!(text(1), "" | "(disabled)") {
-        remarks.push(format!("it archives elsewhere: {}", text(1)));
-    }
-    // Promotion takes a timeline that no history in the archive has: if one has it now, this cluster archived it.
-    let history = format!("{}.history", text(9));
-    if production_archive.is_some_and(|archive| archive.join(&history).exists()) {
+    } else if archives && !matches!(command, "" | "(disabled)") {
         problems.push(format!(
-            "production's archive has taken {history}, the history of this cluster's timeline"
+            "archive_mode is {mode} and it cannot be told where archive_command archives to: {command}"
         ));
     }
     for (name, column) in [("archive_cleanup_command", 3), ("recovery_end_command", 4)] {
@@ -75,7 +161,8 @@ async fn look(
         }
     }
     if !text(5).is_empty() {
-        let list = if row.get(8) { &mut problems } else { &mut remarks };
+        let in_recovery = row.try_get(8)?;
+        let list = if in_recovery { &mut problems } else { &mut remarks };
         list.push("primary_conninfo names a primary to follow".to_owned());
     }
     if !text(6).is_empty() {
@@ -112,19 +199,19 @@ async fn look(
     for (is_problem, what, sql) in lists {
         for row in client.query(sql, &[]).await? {
             let list = if is_problem { &mut problems } else { &mut remarks };
-            list.push(format!("{what} {}", row.get::<_, &str>(0)));
+            list.push(format!("{what} {}", row.try_get::<_, &str>(0)?));
         }
     }
     if client
         .query_one("SELECT to_regclass('cron.job') IS NOT NULL", &[])
         .await?
-        .get(0)
+        .try_get(0)?
     {
         for row in client
             .query("SELECT jobid::text FROM cron.job WHERE active ORDER BY 1", &[])
             .await?
         {
-            problems.push(format!("active pg_cron job {}", row.get::<_, &str>(0)));
+            problems.push(format!("active pg_cron job {}", row.try_get::<_, &str>(0)?));
         }
     }
     Ok((problems, remarks))

@@ -3,8 +3,8 @@
 //! A restore_command that fails too early looks to the server like the end of the archive; it then promotes without
 //! a word, and everything after is missing. Another server's timeline in the archive may reach further and still not be the
 //! service's. Only a comparison with what the WAL was known to hold can tell. Where recovery ended stands in the history
-//! of the timeline that it began, which outlives a restart; a server that began none never was in archive recovery, and
-//! only says itself how far it came.
+//! of the timeline that it began, which outlives a restart; a server that began none never was in archive recovery: how
+//! far it came it only says itself, until it is restarted.
 
 use reports::{CheckId, CheckResult, Phase};
 use tokio_postgres::Client;
@@ -29,23 +29,32 @@ pub struct Planned<'a> {
     pub target: &'a RecoveryTarget,
     /// The end of the WAL that was read before the restore, if there was any.
     pub reach: Option<Lsn>,
+    /// Where the backup is complete: no server came less far.
+    pub complete: Option<Lsn>,
     /// The timeline on which that is.
     pub along: Option<TimelineId>,
     /// The timeline on which the backup was taken.
     pub from: Option<u32>,
 }
 
-/// The check, on a restored server that is now on `timeline`.
-pub async fn check(superuser: &Client, planned: Planned<'_>, timeline: u32, subject: &str) -> CheckResult {
+/// The check, on a restored server that is now on `timeline`; hands out where recovery ended as well, if that is before what
+/// was planned, on the timeline that was planned.
+pub async fn check(
+    superuser: &Client,
+    planned: Planned<'_>,
+    timeline: u32,
+    subject: &str,
+) -> (CheckResult, Option<Lsn>) {
     let Planned { target, reach, .. } = planned;
-    timed(CheckId::ReplayReachedEnd, Phase::Restored, subject, async {
+    let mut ended_early = None;
+    let result = timed(CheckId::ReplayReachedEnd, Phase::Restored, subject, async {
         let row = superuser.query_one(REPLAYED, &[]).await?;
         let (said, history): (Option<&str>, Option<&str>) = (row.get(0), row.get(1));
         let (replayed, branched) = if planned.from.is_some_and(|from| from != timeline) {
             let began = history.and_then(began_at);
             (began.map(|(_, lsn)| lsn), began.map(|(parent, _)| parent))
         } else {
-            (said.and_then(|lsn| lsn.parse().ok()), None)
+            (said.and_then(|lsn| lsn.parse().ok()).or(planned.complete), None)
         };
         let goal = match target {
             RecoveryTarget::Lsn(lsn) => Some(reach.map_or(*lsn, |reach| reach.min(*lsn))),
@@ -65,6 +74,7 @@ pub async fn check(superuser: &Client, planned: Planned<'_>, timeline: u32, subj
         };
         let reached = replayed.0 + slack >= goal.0;
         let astray = branched.is_some_and(|branched| planned.along.is_some_and(|along| along != branched));
+        ended_early = (!reached && !astray).then_some(replayed);
         let on = |timeline: Option<TimelineId>| timeline.map_or_else(String::new, |id| format!(" on timeline {id}"));
         Ok(Found::judge(
             reached && !astray,
@@ -72,7 +82,8 @@ pub async fn check(superuser: &Client, planned: Planned<'_>, timeline: u32, subj
             format!("replayed to {replayed}{}", on(branched)),
         ))
     })
-    .await
+    .await;
+    (result, ended_early)
 }
 
 /// Where a timeline began, and on which one: the last line of its history (`1  0/5000100  no recovery target`).

@@ -4,7 +4,7 @@
 //! that they cannot drift apart. The checks are independent of each other and run side by side; each opens the
 //! connections that it needs. The order of the results is the order of the list.
 
-use std::{path::Path, time::Instant};
+use std::time::Instant;
 
 use futures_util::future::{BoxFuture, join_all};
 use reports::CheckResult;
@@ -49,8 +49,12 @@ async fn inventory(subject: &Subject<'_>) -> (CheckResult, CheckResult) {
 }
 
 /// The same, of a cluster that was restored: it must not act on production either.
-pub async fn restored(subject: &Subject<'_>, seed: Against<'_>, production_archive: Option<&Path>) -> Vec<CheckResult> {
-    let (mut checks, isolated) = tokio::join!(looks(subject, seed), isolation::check(subject, production_archive));
+pub async fn restored(
+    subject: &Subject<'_>,
+    seed: Against<'_>,
+    production: Option<&isolation::Production>,
+) -> Vec<CheckResult> {
+    let (mut checks, isolated) = tokio::join!(looks(subject, seed), isolation::check(subject, production));
     checks.push(isolated);
     checks
 }

@@ -1,10 +1,11 @@
 //! `wal-continuity`: the WAL that a backup needs is there without a gap, and can be read to its end.
 //!
 //! Looked at before the restore, because a server that meets a gap promotes silently at it. Every segment must be whole,
-//! of this cluster and in its place; timelines are followed as the server follows them. What it cannot see: WAL that
-//! never left the primary, so that nothing after the end is no problem to it.
+//! of this cluster, in its place and readable by the server's account; timelines are followed as the server follows them,
+//! and no further than the recovery is to go. What it cannot see: WAL that never left the primary, so that nothing after
+//! the end is no problem to it.
 
-use std::path::PathBuf;
+use std::path::Path;
 
 use reports::{CheckId, CheckResult, Phase};
 
@@ -13,15 +14,16 @@ use crate::backup::{
     Backup, BackupError, Site,
     wal::{Reach, Start},
 };
-use crate::postgres::TimelineId;
+use crate::postgres::{Lsn, TimelineId};
 
-/// The check, for a service that was on timeline `own` last; hands out how far the WAL reaches as well. `None` for a
-/// backup that does not replay.
+/// The check, for a service that was on timeline `own` last and is to be recovered `until` some position; hands out how far
+/// the WAL reaches as well. `None` for a backup that does not replay.
 pub async fn check(
     site: &Site,
     backup: &Backup,
     own: TimelineId,
-    held: Option<PathBuf>,
+    held: Option<&Path>,
+    until: Option<Lsn>,
 ) -> Option<(CheckResult, Reach)> {
     let (start, timeline) = (backup.start_lsn()?, TimelineId(backup.info.timeline?));
     let mut reach = Reach::default();
@@ -31,7 +33,9 @@ pub async fn check(
             timeline,
             own,
             system: backup.info.system_identifier.parse().ok(),
-            held: held.as_deref(),
+            held,
+            // What makes the backup consistent is needed in any case.
+            until: until.map(|until| backup.stop_lsn().map_or(until, |stop| until.max(stop))),
         };
         reach = site
             .recorder
@@ -42,9 +46,15 @@ pub async fn check(
         let onto = reach.timeline.filter(|newest| *newest != timeline);
         let onto = onto.map_or_else(String::new, |newest| format!(" on timeline {newest}"));
         let actual = format!("{} segments, readable to {end}{onto}", reach.segments);
-        Ok::<_, BackupError>(
-            Found::judge(reach.problems.is_empty(), expected, actual).detail(reach.problems.join("; ")),
-        )
+        let told: Vec<_> = [&reach.problems, &reach.remarks]
+            .into_iter()
+            .flatten()
+            .cloned()
+            .collect();
+        Ok::<_, BackupError>(match &reach.unread {
+            Some(reason) if reach.problems.is_empty() => Found::unknown(expected, reason.clone()),
+            _ => Found::judge(reach.problems.is_empty(), expected, actual).detail(told.join("; ")),
+        })
     })
     .await;
     Some((result, reach))

@@ -1,11 +1,18 @@
 //! Privileges, collations, isolation, inventory.
 
-use std::path::PathBuf;
+use std::fs;
 
-use reports::{CheckId, Phase};
+use reports::{CheckId, Phase, Verdict};
 
 use super::{World, fails, passes};
-use crate::verify::{catalog_inventory, collations, isolation, privileges};
+use crate::{
+    postgres::TimelineId,
+    verify::{
+        catalog_inventory, collations,
+        isolation::{self, Production},
+        privileges,
+    },
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn lost_and_added_rights_are_named() {
@@ -107,15 +114,21 @@ async fn a_cluster_that_would_archive_into_production_is_named() {
         ("wal_level", "logical"),
     ];
     let world = World::new("isolation", &settings).await;
-    let archive = PathBuf::from("/production/archive");
+    let production = Production::record("/production/archive".as_ref(), TimelineId(1)).unwrap();
     fails(
-        &isolation::check(&world.subject(None), Some(&archive)).await,
+        &isolation::check(&world.subject(None), Some(&production)).await,
         &["writes into production's archive: cp %p"],
     );
-    let elsewhere = PathBuf::from("/elsewhere");
-    let result = isolation::check(&world.subject(None), Some(&elsewhere)).await;
-    passes(&result);
-    assert!(result.detail.contains("archives elsewhere"), "{result:#?}");
+    let elsewhere = Production::record("/elsewhere".as_ref(), TimelineId(1)).unwrap();
+    fails(
+        &isolation::check(&world.subject(None), Some(&elsewhere)).await,
+        &["it cannot be told where archive_command archives to"],
+    );
+    world.sql("ALTER SYSTEM SET archive_command = ''").await;
+    world.sql("SELECT pg_reload_conf()").await;
+    while isolation::check(&world.subject(None), None).await.verdict == Verdict::Fail {
+        tokio::task::yield_now().await; // a session takes the new setting over in its own time
+    }
     world
         .sql("CREATE SUBSCRIPTION follows CONNECTION 'host=/nowhere' PUBLICATION p WITH (connect = false)")
         .await;
@@ -126,6 +139,36 @@ async fn a_cluster_that_would_archive_into_production_is_named() {
         &["subscription follows"],
     );
     world.sql("UPDATE pg_subscription SET subenabled = false").await;
+}
+
+#[tokio::test]
+async fn what_a_restored_cluster_archived_is_named_and_what_the_failed_primary_did_is_not() {
+    let archive = tempfile::tempdir().unwrap();
+    let put = |name: &str, text: &str| fs::write(archive.path().join(name), text).unwrap();
+    put("000000010000000000000001", "");
+    put("00000001000000000000000A.00000028.backup", "");
+    put("README", "");
+    fs::create_dir(archive.path().join("00000002.history")).unwrap();
+    let production = Production::record(archive.path(), TimelineId(1)).unwrap();
+    for name in [
+        "000000010000000000000002",
+        ".000000010000000000000003.tmp",
+        "00000001000000000000000B.00000028.backup",
+    ] {
+        put(name, "the last that the primary archived");
+    }
+    passes(&production.look_again(Phase::AfterCutover, "restored-1").await);
+    put("00000003.history", "");
+    put("000000030000000000000003", "");
+    put("README", "changed");
+    let named = [
+        "00000003.history is new",
+        "000000030000000000000003 is new",
+        "README is changed",
+    ];
+    fails(&production.look_again(Phase::AfterCutover, "restored-1").await, &named);
+    let gone = Production::record(&archive.path().join("nowhere"), TimelineId(1)).unwrap();
+    passes(&gone.look_again(Phase::AfterCutover, "restored-1").await);
 }
 
 #[tokio::test(flavor = "multi_thread")]
