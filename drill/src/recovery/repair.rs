@@ -116,13 +116,16 @@ async fn planned(
     let superuser = subject.superuser().await.map_err(failed)?;
     let statements = match repair {
         Repair::Collations => return collations(subject, &superuser).await.map(Some),
-        Repair::Indexes => index_integrity::cures(subject).await,
+        Repair::Indexes => return index_integrity::cures(subject).await.map_err(failed),
         Repair::Catalog => match subject.inventory {
             Some(recorded) => catalog_inventory::cures(&superuser, recorded).await,
             None => Ok(None),
         },
         Repair::Privileges => privileges::cures(&superuser, subject.inventory).await,
-        Repair::Sequences => sequences::cures(&superuser, largest_acknowledged).await.map(Some),
+        Repair::Sequences => {
+            let cures = sequences::cures(subject, largest_acknowledged).await;
+            return cures.map(Some).map_err(failed);
+        }
     };
     let here = |statement| (fixtures::DATABASE.to_owned(), statement);
     Ok(statements
