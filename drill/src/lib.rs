@@ -18,6 +18,7 @@ pub mod operator;
 pub mod postgres;
 pub mod record;
 pub mod recovery;
+pub mod reference;
 pub mod run;
 pub mod scenario;
 pub mod stage;

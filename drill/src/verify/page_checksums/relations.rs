@@ -114,7 +114,31 @@ pub(super) async fn problems(subject: &Subject<'_>, first: &Scan) -> Result<Vec<
         let again = wrong(&relations(subject).await?, &again, data, maps);
         problems.retain(|problem| again.contains(problem));
     }
-    Ok(problems.into_iter().collect())
+    Ok(first_of_each(problems))
+}
+
+/// The first page of each kind of problem with a file, and how many more there are.
+fn first_of_each(problems: BTreeSet<Page>) -> Vec<Page> {
+    let mut kinds: BTreeMap<(String, String), (u32, usize)> = BTreeMap::new();
+    for problem in problems {
+        let kind = kinds
+            .entry((problem.file, problem.problem))
+            .or_insert((problem.block, 0));
+        kind.1 += 1;
+    }
+    let pages = kinds.into_iter().map(|((file, problem), (block, count))| {
+        let more = if count > 1 {
+            format!(", as in {} more", count - 1)
+        } else {
+            String::new()
+        };
+        Page {
+            file,
+            block,
+            problem: format!("{problem}{more}"),
+        }
+    });
+    pages.collect()
 }
 
 /// What is wrong by one look.
