@@ -53,8 +53,6 @@ pub(super) fn repairs(failed: &[CheckId]) -> Option<BTreeSet<Repair>> {
             CheckId::Collations => Repair::Collations,
             CheckId::IndexIntegrity => Repair::Indexes,
             CheckId::CatalogInventory => Repair::Catalog,
-            // It names constraints and triggers that are off, too; of orphans the inventory knows nothing.
-            CheckId::ReferentialIntegrity if failed.contains(&CheckId::CatalogInventory) => continue,
             CheckId::Privileges => Repair::Privileges,
             CheckId::Sequences => Repair::Sequences,
             _ => return None,
@@ -220,7 +218,6 @@ mod tests {
         let several = [
             CheckId::Sequences,
             CheckId::Privileges,
-            CheckId::ReferentialIntegrity,
             CheckId::CatalogInventory,
             CheckId::IndexIntegrity,
             CheckId::Collations,
