@@ -80,7 +80,7 @@ SELECT i.indexrelid, i.indrelid, i.indexrelid::regclass::text, c.relname::text, 
   FROM pg_index i
   JOIN pg_class c ON c.oid = i.indexrelid AND c.relkind = 'i'
   JOIN pg_am m ON m.oid = c.relam
-  JOIN pg_class r ON r.oid = i.indrelid AND r.relpersistence <> 't'
+  JOIN pg_class r ON r.oid = i.indrelid AND r.relpersistence <> 't' AND r.relispopulated
   JOIN pg_namespace s ON s.oid = c.relnamespace
  WHERE NOT c.relisshared OR current_database() = $1
  ORDER BY 3";

@@ -4,7 +4,7 @@ use std::{fs, path::PathBuf};
 
 use reports::Verdict;
 
-use super::{World, fails, passes};
+use super::{World, passes};
 use crate::{
     postgres::Shutdown,
     verify::{index_integrity, page_checksums},
