@@ -5,8 +5,9 @@ use tokio_postgres::Client;
 
 use super::Subject;
 
-/// Databases that are looked at at the same time.
-const SIDE_BY_SIDE: usize = 3;
+/// Databases that a check looks at at the same time: checks run side by side themselves, and a server has only so many
+/// connections to give.
+const SIDE_BY_SIDE: usize = 2;
 
 /// Does `work` in every database that lets connections in, some side by side, and answers what was found in each. The
 /// service's own comes first, the others follow by name. One that is dropped meanwhile is left out.
@@ -19,12 +20,12 @@ where
     W: Fn(String, Client) -> F,
     F: Future<Output = Result<T, E>>,
 {
-    let listing = subject.superuser().await?;
-    let (listing, work) = (&listing, &work);
-    let all: Vec<_> = stream::iter(names(listing).await?)
+    let names = names(&subject.superuser().await?).await?;
+    let work = &work;
+    let all: Vec<_> = stream::iter(names)
         .map(|database| async move {
             let client = match subject.database(&database).await {
-                Err(_) if !exists(listing, &database).await? => return Ok::<_, E>(None),
+                Err(_) if !exists(subject, &database).await? => return Ok::<_, E>(None),
                 client => client?,
             };
             let found = work(database.clone(), client).await?;
@@ -43,9 +44,9 @@ async fn names(client: &Client) -> Result<Vec<String>, tokio_postgres::Error> {
     client.query(sql, &[]).await?.iter().map(|row| row.try_get(0)).collect()
 }
 
-async fn exists(client: &Client, database: &str) -> Result<bool, tokio_postgres::Error> {
+async fn exists(subject: &Subject<'_>, database: &str) -> Result<bool, tokio_postgres::Error> {
     let sql = "SELECT 1 FROM pg_database WHERE datname = $1 AND datallowconn";
-    Ok(client.query_opt(sql, &[&database]).await?.is_some())
+    Ok(subject.superuser().await?.query_opt(sql, &[&database]).await?.is_some())
 }
 
 /// How a report says in which database something is: nothing for the service's own.
