@@ -140,20 +140,29 @@ pub async fn problems(subject: &Subject<'_>) -> Result<Vec<String>, tokio_postgr
         .collect())
 }
 
-/// The repair, as statements with the database that each belongs to: a REINDEX of each index that is wrong, a VACUUM that
-/// believes no page's entry in a visibility map that is. `None` if a table is wrong as well, which no statement puts right.
+/// The repair, as statements with the database that each belongs to: a REINDEX of each index that is wrong. `None` if a table
+/// is wrong as well, which no statement puts right. Where nothing is wrong any more it was a visibility map: by looking at
+/// the rows that it hid, the first look marked their index entries as dead, and no scan returns them again. A VACUUM that
+/// skips no page puts every map right.
 ///
 /// # Errors
 /// If the server cannot be asked.
 pub async fn cures(subject: &Subject<'_>) -> Result<Option<Vec<(String, String)>>, tokio_postgres::Error> {
-    let looks = look(subject).await?.into_iter();
-    let cures: Option<BTreeSet<(String, String)>> = looks
-        .flat_map(|(database, look)| {
-            let problems = look.tally.problems.into_iter();
-            problems.map(move |problem| Some((database.clone(), problem.cure?)))
-        })
-        .collect();
-    Ok(cures.map(|cures| cures.into_iter().collect()))
+    let mut cures = BTreeSet::new();
+    let looks = look(subject).await?;
+    for (database, look) in &looks {
+        for problem in &look.tally.problems {
+            let Some(cure) = &problem.cure else {
+                return Ok(None);
+            };
+            cures.insert((database.clone(), cure.clone()));
+        }
+    }
+    if cures.is_empty() {
+        let vacuum = "VACUUM (DISABLE_PAGE_SKIPPING)".to_owned();
+        cures.extend(looks.into_iter().map(|(database, _)| (database, vacuum.clone())));
+    }
+    Ok(Some(cures.into_iter().collect()))
 }
 
 /// Both ways side by side, in every database.

@@ -4,7 +4,7 @@ use std::{fs, path::PathBuf};
 
 use reports::Verdict;
 
-use super::{World, passes};
+use super::{World, fails, passes};
 use crate::{
     postgres::Shutdown,
     verify::{index_integrity, page_checksums},
@@ -106,10 +106,12 @@ async fn every_kind_of_index_is_compared_or_named() {
     }
     world.sql("CREATE DATABASE billing").await;
     let result = index_integrity::check(&world.subject(None)).await;
-    println!("{result:#?}");
     passes(&result);
     let (_, not_planned) = result.detail.split_once("not planned: ").unwrap_or_default();
-    let not_planned: Vec<_> = not_planned.split("; ").filter(|one| !one.contains("amcheck")).collect();
+    let not_planned: Vec<_> = not_planned
+        .split("; ")
+        .filter(|one| !one.is_empty() && !one.contains("amcheck"))
+        .collect();
     assert_eq!(not_planned, Vec::<&str>::new());
 }
 
@@ -148,10 +150,9 @@ async fn what_only_a_scan_of_the_index_alone_or_of_a_catalogue_sees_is_named() {
     fs::write(&map, &page).unwrap();
     world.restart().await;
     let result = index_integrity::check(&world.subject(None)).await;
-    println!("{result:#?}");
+    fails(&result, &["the visibility map of \"AuditEvents\" is wrong"]);
     let named = index_integrity::problems(&world.subject(None)).await.unwrap();
     for part in [
-        "the visibility map of \"AuditEvents\" is wrong",
         "pg_class_relname_nsp_index: ",
         "once: it is unique, and its table has 1 keys more than once",
     ] {
