@@ -92,6 +92,11 @@ pub(super) async fn repaired(
             Err(reason) => Err(reason),
         };
         all = ran.is_ok();
+        if let Ok(done) = &ran {
+            drill
+                .recorder
+                .finding(format!("Repaired in place ({}): {repair}: {done}.", subject.name));
+        }
         drill.recorder.record(What::Repaired {
             action: format!("{repair} ({})", subject.name),
             verdict: Verdict::from_holds(all),
@@ -121,12 +126,12 @@ async fn planned(
             return catalog_inventory::cures(subject, &look).await.map_err(failed);
         }
         Repair::Privileges => return Ok(privileges::cures(&catalog_inventory::look(subject).await)),
-        Repair::Sequences => sequences::cures(&superuser, largest_acknowledged).await.map(Some),
+        Repair::Sequences => sequences::cures(subject, largest_acknowledged).await.map(Some),
     };
-    let here = |statement: String| Cure::new(fixtures::DATABASE, statement);
+    let cure = |(database, statement): (String, String)| Cure::new(&database, statement);
     Ok(statements
         .map_err(failed)?
-        .map(|all| all.into_iter().map(here).collect()))
+        .map(|all| all.into_iter().map(cure).collect()))
 }
 
 /// In every database whose collation has another version: each has indexes of its own.

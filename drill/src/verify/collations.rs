@@ -5,14 +5,13 @@
 //! which never change, and changes that a provider made without a new version.
 
 use reports::{CheckId, CheckResult};
-use tokio_postgres::Client;
+use tokio_postgres::{Client, Row};
 
-use super::{Found, Subject, first_few, timed};
+use super::{Found, Subject, databases, first_few, timed};
 
-/// Databases: name, recorded, actual. From PostgreSQL 15 on.
-const DATABASES: &str =
-    "SELECT datname::text, datcollversion, pg_database_collation_actual_version(oid) FROM pg_database
-                          WHERE datallowconn ORDER BY 1";
+/// This database: name, recorded, actual. From PostgreSQL 15 on.
+const OWN: &str = "SELECT datname::text, datcollversion, pg_database_collation_actual_version(oid) FROM pg_database
+                    WHERE datname = current_database()";
 
 /// Collations that a column or an index of this database uses, with the indexes that sort by them. 100 is the database's own.
 const USED: &str = r"
@@ -47,8 +46,8 @@ SELECT d.refresh, ARRAY(SELECT DISTINCT format('REINDEX INDEX %s', s.indexrelid:
 pub async fn cures(client: &Client) -> Result<Vec<String>, tokio_postgres::Error> {
     let mut statements = Vec::new();
     for row in client.query(CURES, &[]).await? {
-        statements.extend(row.get::<_, Vec<String>>(1));
-        statements.push(row.get(0));
+        statements.extend(row.try_get::<_, Vec<String>>(1)?);
+        statements.push(row.try_get(0)?);
     }
     Ok(statements)
 }
@@ -56,60 +55,82 @@ pub async fn cures(client: &Client) -> Result<Vec<String>, tokio_postgres::Error
 /// The check.
 pub async fn check(subject: &Subject<'_>) -> CheckResult {
     timed(CheckId::Collations, subject.phase, subject.name, async {
-        let client = subject.superuser().await?;
-        let collations = client.query(USED, &[]).await?;
-        let dependents = |default: bool, name: &str| {
-            let row = collations
-                .iter()
-                .find(|row| row.get::<_, bool>(3) == default && (default || row.get::<_, &str>(0) == name));
-            row.map(|row| row.get::<_, Vec<String>>(4)).unwrap_or_default()
-        };
-        let versions: i32 = client
-            .query_one("SELECT current_setting('server_version_num')::int", &[])
-            .await?
-            .get(0);
-        let databases = if versions >= 150_000 {
-            client.query(DATABASES, &[]).await?
-        } else {
-            Vec::new()
-        };
-        let (mut drifted, mut compared, mut unversioned) = (Vec::new(), 0, 0);
-        let all = databases.iter().map(|row| ("database", row)).chain(
-            collations
-                .iter()
-                .filter(|row| !row.get::<_, bool>(3))
-                .map(|row| ("collation", row)),
-        );
-        for (kind, row) in all {
-            let (name, recorded, actual): (&str, Option<&str>, Option<&str>) = (row.get(0), row.get(1), row.get(2));
-            match (recorded, actual) {
-                (None, _) => unversioned += 1,
-                (Some(recorded), Some(actual)) if recorded == actual => compared += 1,
-                (Some(recorded), actual) => {
-                    let (default, here) = (kind == "database", name == fixtures::DATABASE);
-                    let indexes = if default && !here {
-                        Vec::new()
-                    } else {
-                        dependents(default, name)
-                    };
-                    let rebuild = if indexes.is_empty() {
-                        String::new()
-                    } else {
-                        format!(", REINDEX {}", first_few(&indexes))
-                    };
-                    drifted.push(format!(
-                        "{kind} {name}: recorded {recorded}, here {}{rebuild}",
-                        actual.unwrap_or("none")
-                    ));
-                }
-            }
+        let looks = databases::each(subject, look).await?;
+        let mut all = Look::default();
+        for (_, look) in looks {
+            all.drifted.extend(look.drifted);
+            all.compared += look.compared;
+            all.unversioned += look.unversioned;
         }
         let actual = format!(
-            "{compared} as recorded, {} different, {unversioned} without a version",
-            drifted.len()
+            "{} as recorded, {} different, {} without a version",
+            all.compared,
+            all.drifted.len(),
+            all.unversioned
         );
         let expected = "every collation in use has the version that it had when indexes were built";
-        Ok::<_, tokio_postgres::Error>(Found::judge(drifted.is_empty(), expected, actual).detail(drifted.join("; ")))
+        let found = Found::judge(all.drifted.is_empty(), expected, actual);
+        Ok::<_, tokio_postgres::Error>(found.detail(all.drifted.join("; ")))
     })
     .await
+}
+
+/// What was found in one database.
+#[derive(Default)]
+struct Look {
+    drifted: Vec<String>,
+    compared: usize,
+    unversioned: usize,
+}
+
+/// The collation of a database, and those that its columns and indexes use.
+async fn look(database: String, client: Client) -> Result<Look, tokio_postgres::Error> {
+    let version = client.query_one("SELECT current_setting('server_version_num')::int", &[]);
+    let version: i32 = version.await?.try_get(0)?;
+    let own = if version >= 150_000 {
+        client.query_opt(OWN, &[]).await?
+    } else {
+        None
+    };
+    let used = client.query(USED, &[]).await?;
+    let mut look = Look::default();
+    let mut indexes_of_default = Vec::new();
+    let place = databases::place(&database);
+    for row in &used {
+        let indexes: Vec<String> = row.try_get(4)?;
+        if row.try_get(3)? {
+            indexes_of_default = indexes;
+        } else {
+            look.compare(
+                &format!("{place}collation {}", row.try_get::<_, &str>(0)?),
+                row,
+                &indexes,
+            )?;
+        }
+    }
+    if let Some(row) = &own {
+        look.compare(&format!("database {database}"), row, &indexes_of_default)?;
+    }
+    Ok(look)
+}
+
+impl Look {
+    /// Compares the version that was recorded (the second column) with the one here (the third).
+    fn compare(&mut self, what: &str, row: &Row, indexes: &[String]) -> Result<(), tokio_postgres::Error> {
+        let (recorded, actual): (Option<&str>, Option<&str>) = (row.try_get(1)?, row.try_get(2)?);
+        match (recorded, actual) {
+            (None, _) => self.unversioned += 1,
+            (Some(recorded), Some(actual)) if recorded == actual => self.compared += 1,
+            (Some(recorded), actual) => {
+                let rebuild = match indexes {
+                    [] => String::new(),
+                    indexes => format!(", REINDEX {}", first_few(indexes)),
+                };
+                let here = actual.unwrap_or("none");
+                self.drifted
+                    .push(format!("{what}: recorded {recorded}, here {here}{rebuild}"));
+            }
+        }
+        Ok(())
+    }
 }

@@ -7,6 +7,7 @@ pub mod catalog_inventory;
 pub mod collations;
 pub mod content_fingerprint;
 pub mod content_hash;
+pub mod databases;
 pub mod fingerprint;
 pub mod index_integrity;
 pub mod isolation;
@@ -52,7 +53,15 @@ impl Subject<'_> {
     /// # Errors
     /// If the server lets nobody in.
     pub async fn superuser(&self) -> Result<Client, tokio_postgres::Error> {
-        self.connect(&self.cluster.config("postgres", fixtures::DATABASE)).await
+        self.database(fixtures::DATABASE).await
+    }
+
+    /// Connects as superuser to any database.
+    ///
+    /// # Errors
+    /// If the server lets nobody in.
+    pub async fn database(&self, database: &str) -> Result<Client, tokio_postgres::Error> {
+        self.connect(&self.cluster.config("postgres", database)).await
     }
 
     /// Connects as a role with its password, as that role's users would.

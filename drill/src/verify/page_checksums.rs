@@ -1,14 +1,19 @@
-//! `page-checksums`: every page of every relation carries a valid checksum.
+//! `page-checksums`: every page of every relation carries a valid checksum, and what pages say of each other is true.
 //!
 //! Reads the relation files itself, on a running server as well as in a stopped data directory or a base backup, with
-//! the algorithm of PostgreSQL's `storage/checksum_impl.h`. What it cannot see: pages that are wrong in themselves (a
-//! zero page, an older copy of a page, damage that was written with a checksum), and pages that so far are only in the
-//! server's memory.
+//! the algorithm of PostgreSQL's `storage/checksum_impl.h`. On a running server, in every database: each relation has its
+//! file; no index entry points into a page that is zero or not there, which a crash does not leave behind (it leaves zero
+//! pages that nobody knows of: they are remarked on); no page counts as visible to all in the visibility map that does not
+//! say so itself (`relations`). What it cannot see: pages that are wrong in themselves (an older copy of a page, damage that
+//! was written with a checksum), and pages that so far are only in the server's memory.
 
+mod content;
 mod files;
 mod page;
+mod relations;
 
 use std::{
+    collections::BTreeMap,
     fs::File,
     io,
     os::unix::fs::FileExt as _,
@@ -21,12 +26,14 @@ use std::{
 };
 
 use reports::{CheckId, CheckResult, Phase};
-use tokio_postgres::Client;
+use tokio_postgres::{Client, error::SqlState};
 
-use files::{RelationFile, relation_files};
+use content::Blocks;
+use files::{Fork, RelationFile, relation_files};
 use page::{State, state};
+use relations::Pages;
 
-use super::{Found, Subject, first_few, timed};
+use super::{Found, Subject, damage, first_few, timed};
 use crate::postgres::{ControlData, ControlError, Installation};
 
 pub use page::checksum;
@@ -39,7 +46,7 @@ const SEGMENT_PAGES: u32 = 131_072;
 const CHUNK_PAGES: u32 = 2048;
 /// Threads that read and compute.
 const THREADS: usize = 2;
-const EXPECTED: &str = "a valid checksum on every page that is not new";
+const EXPECTED: &str = "a valid checksum on every page that is not new, and a page wherever one is spoken of";
 
 /// A page of a file.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -69,6 +76,8 @@ pub struct Scan {
     pub bad: Vec<Page>,
     /// All-zero pages of main forks that are followed by others. The server and its checksums accept them.
     pub zeroed: Vec<Page>,
+    /// What the pages of each relation say.
+    relations: BTreeMap<String, Pages>,
 }
 
 /// Why a data directory could not be scanned.
@@ -97,20 +106,38 @@ pub enum ScanError {
 pub async fn check(subject: &Subject<'_>) -> CheckResult {
     timed(CheckId::PageChecksums, subject.phase, subject.name, async {
         let client = subject.superuser().await?;
-        let settings = "SELECT current_setting('data_checksums'), current_setting('block_size')";
+        let settings = "SELECT current_setting('data_checksums') = 'on', current_setting('block_size')";
         let row = client.query_one(settings, &[]).await?;
-        if row.get::<_, &str>(0) != "on" {
-            return Ok::<_, ScanError>(Found::unknown(EXPECTED, "this cluster was made without data checksums"));
+        let (checksums, block_size): (bool, &str) = (row.try_get(0)?, row.try_get(1)?);
+        let mut scan = if checksums && block_size == "8192" {
+            scan(subject.cluster.data_directory(), true).await?
+        } else {
+            Scan::default()
+        };
+        match relations::problems(subject, &scan).await {
+            Ok(problems) => scan.bad.extend(problems),
+            Err(ScanError::Query(error)) if closed(&error) => {
+                let reason = format!("a database lets nobody in: {error}");
+                return Ok(Found::fail(EXPECTED, reason).detail(super::chain(&error)));
+            }
+            Err(error) => return Err(error),
         }
-        if row.get::<_, &str>(1) != "8192" {
-            return Ok(Found::unknown(EXPECTED, "this server's pages are not of 8192 bytes"));
+        if !scan.bad.is_empty() || scan.files > 0 {
+            return Ok(judged(scan, Some(&client)).await);
         }
-        let data = subject.cluster.data_directory();
-        let mut scan = scan(data, true).await?;
-        scan.bad.extend(missing_files(&client, data).await?);
-        Ok(judged(scan, Some(&client)).await)
+        let reason = if checksums {
+            "this server's pages are not of 8192 bytes"
+        } else {
+            "this cluster was made without data checksums"
+        };
+        Ok(Found::unknown(EXPECTED, reason))
     })
     .await
+}
+
+/// Whether an error says that a database which is in the catalogue has lost its files.
+fn closed(error: &tokio_postgres::Error) -> bool {
+    error.code() == Some(&SqlState::UNDEFINED_DATABASE) || damage(error).is_some()
 }
 
 /// The check of a stopped data directory or of a base backup.
@@ -179,21 +206,6 @@ fn relation_of(file: &str) -> Option<(u32, u32, u32)> {
     }
 }
 
-/// Relations of the application's database whose first file is not there.
-async fn missing_files(client: &Client, data: &Path) -> Result<Vec<Page>, tokio_postgres::Error> {
-    let sql = "SELECT oid::regclass::text, pg_relation_filepath(oid) FROM pg_class
-                WHERE relkind IN ('r', 'i', 't', 'm', 'S') AND relpersistence <> 't' AND pg_relation_filepath(oid) IS NOT NULL";
-    let rows = client.query(sql, &[]).await?;
-    let missing = rows.iter().filter(|row| !data.join(row.get::<_, &str>(1)).exists());
-    Ok(missing
-        .map(|row| Page {
-            file: row.get(1),
-            block: 0,
-            problem: format!("the file of {} is missing", row.get::<_, &str>(0)),
-        })
-        .collect())
-}
-
 /// Reads every relation file below a data directory. On a `live` server a page that looks bad is read again, because
 /// the server may just be writing it, and files that vanish meanwhile do not count.
 ///
@@ -238,6 +250,25 @@ pub async fn scan(data: &Path, live: bool) -> Result<Scan, ScanError> {
         for (file, page) in part.last_used {
             last[file] = last[file].max(Some(page));
         }
+        for (file, blocks) in part.pointed_to {
+            scan.pages_of(&files[file]).pointed_to.add(&blocks);
+        }
+        for (file, blocks) in part.not_all_visible {
+            scan.pages_of(&files[file]).not_all_visible.add(&blocks);
+        }
+        for (file, blocks) in part.marked {
+            scan.pages_of(&files[file]).marked.add(&blocks);
+        }
+    }
+    for (file, page) in &zeros {
+        let file = &files[*file];
+        if file.fork == Fork::Main {
+            let block = file.segment * SEGMENT_PAGES + page;
+            scan.pages_of(file).zero.insert(block);
+        }
+    }
+    for file in files.iter().filter(|file| file.fork == Fork::Main) {
+        scan.pages_of(file).segments.insert(file.segment, file.pages);
     }
     scan.bad.extend(
         files
@@ -249,20 +280,29 @@ pub async fn scan(data: &Path, live: bool) -> Result<Scan, ScanError> {
     zeros.sort_unstable();
     let amid = zeros
         .into_iter()
-        .filter(|(file, page)| files[*file].main && last[*file] > Some(*page));
+        .filter(|(file, page)| files[*file].fork == Fork::Main && last[*file] > Some(*page));
     scan.zeroed = amid
         .map(|(file, page)| files[file].page(page, "zeroed".into()))
         .collect();
     Ok(scan)
 }
 
-/// What one thread found.
+impl Scan {
+    fn pages_of(&mut self, file: &RelationFile) -> &mut Pages {
+        self.relations.entry(file.relation.clone()).or_default()
+    }
+}
+
+/// What one thread found, by the number of the file.
 #[derive(Default)]
 struct Part {
     pages: u64,
     bad: Vec<Page>,
     zeros: Vec<(usize, u32)>,
     last_used: Vec<(usize, u32)>,
+    pointed_to: BTreeMap<usize, Blocks>,
+    not_all_visible: BTreeMap<usize, Blocks>,
+    marked: BTreeMap<usize, Blocks>,
 }
 
 impl Part {
@@ -285,7 +325,10 @@ impl Part {
             self.pages += 1;
             let block = file.segment * SEGMENT_PAGES + number;
             match state(page, block) {
-                State::Valid => self.last_used.push((index, number)),
+                State::Valid => {
+                    self.last_used.push((index, number));
+                    self.listen(index, file, page, block);
+                }
                 State::Zero => self.zeros.push((index, number)),
                 State::Bad(_) if live && settles(&open, number, block) => self.last_used.push((index, number)),
                 State::Bad(problem) => self.bad.push(file.page(number, problem)),
@@ -299,6 +342,24 @@ impl Part {
         self.last_used.retain(|(file, _)| *file != index);
         self.last_used.extend(newest);
         Ok(())
+    }
+
+    /// What a page says of others.
+    fn listen(&mut self, index: usize, file: &RelationFile, page: &[u8], block: u32) {
+        match file.fork {
+            Fork::Main if content::not_all_visible(page) => {
+                self.not_all_visible.entry(index).or_default().insert(block);
+            }
+            Fork::Main => {
+                let pointed_to = &mut self.pointed_to;
+                content::pointed_to(page, |to| pointed_to.entry(index).or_default().insert(to));
+            }
+            Fork::VisibilityMap => {
+                let marked = self.marked.entry(index).or_default();
+                content::marked(page, block).for_each(|block| marked.insert(block));
+            }
+            Fork::Other => {}
+        }
     }
 }
 

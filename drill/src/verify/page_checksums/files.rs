@@ -11,10 +11,20 @@ use super::{PAGE, Page, SEGMENT_PAGES, ScanError};
 pub(super) struct RelationFile {
     pub(super) path: PathBuf,
     pub(super) name: String,
-    pub(super) main: bool,
+    /// Path of its relation: that of the main fork's first segment.
+    pub(super) relation: String,
+    pub(super) fork: Fork,
     pub(super) segment: u32,
     pub(super) pages: u32,
     pub(super) torn: bool,
+}
+
+/// What a file is to its relation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fork {
+    Main,
+    VisibilityMap,
+    Other,
 }
 
 impl RelationFile {
@@ -27,15 +37,20 @@ impl RelationFile {
     }
 }
 
-/// `16384`, `16384_vm`, `16384.1`: whether it is a main fork, and its segment.
-fn relation_name(name: &str) -> Option<(bool, u32)> {
+/// `16384`, `16384_vm`, `16384.1`: file node, fork and segment.
+fn relation_name(name: &str) -> Option<(&str, Fork, u32)> {
     let (stem, segment) = name
         .split_once('.')
         .map_or((name, Some(0)), |(stem, segment)| (stem, segment.parse().ok()));
     let (node, fork) = stem.split_once('_').unwrap_or((stem, ""));
-    let known =
-        !node.is_empty() && node.bytes().all(|byte| byte.is_ascii_digit()) && ["", "fsm", "vm", "init"].contains(&fork);
-    known.then_some((fork.is_empty(), segment?))
+    let fork = match fork {
+        "" => Fork::Main,
+        "vm" => Fork::VisibilityMap,
+        "fsm" | "init" => Fork::Other,
+        _ => return None,
+    };
+    let known = !node.is_empty() && node.bytes().all(|byte| byte.is_ascii_digit());
+    known.then_some((node, fork, segment?))
 }
 
 /// Every relation file, sorted by name.
@@ -67,17 +82,15 @@ fn collect(data: &Path, below: &Path, files: &mut Vec<RelationFile>) -> Result<(
         };
         if meta.is_dir() {
             collect(data, &below.join(name), files)?;
-        } else if let Some((main, segment)) = relation_name(&name) {
-            let (name, pages) = (
-                below.join(name).to_string_lossy().into_owned(),
-                (meta.len() / PAGE as u64) as u32,
-            );
+        } else if let Some((node, fork, segment)) = relation_name(&name) {
+            let below = |name: &str| below.join(name).to_string_lossy().into_owned();
             files.push(RelationFile {
                 path,
-                name,
-                main,
+                name: below(&name),
+                relation: below(node),
+                fork,
                 segment,
-                pages,
+                pages: (meta.len() / PAGE as u64) as u32,
                 torn: meta.len() % PAGE as u64 != 0,
             });
         }

@@ -1,5 +1,6 @@
 //! Checks against real clusters: a healthy one passes, a damaged one fails and the damage is named.
 
+mod indexes;
 mod structure;
 mod surroundings;
 mod wal;
@@ -66,16 +67,34 @@ impl World {
     }
 
     /// Carries out what a check says would cure what it found; it must say something.
-    pub(super) async fn cure(&self, statements: Vec<String>) {
+    pub(super) async fn cure<T: Statement>(&self, statements: Vec<T>) {
         assert!(!statements.is_empty());
         for statement in statements {
-            self.sql(&statement).await;
+            self.sql(statement.text()).await;
         }
     }
 
     pub(super) async fn restart(&mut self) {
         self.cluster.start().await.unwrap();
         self.admin = self.cluster.connect("postgres", fixtures::DATABASE).await.unwrap();
+    }
+}
+
+/// A statement, with or without the database that it belongs to: here it is the service's.
+pub(super) trait Statement {
+    fn text(&self) -> &str;
+}
+
+impl Statement for String {
+    fn text(&self) -> &str {
+        self
+    }
+}
+
+impl Statement for (String, String) {
+    fn text(&self) -> &str {
+        assert_eq!(self.0, fixtures::DATABASE);
+        &self.1
     }
 }
 

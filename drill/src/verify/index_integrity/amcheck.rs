@@ -1,0 +1,85 @@
+//! What amcheck says of a database, if the server has it.
+
+use postgres_protocol::escape::escape_identifier;
+use tokio_postgres::{Client, Row, Transaction};
+
+use super::{Problem, Tally};
+use crate::verify::damage;
+
+/// Valid B-trees of a database, and their tables.
+const TREES: &str =
+    "SELECT i.indexrelid, i.indexrelid::regclass::text FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
+     WHERE c.relam = 403 AND c.relkind = 'i' AND c.relpersistence <> 't' AND i.indisvalid AND i.indisready
+       AND c.relnamespace IS DISTINCT FROM to_regnamespace('drill_amcheck')";
+/// Tables with rows of the usual kind.
+const TABLES: &str =
+    "SELECT c.oid, c.oid::regclass::text FROM pg_class c JOIN pg_am a ON a.oid = c.relam AND a.amname = 'heap'
+     WHERE c.relkind IN ('r', 'm') AND c.relpersistence <> 't'";
+
+/// Looks at every B-tree (`bt_index_check` takes no lock that keeps a writer waiting; what it may do beyond, descending
+/// from the root for each row, is left out) and at every table. Everything runs in a transaction that is rolled back, the
+/// creation of the extension included, so that nothing of it stays.
+pub(super) async fn look(client: &mut Client) -> Result<Option<Tally>, tokio_postgres::Error> {
+    let available = "SELECT 1 FROM pg_available_extensions WHERE name = 'amcheck'";
+    if client.query_opt(available, &[]).await?.is_none() {
+        return Ok(None);
+    }
+    let mut tally = Tally::default();
+    let mut transaction = client.transaction().await?;
+    let installed = "SELECT n.nspname::text FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace WHERE extname = 'amcheck'";
+    let schema = if let Some(row) = transaction.query_opt(installed, &[]).await? {
+        row.try_get::<_, String>(0)?
+    } else {
+        let create = "CREATE SCHEMA drill_amcheck; CREATE EXTENSION amcheck SCHEMA drill_amcheck";
+        transaction.batch_execute(create).await?;
+        "drill_amcheck".to_owned()
+    };
+    let schema = escape_identifier(&schema);
+    let sql = format!("SELECT {schema}.bt_index_check(index => $1::oid::regclass, heapallindexed => true)");
+    for tree in &transaction.query(TREES, &[]).await? {
+        let (oid, name): (u32, &str) = (tree.try_get(0)?, tree.try_get(1)?);
+        if let Asked::Damaged(reason) = ask(&mut transaction, &sql, oid).await? {
+            tally.problems.push(Problem::of_named(name, &reason));
+        }
+        tally.trees += 1;
+    }
+    let sql = format!(
+        "SELECT format('block %s, item %s: %s', blkno, offnum, msg) FROM {schema}.verify_heapam(relation => $1::oid::regclass) LIMIT 3"
+    );
+    for table in &transaction.query(TABLES, &[]).await? {
+        let (oid, name): (u32, &str) = (table.try_get(0)?, table.try_get(1)?);
+        let complaints: Vec<String> = match ask(&mut transaction, &sql, oid).await? {
+            Asked::Answered(rows) => rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?,
+            Asked::Damaged(reason) => vec![reason],
+            Asked::Gone => continue,
+        };
+        let complaints = complaints
+            .iter()
+            .map(|text| Problem::of_table(&format!("table {name}"), text));
+        tally.problems.extend(complaints);
+    }
+    transaction.rollback().await?;
+    Ok(Some(tally))
+}
+
+enum Asked {
+    Answered(Vec<Row>),
+    Damaged(String),
+    /// It was dropped since it was listed.
+    Gone,
+}
+
+/// Runs a query of which an error that speaks of damage is an answer.
+async fn ask(transaction: &mut Transaction<'_>, sql: &str, relation: u32) -> Result<Asked, tokio_postgres::Error> {
+    let savepoint = transaction.savepoint("drill_check").await?;
+    let error = match savepoint.query(sql, &[&relation]).await {
+        Ok(rows) => return savepoint.commit().await.map(|()| Asked::Answered(rows)),
+        Err(error) => error,
+    };
+    savepoint.rollback().await?;
+    let there = "SELECT 1 FROM pg_class WHERE oid = $1";
+    if error.as_db_error().is_some() && transaction.query_opt(there, &[&relation]).await?.is_none() {
+        return Ok(Asked::Gone);
+    }
+    damage(&error).map(Asked::Damaged).ok_or(error)
+}

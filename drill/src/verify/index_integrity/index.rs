@@ -1,0 +1,130 @@
+//! What the catalog says of the indexes of a database.
+
+use tokio_postgres::{Client, Row};
+
+/// An index that has rows of its own: of a table, a partition, a materialised view or a system catalogue.
+pub(super) struct Index {
+    pub(super) oid: u32,
+    pub(super) table_oid: u32,
+    /// As SQL names it.
+    pub(super) name: String,
+    /// As a plan names it.
+    pub(super) bare_name: String,
+    pub(super) table: String,
+    pub(super) method: String,
+    /// Whether it belongs to the server: of a catalogue or of a TOAST table.
+    pub(super) system: bool,
+    pub(super) valid: bool,
+    pub(super) unique: bool,
+    pub(super) nulls_distinct: bool,
+    /// Whether every column of it is a column of the table, so that a scan of it alone can answer.
+    pub(super) plain: bool,
+    /// Whether rows compare as the index sorts them.
+    pub(super) natural: bool,
+    pub(super) condition: String,
+    pub(super) order: String,
+    pub(super) columns: Vec<Column>,
+    /// Why running transactions may keep the planner from it.
+    pub(super) young: bool,
+}
+
+/// A column of an index's key.
+pub(super) struct Column {
+    /// What is indexed, with its collation if that is not the table column's.
+    pub(super) key: String,
+    /// Type that its operators take.
+    pub(super) key_type: String,
+    /// The operator of the index's own family by which a row finds itself: equality where there is one.
+    pub(super) same: Option<String>,
+    /// Whether that is equality.
+    pub(super) equality: bool,
+    /// `>=` and `<=`, of an index that keeps the least and the greatest.
+    pub(super) bounds: Option<(String, String)>,
+}
+
+/// Every index but those of temporary tables. Shared catalogues are the same in each database. A key that does not sort by
+/// the collation of its column (an expression: by the database's) has its own beside it.
+const INDEXES: &str = r"
+WITH part AS (
+  SELECT i.indexrelid, n, o.opcfamily AS family, o.opcintype AS type, o.opcdefault AS usual, i.indoption[n - 1] AS option,
+         CASE WHEN k.coll = 0 OR k.coll = coalesce(a.attcollation, 100) THEN pg_get_indexdef(i.indexrelid, n, true)
+              ELSE format('(%s) COLLATE %s', pg_get_indexdef(i.indexrelid, n, true), k.coll::regcollation) END AS key
+    FROM pg_index i CROSS JOIN generate_series(1, i.indnkeyatts) AS n
+   CROSS JOIN LATERAL (SELECT i.indcollation[n - 1] AS coll, i.indkey[n - 1] AS column) k
+    JOIN pg_opclass o ON o.oid = i.indclass[n - 1]
+    LEFT JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.column AND k.column <> 0),
+operator AS (
+  SELECT a.amopfamily AS family, a.amoplefttype AS type, a.amopstrategy AS strategy, p.oprname AS name,
+         format('OPERATOR(%I.%s)', s.nspname, p.oprname) AS sql
+    FROM pg_amop a JOIN pg_operator p ON p.oid = a.amopopr JOIN pg_namespace s ON s.oid = p.oprnamespace
+   WHERE a.amoplefttype = a.amoprighttype AND a.amoppurpose = 's')
+SELECT i.indexrelid, i.indrelid, i.indexrelid::regclass::text, c.relname::text, i.indrelid::regclass::text, m.amname::text,
+       c.oid < 16384 OR s.nspname = 'pg_toast', i.indisvalid AND i.indisready AND i.indislive, i.indisunique,
+       NOT coalesce((to_jsonb(i) ->> 'indnullsnotdistinct')::bool, false), 0 <> ALL (i.indkey::int2[]),
+       (SELECT bool_and(p.usual AND p.option = 0) FROM part p WHERE p.indexrelid = i.indexrelid),
+       coalesce(pg_get_expr(i.indpred, i.indrelid), 'true'), i.indcheckxmin,
+       CASE m.amname WHEN 'btree' THEN
+         (SELECT string_agg(format('%s USING %s NULLS %s', p.key, r.sql, CASE WHEN p.option & 2 = 2 THEN 'FIRST' ELSE 'LAST' END), ', ' ORDER BY p.n)
+            FROM part p JOIN operator r ON r.family = p.family AND r.type = p.type AND r.strategy = CASE WHEN p.option & 1 = 1 THEN 5 ELSE 1 END
+           WHERE p.indexrelid = i.indexrelid) END,
+       ARRAY(SELECT p.key FROM part p WHERE p.indexrelid = i.indexrelid ORDER BY p.n),
+       ARRAY(SELECT format_type(p.type, NULL) FROM part p WHERE p.indexrelid = i.indexrelid ORDER BY p.n),
+       ARRAY(SELECT (SELECT r.sql FROM operator r WHERE r.family = p.family AND r.type = p.type
+                        AND array_position(ARRAY['=', '~=', '@>', '<@', '&&'], r.name::text) IS NOT NULL
+                      ORDER BY array_position(ARRAY['=', '~=', '@>', '<@', '&&'], r.name::text) LIMIT 1)
+               FROM part p WHERE p.indexrelid = i.indexrelid ORDER BY p.n),
+       ARRAY(SELECT (SELECT r.sql FROM operator r WHERE r.family = p.family AND r.type = p.type AND r.name = '>=' AND r.strategy = 4)
+               FROM part p WHERE p.indexrelid = i.indexrelid ORDER BY p.n),
+       ARRAY(SELECT (SELECT r.sql FROM operator r WHERE r.family = p.family AND r.type = p.type AND r.name = '<=' AND r.strategy = 2)
+               FROM part p WHERE p.indexrelid = i.indexrelid ORDER BY p.n)
+  FROM pg_index i
+  JOIN pg_class c ON c.oid = i.indexrelid AND c.relkind = 'i'
+  JOIN pg_am m ON m.oid = c.relam
+  JOIN pg_class r ON r.oid = i.indrelid AND r.relpersistence <> 't' AND r.relispopulated
+  JOIN pg_namespace s ON s.oid = c.relnamespace
+ WHERE NOT c.relisshared OR current_database() = $1
+ ORDER BY 3";
+
+impl Index {
+    /// Every index of the database that `client` is connected to.
+    pub(super) async fn all(client: &Client) -> Result<Vec<Self>, tokio_postgres::Error> {
+        let rows = client.query(INDEXES, &[&fixtures::DATABASE]).await?;
+        rows.iter().map(Self::of).collect()
+    }
+
+    fn of(row: &Row) -> Result<Self, tokio_postgres::Error> {
+        let (keys, types): (Vec<String>, Vec<String>) = (row.try_get(15)?, row.try_get(16)?);
+        let same: Vec<Option<String>> = row.try_get(17)?;
+        let (least, greatest): (Vec<Option<String>>, Vec<Option<String>>) = (row.try_get(18)?, row.try_get(19)?);
+        let columns = keys
+            .into_iter()
+            .zip(types)
+            .zip(same)
+            .zip(least.into_iter().zip(greatest));
+        let columns = columns.map(|(((key, key_type), same), bounds)| Column {
+            key,
+            key_type,
+            equality: same.as_ref().is_some_and(|same| same.ends_with(".=)")),
+            same,
+            bounds: bounds.0.zip(bounds.1),
+        });
+        Ok(Self {
+            oid: row.try_get(0)?,
+            table_oid: row.try_get(1)?,
+            name: row.try_get(2)?,
+            bare_name: row.try_get(3)?,
+            table: row.try_get(4)?,
+            method: row.try_get(5)?,
+            system: row.try_get(6)?,
+            valid: row.try_get(7)?,
+            unique: row.try_get(8)?,
+            nulls_distinct: row.try_get(9)?,
+            plain: row.try_get(10)?,
+            natural: row.try_get::<_, Option<bool>>(11)?.unwrap_or(false),
+            condition: row.try_get(12)?,
+            young: row.try_get(13)?,
+            order: row.try_get::<_, Option<String>>(14)?.unwrap_or_default(),
+            columns: columns.collect(),
+        })
+    }
+}
