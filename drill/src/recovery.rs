@@ -12,7 +12,7 @@ use std::{
 
 use reports::{
     CheckId, Outcome, Phase, Step, Verdict, What,
-    event::{AlertRoute, Part},
+    event::{AlertRoute, LedgerComparison, Part},
 };
 
 use crate::{
@@ -75,7 +75,7 @@ pub struct Validated {
     cluster: Cluster,
     identity: Ready,
     served: Option<smoke::Expected>,
-    data_loss_window_s: Option<f64>,
+    ledger: Option<LedgerComparison>,
 }
 
 /// Carries the recovery out. Everything it did is in the events; the return value is how it ended.
@@ -95,11 +95,10 @@ async fn runbook(drill: &mut Drill) -> Result<Ending, Stop> {
     drill.recorder.part(Part::Decision);
     if let Confirmed::Serves(ledger) = Box::pin(confirmed_unrecoverable(drill)).await? {
         drill.recorder.part(Part::Cutover);
-        let window = ledger.as_ref().map(|ledger| ledger.data_loss_window_s);
-        if let Some(ledger) = ledger {
-            drill.recorder.record(What::LedgerCompared(ledger));
+        if let Some(ledger) = &ledger {
+            drill.recorder.record(What::LedgerCompared(ledger.clone()));
         }
-        return declared(drill, window).await; // 14: it serves, there is nothing to restore
+        return declared(drill, ledger.as_ref()).await; // 14: it serves, there is nothing to restore
     } // 2
     let mut standings = BTreeMap::new();
     let (mut attempt, mut looks) = (0, 0);

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use fixtures::Role as DatabaseRole;
-use reports::{CheckId, Outcome, Phase, Role, Step, Verdict, What};
+use reports::{CheckId, Outcome, Phase, Role, Step, Verdict, What, event::LedgerComparison};
 
 use crate::{
     scenario::Moment,
@@ -228,11 +228,11 @@ pub(super) async fn roll_back(drill: &mut Drill, before: Option<&str>) {
 /// Step 14, on the cluster that was cut over to.
 pub(super) async fn declared_restored(drill: &mut Drill, validated: Validated) -> Result<Ending, Stop> {
     drill.restored = Some(validated.cluster);
-    declared(drill, validated.data_loss_window_s).await
+    declared(drill, validated.ledger.as_ref()).await
 }
 
-/// Step 14: the service is declared restored, with that loss.
-pub(super) async fn declared(drill: &mut Drill, data_loss_window_s: Option<f64>) -> Result<Ending, Stop> {
+/// Step 14: the service is declared restored, with what the ledger says is lost or given up.
+pub(super) async fn declared(drill: &mut Drill, ledger: Option<&LedgerComparison>) -> Result<Ending, Stop> {
     let step = OpenStep::begin(drill, Step::Declare, 1);
     if !drill.operator.decides("Declare the service restored?").await {
         let reason = "the operator did not declare the service restored";
@@ -243,7 +243,7 @@ pub(super) async fn declared(drill: &mut Drill, data_loss_window_s: Option<f64>)
     let recovery = drill.recorder.offset().saturating_sub(drill.failed_offset());
     let rto_met = recovery <= drill.objectives.rto;
     // Where the ledger proves nothing, `ledger-prefix` is unknown and with it the drill; a miss is not proven either.
-    let rpo_met = data_loss_window_s.is_none_or(|window| window <= drill.objectives.rpo.as_secs_f64());
+    let rpo_met = ledger.is_none_or(|ledger| ledger.meets_rpo(drill.objectives.rpo.as_secs_f64()));
     let restored_at: DateTime<Utc> = Utc::now();
     let met = if rto_met { "met" } else { "missed" };
     let detail = format!(

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use fixtures::Role as DatabaseRole;
-use reports::{CheckId, Phase, Step, Verdict, What};
+use reports::{CheckId, Phase, Step, Verdict, What, event::LedgerComparison};
 
 use crate::{
     backup::RecoveryTarget,
@@ -30,7 +30,7 @@ use super::{
 struct Sound {
     identity: Ready,
     served: Option<smoke::Expected>,
-    data_loss_window_s: Option<f64>,
+    ledger: Option<LedgerComparison>,
 }
 
 /// What a look found wrong.
@@ -62,7 +62,7 @@ pub(super) async fn data_validated(
             cluster,
             identity: sound.identity,
             served: sound.served,
-            data_loss_window_s: sound.data_loss_window_s,
+            ledger: sound.ledger,
         }),
         Err(unsound) => {
             let _ = cluster.stop(Shutdown::Immediate).await; // it is removed with the drill's directory in any case
@@ -121,14 +121,17 @@ async fn looked_at(
         None => drill.cluster_started(&name, cluster).await?,
     };
     let mut checks = vec![check];
+    let mut replayed = None;
     if choice.backup.start_lsn().is_some() {
+        let read = replay::Replayed::of(&superuser, choice.backup.info.timeline, timeline).await;
         let planned = replay::Planned {
             target: &choice.target,
             reach: choice.reach,
             along: choice.timeline,
             from: choice.backup.info.timeline,
         };
-        checks.push(replay::check(&superuser, planned, timeline, &name).await);
+        checks.push(replay::check(read.as_ref(), planned, &name).await);
+        replayed = read.ok();
     }
     let subject = drill.subject(cluster, Phase::Restored, choice.backup.inventory.as_ref());
     let known = suite::Known {
@@ -138,7 +141,7 @@ async fn looked_at(
     let suite = suite::restored(&subject, known);
     let mut slowest = Duration::ZERO;
     let mut served = None;
-    let mut data_loss_window_s = None;
+    let mut ledger_compared = None;
     let mut only_sequences_are_behind = false;
     let history = History::read_or_unusable(&drill.ledger, &drill.ledger_header)?;
     let dumped = choice
@@ -149,13 +152,9 @@ async fn looked_at(
     let content = Box::pin(verify::content(&subject, &drill.fingerprint, &history, dumped));
     match connect(&drill.login(cluster, DatabaseRole::DrillValidator)).await {
         Ok(mut validator) => {
-            let target = match choice.target {
-                RecoveryTarget::Lsn(lsn) => ledger::Target::Lsn(lsn),
-                _ => ledger::Target::End,
-            };
-            let failed = (drill.failed_utc(), crate::record::nanoseconds(drill.failed_offset()));
+            let recovery = of_ledger(drill, choice, replayed.as_ref());
             let facts = drill.seed_facts();
-            let ledger = ledger_prefix::check(&mut validator, &history, &facts, &drill.seeded, target, failed, &name);
+            let ledger = ledger_prefix::check(&mut validator, &history, &facts, &drill.seeded, recovery, &name);
             let (verdict, content, suite) = tokio::join!(ledger, content, suite);
             checks.extend(suite);
             let counted = row_counts::count(&validator).await;
@@ -166,7 +165,7 @@ async fn looked_at(
             let comparison = verdict.comparison.as_ref();
             only_sequences_are_behind = comparison.is_some_and(ledger::Comparison::only_sequences_are_behind);
             if let Some(summary) = verdict.summary() {
-                data_loss_window_s = Some(summary.data_loss_window_s);
+                ledger_compared = Some(summary.clone());
                 drill.recorder.record(What::LedgerCompared(summary));
             }
             served = verdict.served;
@@ -238,8 +237,23 @@ async fn looked_at(
     Ok(Ok(Sound {
         identity,
         served,
-        data_loss_window_s,
+        ledger: ledger_compared,
     }))
+}
+
+/// What the ledger's comparison must know of the restore. Of a target that is no LSN only the server knew where it was.
+fn of_ledger(drill: &Drill, choice: &Choice, replayed: Option<&replay::Replayed>) -> ledger::Recovery {
+    let target = match (&choice.target, replayed.and_then(|replayed| replayed.lsn)) {
+        (RecoveryTarget::Lsn(lsn), _) => ledger::Target::Lsn(*lsn),
+        (RecoveryTarget::Time(_) | RecoveryTarget::Xid(_), Some(stopped)) => ledger::Target::Lsn(stopped),
+        _ => ledger::Target::End,
+    };
+    ledger::Recovery {
+        target,
+        reached: replayed.and_then(|replayed| replayed.along(drill.timeline)),
+        backup: choice.backup.stop_lsn(),
+        failed_ns: crate::record::nanoseconds(drill.failed_offset()),
+    }
 }
 
 pub(super) async fn connect(database: &tokio_postgres::Config) -> Result<tokio_postgres::Client, String> {

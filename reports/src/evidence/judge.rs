@@ -193,12 +193,12 @@ fn contradictions(evidence: &DrillEvidence, object: &mut impl FnMut(Verdict, Str
     if let (Some(met), Some(ledger)) = (evidence.rpo_met, &evidence.ledger)
         && met == rpo_missed
     {
-        let window = seconds(ledger.comparison.data_loss_window_s);
+        let gone = ledger.comparison.gone();
         let rpo = seconds(evidence.header.objectives.rpo_s);
         object(
             Verdict::Fail,
             format!(
-                "the outcome is {}, but the loss is {window} and the RPO {rpo}",
+                "the outcome is {}, but the RPO is {rpo}: {gone}",
                 evidence.outcome
             ),
         );

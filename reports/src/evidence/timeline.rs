@@ -5,7 +5,7 @@
 
 use crate::Verdict;
 use crate::event::{AlertRoute, Event, LedgerComparison, What};
-use crate::text::{bytes, counted, duration, seconds};
+use crate::text::{bytes, counted, duration, window};
 
 use super::TimelineRow;
 use super::fold::moment;
@@ -144,7 +144,7 @@ fn compared(comparison: &LedgerComparison) -> String {
         "ledger compared: {} of {} lost (window {}), {}, {}",
         comparison.lost_commits,
         counted(comparison.acknowledged_commits, "acknowledged commit"),
-        seconds(comparison.data_loss_window_s),
+        window(comparison.data_loss_window_ms()),
         counted(comparison.holes, "hole"),
         counted(comparison.unexpected_rows, "unexpected row")
     )
