@@ -170,6 +170,18 @@ impl OpenStep {
         took: Duration,
         against_budget: Option<Duration>,
     ) {
+        let measured = match self.step {
+            Step::Validate => against_budget, // its budget is one count's
+            _ => Some(against_budget.unwrap_or(took)),
+        };
+        if let (Some(budget), Some(measured)) = (self.step.budget_ms().map(Duration::from_millis), measured)
+            && measured > budget
+        {
+            let (step, attempt) = (self.step, self.attempt);
+            drill
+                .recorder
+                .finding(format!("Step {step} took {measured:.3?} of its {budget:?} (attempt {attempt})."));
+        }
         drill.recorder.record(What::StepFinished {
             step: self.step,
             attempt: self.attempt,

@@ -243,6 +243,7 @@ async fn set_up(
         failed: None,
         failure_lsn: None,
         fault_lsn: None,
+        target_time: None,
         injected: std::collections::BTreeSet::new(),
         relations: std::collections::BTreeMap::new(),
         broken: Vec::new(),

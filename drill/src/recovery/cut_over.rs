@@ -133,7 +133,7 @@ async fn connected_elsewhere(drill: &mut Drill, validated: &Validated, attempt: 
         let patience = Duration::from_millis(Step::Connect.budget_ms().unwrap_or(1_000));
         return match drill.application.ready(patience).await {
             Ok(ready) => {
-                let check = smoke::identity(&ready, &validated.identity).await;
+                let check = smoke::identity(&ready.connected_to, &validated.identity).await;
                 let elsewhere = (check.verdict == Verdict::Fail).then(|| check.actual.clone());
                 drill.check(check);
                 elsewhere.map_or_else(|| Err(ended(Outcome::NotRecovered, reason)), |actual| Ok(Some(actual)))
@@ -141,31 +141,32 @@ async fn connected_elsewhere(drill: &mut Drill, validated: &Validated, attempt: 
             Err(error) => Err(ended(Outcome::NotRecovered, format!("{reason}: {}", chain(&error)))),
         };
     }
-    step.end(
-        drill,
-        Verdict::Pass,
-        format!("{connections} connections of transformation_app on the restored cluster"),
-    );
-
-    let step = OpenStep::begin(drill, Step::Readiness, attempt);
+    // Step 11 is timed by what the application tells of its own connection, and it tells when it is ready.
+    let readiness = OpenStep::begin(drill, Step::Readiness, attempt);
     let began = drill.recorder.offset();
     let ready = drill
         .application
         .ready(Duration::from_millis(Step::Readiness.budget_ms().unwrap_or(5_000)))
         .await;
     drill.recorder.external_since("wait for readiness", began);
+    let told = format!("{connections} connections of transformation_app on the restored cluster");
     let ready = match ready {
-        Ok(ready) => ready,
+        Ok(ready) => {
+            let detail = format!("{told}; the last one opened took {:.1?}", ready.connected_within());
+            step.end_after(drill, Verdict::Pass, detail, ready.connected_within(), None);
+            ready.connected_to
+        }
         Err(error) => {
+            step.end(drill, Verdict::Pass, format!("{told}; how long one took to open is not known"));
             let reason = format!("the application does not become ready: {}", chain(&error));
-            step.end(drill, Verdict::Fail, reason.clone());
+            readiness.end(drill, Verdict::Fail, reason.clone());
             return Err(ended(Outcome::NotRecovered, reason));
         }
     };
     let check = smoke::identity(&ready, &validated.identity).await;
     let (verdict, actual) = (check.verdict, check.actual.clone());
     drill.check(check);
-    step.end(drill, verdict, format!("ready, connected to {actual}"));
+    readiness.end(drill, verdict, format!("ready, connected to {actual}"));
     Ok((verdict == Verdict::Fail).then_some(actual))
 }
 

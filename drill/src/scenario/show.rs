@@ -143,6 +143,7 @@ pub(super) fn target(target: &Target) -> String {
         Target::BeforeFault => "the moment before the first fault; good commits after it are given up".to_owned(),
         Target::Lsn(lsn) => format!("LSN {lsn}"),
         Target::Time(time) => time.to_rfc3339_opts(chrono::SecondsFormat::Millis, true),
+        Target::Moment(moment) => format!("the time at which it is {moment}; commits after it are given up"),
     }
 }
 

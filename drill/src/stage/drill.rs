@@ -85,6 +85,8 @@ pub struct Drill {
     pub failure_lsn: Option<Lsn>,
     /// Where the WAL stood right before the first fault that was aimed at the cluster.
     pub fault_lsn: Option<Lsn>,
+    /// When the moment came that the recovery target names, on the source's clock.
+    pub target_time: Option<DateTime<Utc>>,
     /// Lines of the faults that were injected already.
     pub injected: BTreeSet<usize>,
     /// The file of each relation that a fault names, relative to the data directory.
@@ -265,6 +267,16 @@ impl Drill {
         row.get::<_, String>(0).parse().ok()
     }
 
+    /// The source's clock, or ours if it cannot be asked: the two differ only where a fault steps the former.
+    pub async fn source_time(&self) -> DateTime<Utc> {
+        let asked = async {
+            let client = self.source.connect("postgres", "postgres").await.ok()?;
+            let row = client.query_one("SELECT clock_timestamp()", &[]).await.ok()?;
+            row.try_get(0).ok()
+        };
+        asked.await.unwrap_or_else(Utc::now)
+    }
+
     /// The recovery time counts from the first fault of the failure; a scenario without one fails now.
     pub fn failed(&mut self) {
         if self.failed.is_none() {
@@ -294,6 +306,7 @@ impl Drill {
             Target::BeforeFault => lsn(self.fault_lsn),
             Target::Lsn(text) => lsn(text.parse().ok()),
             Target::Time(time) => RecoveryTarget::Time(*time),
+            Target::Moment(_) => self.target_time.map_or(RecoveryTarget::End, RecoveryTarget::Time),
         }
     }
 
