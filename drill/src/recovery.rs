@@ -233,7 +233,7 @@ async fn alert_received(drill: &mut Drill) -> Result<(), Stop> {
         alert: name,
         severity,
     });
-    let since_failure = drill.recorder.offset().saturating_sub(drill.failed_offset());
-    step.end_after(drill, Verdict::from_holds(arrived), detail, since_failure, None);
+    let since = drill.recorder.offset().saturating_sub(drill.outage_began().0);
+    step.end_after(drill, Verdict::from_holds(arrived), detail, since, None);
     Ok(())
 }

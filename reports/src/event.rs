@@ -69,6 +69,13 @@ pub enum What {
     FaultInjected(FaultReport),
     /// The disaster: the moment from which the recovery time counts.
     Failed,
+    /// The service had stopped answering before the disaster: the recovery time counts from then.
+    OutageBegan {
+        /// When, as `offset_ns`.
+        began_ns: u64,
+        /// When, on the wall.
+        began_at_utc: DateTime<Utc>,
+    },
     /// The alert reached the drill.
     AlertReceived {
         /// How.

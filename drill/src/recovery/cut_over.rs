@@ -241,7 +241,8 @@ pub(super) async fn declared(drill: &mut Drill, ledger: Option<&LedgerComparison
         return Err(ended(Outcome::NotRecovered, reason));
     }
     drill.recorder.record(What::Restored);
-    let recovery = drill.recorder.offset().saturating_sub(drill.failed_offset());
+    let (began, began_utc) = drill.outage_began();
+    let recovery = drill.recorder.offset().saturating_sub(began);
     let rto_met = recovery <= drill.objectives.rto;
     // Where the ledger proves nothing, `ledger-prefix` is unknown and with it the drill; a miss is not proven either.
     let rpo_met = ledger.is_none_or(|ledger| ledger.meets_rpo(drill.objectives.rpo.as_secs_f64()));
@@ -249,7 +250,7 @@ pub(super) async fn declared(drill: &mut Drill, ledger: Option<&LedgerComparison
     let met = if rto_met { "met" } else { "missed" };
     let detail = format!(
         "from {} to {}: RTO of {} {met}",
-        drill.failed_utc().to_rfc3339_opts(chrono::SecondsFormat::Millis, true),
+        began_utc.to_rfc3339_opts(chrono::SecondsFormat::Millis, true),
         restored_at.to_rfc3339_opts(chrono::SecondsFormat::Millis, true),
         humantime::format_duration(drill.objectives.rto),
     );

@@ -167,6 +167,6 @@ pub(super) fn outcome(outcome: Outcome) -> &'static str {
         Outcome::RecoveredBothMissed => "the service is restored, but both objectives are missed",
         Outcome::NotRecovered => "the service is not restored, and the report says why",
         Outcome::Refused => "the recovery must not proceed, and does not",
-        Outcome::FalseAlarm => "the database is healthy, or a restart suffices: nothing is restored",
+        Outcome::FalseAlarm => "the database is healthy: nothing is restored",
     }
 }

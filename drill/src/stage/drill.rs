@@ -22,7 +22,7 @@ use crate::{
     notify::Inbox,
     operator::Operator,
     postgres::{Cluster, Lsn, Provider, Shutdown, TimelineId, container},
-    record::Recorder,
+    record::{Recorder, nanoseconds},
     scenario::{FaultTarget, Scenario, Streaming, Target},
     verify::{Subject, catalog_inventory::Inventory, chain, fingerprint::record::Reference, ledger::SeedFacts},
     workload::{Workload, ledger::LedgerHeader},
@@ -81,6 +81,8 @@ pub struct Drill {
     pub random: StdRng,
     /// When it failed, on both clocks.
     pub failed: Option<(Duration, DateTime<Utc>)>,
+    /// When the service stopped answering, on both clocks, if that was before the failure.
+    pub outage: Option<(Duration, DateTime<Utc>)>,
     /// Where the WAL stood right before the failure.
     pub failure_lsn: Option<Lsn>,
     /// Where the WAL stood right before the first fault that was aimed at the cluster.
@@ -284,6 +286,36 @@ impl Drill {
             self.failed = Some((self.recorder.offset(), Utc::now()));
             self.recorder.record(What::Failed);
         }
+    }
+
+    /// The outage may have begun before the moment that a scenario calls the failure: with the first failed probe or refused
+    /// write since which none succeeded.
+    pub fn note_outage(&mut self) {
+        let probes = self.prober.as_ref().and_then(Prober::failing_since);
+        let writes = self.workload.as_ref().and_then(Workload::refused_since);
+        let Some((failed, failed_utc)) = self.failed else { return };
+        let Some(began) = probes.into_iter().chain(writes).min() else {
+            return;
+        };
+        let began = began.saturating_duration_since(self.recorder.started());
+        let Some(earlier) = failed.checked_sub(began).filter(|earlier| !earlier.is_zero()) else {
+            return;
+        };
+        let began_utc = failed_utc - earlier;
+        self.outage = Some((began, began_utc));
+        self.recorder.record(What::OutageBegan {
+            began_ns: nanoseconds(began),
+            began_at_utc: began_utc,
+        });
+        self.recorder.finding(format!(
+            "The service had stopped answering {:.3} s before the failure: the recovery time counts from then.",
+            earlier.as_secs_f64()
+        ));
+    }
+
+    /// When the outage began, on both clocks: what the recovery time counts from.
+    pub fn outage_began(&self) -> (Duration, DateTime<Utc>) {
+        self.outage.unwrap_or((self.failed_offset(), self.failed_utc()))
     }
 
     /// When it failed, on the drill's clock.

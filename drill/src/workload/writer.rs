@@ -117,6 +117,7 @@ impl Writer {
                 };
             }
             let Some(open) = session.as_mut() else {
+                self.shared.refused.failed();
                 self.give_back(&mut stop).await;
                 continue;
             };
@@ -133,6 +134,10 @@ impl Writer {
                 self.forget(&operation);
             }
             self.shared.ledger.answered(op, answered, answer);
+            match answered {
+                Answered::Acknowledged => self.shared.refused.succeeded(),
+                Answered::Rejected | Answered::Indeterminate => self.shared.refused.failed(),
+            }
             self.shared.counts.send_modify(|counts| match answered {
                 Answered::Acknowledged => counts.acknowledged += 1,
                 Answered::Rejected => counts.rejected += 1,

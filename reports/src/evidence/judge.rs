@@ -131,13 +131,14 @@ fn objections(evidence: &DrillEvidence) -> Vec<Objection> {
         failed_or_unknown_checks(evidence, &mut object);
         contradictions(evidence, &mut object);
     }
-    if evidence.outcome == Outcome::FalseAlarm {
+    let in_place = evidence.outcome.is_restored() && evidence.restore_jobs.is_empty();
+    if evidence.outcome == Outcome::FalseAlarm || in_place {
         unverified_source(evidence, &mut object);
     }
     found
 }
 
-/// A database counts as healthy only where every look at it could be taken, the last time it was tried.
+/// A database that was not restored counts as healthy only where every look at it could be taken, the last time it was tried.
 fn unverified_source(evidence: &DrillEvidence, object: &mut impl FnMut(Verdict, String)) {
     let source = evidence.checks.iter().map(|row| &row.result);
     let last: BTreeMap<CheckId, &CheckResult> = source
@@ -146,7 +147,7 @@ fn unverified_source(evidence: &DrillEvidence, object: &mut impl FnMut(Verdict, 
         .collect();
     for result in last.values().filter(|result| result.verdict == Verdict::Unknown) {
         let text = format!(
-            "that it was a false alarm is not proven: {} could not be verified: {}",
+            "that there was nothing to restore is not proven: {} could not be verified: {}",
             result.check, result.detail
         );
         object(Verdict::Unknown, text);

@@ -131,6 +131,7 @@ fn text(what: &What) -> Option<String> {
         What::DrillFinished { error: Some(error), .. } => format!("drill ended by an error of the harness: {error}"),
         What::DrillFinished { outcome, .. } => format!("drill ended: {outcome}"),
         What::PartStarted { .. }
+        | What::OutageBegan { .. } // a finding says it
         | What::StepStarted { .. }
         | What::CheckFinished(_)
         | What::ExternalWork { .. }
