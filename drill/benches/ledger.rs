@@ -15,9 +15,10 @@ use std::{
 use criterion::{BenchmarkId, Criterion, SamplingMode, Throughput};
 use drill::{
     verify::ledger::{
-        AttachmentRow, AuditRow, Comparison, Recovered, ScriptRow, SeedFacts, SeededScript, Target, VersionRow, compare,
+        AttachmentRow, AuditRow, Comparison, Recovered, Recovery, ScriptRow, SeedFacts, SeededScript, Target,
+        VersionRow, compare,
     },
-    workload::ledger::{Answered, History, Operation, OperationKind},
+    workload::ledger::{Answered, History, Operation, OperationKind, PgTime},
 };
 
 const SEEDED: i64 = 1_000;
@@ -122,7 +123,7 @@ impl Input {
             .map(|id| ScriptRow {
                 id,
                 current_version: 3,
-                deleted: false,
+                ..ScriptRow::default()
             })
             .collect();
         let mut recovered = Recovered::default();
@@ -132,6 +133,7 @@ impl Input {
                 version,
                 content: 0,
                 stored: 0,
+                ..VersionRow::default()
             })
         }));
         let mut operations = Vec::with_capacity(size);
@@ -142,7 +144,9 @@ impl Input {
                 20 => Answered::Indeterminate,
                 _ => Answered::Acknowledged,
             };
-            let (kind, script) = next(&scripts, roll(100), roll(scripts.len()));
+            let (kind, mut script) = next(&scripts, roll(100), roll(scripts.len()));
+            let (at, author) = (PgTime(number.cast_signed() * 10), Some(3));
+            let facts = wrote(kind, &mut script, at);
             let version = script.current_version;
             let writes = !matches!(kind, OperationKind::SoftDelete | OperationKind::Restore);
             let content = if writes { u128::from(number) << 64 | 1 } else { 0 };
@@ -152,8 +156,11 @@ impl Input {
                 lsn_before: number * 300,
                 lsn_after: (number + OVERLAP) * 300,
                 content,
+                facts,
+                rows_at: at,
                 script: script.id,
                 version,
+                writer: 3,
                 kind,
                 answered,
             });
@@ -165,6 +172,8 @@ impl Input {
                 script: script.id,
                 version,
                 kind: Some(kind),
+                author,
+                at,
             });
             match kind {
                 OperationKind::CreateScript | OperationKind::AddVersion => {
@@ -173,6 +182,8 @@ impl Input {
                         version,
                         content,
                         stored: content,
+                        author,
+                        at,
                     });
                 }
                 OperationKind::Attach => {
@@ -180,6 +191,9 @@ impl Input {
                         script: script.id,
                         operation: number,
                         content,
+                        stored: content,
+                        facts,
+                        at,
                     });
                 }
                 OperationKind::SoftDelete | OperationKind::Restore => {}
@@ -194,6 +208,7 @@ impl Input {
         let seeded = |_| SeededScript {
             versions: 3,
             deleted: false,
+            changed: PgTime(0),
         };
         Self {
             history: History {
@@ -214,8 +229,12 @@ impl Input {
             &self.history,
             Some(&self.recovered),
             &self.seed,
-            Target::End,
-            self.failed_ns,
+            Recovery {
+                target: Target::End,
+                reached: None,
+                backup: None,
+                failed_ns: self.failed_ns,
+            },
         )
         .ok()
     }
@@ -244,56 +263,50 @@ impl Input {
     }
 }
 
-/// What is done next, and the script as it is afterwards.
+/// What an operation writes beside its content and its time, and what that makes of its script's row.
+fn wrote(kind: OperationKind, script: &mut ScriptRow, at: PgTime) -> u64 {
+    let updated = PgTime(at.0 + 1);
+    match kind {
+        OperationKind::CreateScript => {
+            (script.facts, script.created, script.updated) = (at.0.cast_unsigned(), at, at);
+            return script.facts;
+        }
+        OperationKind::Attach => return at.0.cast_unsigned(),
+        OperationKind::SoftDelete => script.deleted_at = at,
+        OperationKind::Restore => script.deleted_at = PgTime(0),
+        OperationKind::AddVersion => {}
+    }
+    script.updated = updated;
+    updated.digest()
+}
+
+/// What is done next, and the script as it is afterwards, but for its times.
 fn next(scripts: &[ScriptRow], roll: usize, owned: usize) -> (OperationKind, ScriptRow) {
-    let ScriptRow {
-        id,
-        current_version,
-        deleted,
-    } = scripts[owned];
+    let owned = scripts[owned];
+    let changed = |kind, current_version, deleted| {
+        (
+            kind,
+            ScriptRow {
+                current_version,
+                deleted,
+                ..owned
+            },
+        )
+    };
     if roll < 25 {
         let id = scripts.len().cast_signed() as i64 + 1;
-        return (
-            OperationKind::CreateScript,
-            ScriptRow {
-                id,
-                current_version: 1,
-                deleted: false,
-            },
-        );
+        let created = ScriptRow {
+            id,
+            current_version: 1,
+            ..ScriptRow::default()
+        };
+        return (OperationKind::CreateScript, created);
     }
-    match (deleted, roll) {
-        (true, _) => (
-            OperationKind::Restore,
-            ScriptRow {
-                id,
-                current_version,
-                deleted: false,
-            },
-        ),
-        (_, 25..75) => (
-            OperationKind::AddVersion,
-            ScriptRow {
-                id,
-                current_version: current_version + 1,
-                deleted: false,
-            },
-        ),
-        (_, 75..88) => (
-            OperationKind::SoftDelete,
-            ScriptRow {
-                id,
-                current_version,
-                deleted: true,
-            },
-        ),
-        _ => (
-            OperationKind::Attach,
-            ScriptRow {
-                id,
-                current_version,
-                deleted: false,
-            },
-        ),
+    let version = owned.current_version;
+    match (owned.deleted, roll) {
+        (true, _) => changed(OperationKind::Restore, version, false),
+        (_, 25..75) => changed(OperationKind::AddVersion, version + 1, false),
+        (_, 75..88) => changed(OperationKind::SoftDelete, version, true),
+        _ => changed(OperationKind::Attach, version, false),
     }
 }

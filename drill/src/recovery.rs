@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use reports::{
     CheckId, Outcome, Phase, Step, Verdict, What,
-    event::{AlertRoute, Part},
+    event::{AlertRoute, LedgerComparison, Part},
 };
 
 use crate::{
@@ -74,7 +74,7 @@ pub struct Validated {
     cluster: Cluster,
     identity: Ready,
     served: Option<smoke::Expected>,
-    data_loss_window_s: Option<f64>,
+    ledger: Option<LedgerComparison>,
 }
 
 /// Carries the recovery out. Everything it did is in the events; the return value is how it ended.
@@ -94,11 +94,10 @@ async fn runbook(drill: &mut Drill) -> Result<Ending, Stop> {
     drill.recorder.part(Part::Decision);
     if let Confirmed::Serves(ledger) = Box::pin(confirmed_unrecoverable(drill)).await? {
         drill.recorder.part(Part::Cutover);
-        let window = ledger.as_ref().map(|ledger| ledger.data_loss_window_s);
-        if let Some(ledger) = ledger {
-            drill.recorder.record(What::LedgerCompared(ledger));
+        if let Some(ledger) = &ledger {
+            drill.recorder.record(What::LedgerCompared(ledger.clone()));
         }
-        return declared(drill, window).await; // 14: it serves, there is nothing to restore
+        return declared(drill, ledger.as_ref()).await; // 14: it serves, there is nothing to restore
     } // 2
     let (mut known, mut early) = (Known::default(), None);
     let (mut attempt, mut looks) = (0, 0);
@@ -176,6 +175,18 @@ impl OpenStep {
         took: Duration,
         against_budget: Option<Duration>,
     ) {
+        let measured = match self.step {
+            Step::Validate => against_budget, // its budget is one count's
+            _ => Some(against_budget.unwrap_or(took)),
+        };
+        if let (Some(budget), Some(measured)) = (self.step.budget_ms().map(Duration::from_millis), measured)
+            && measured > budget
+        {
+            let (step, attempt) = (self.step, self.attempt);
+            drill.recorder.finding(format!(
+                "Step {step} took {measured:.3?} of its {budget:?} (attempt {attempt})."
+            ));
+        }
         drill.recorder.record(What::StepFinished {
             step: self.step,
             attempt: self.attempt,
@@ -227,7 +238,7 @@ async fn alert_received(drill: &mut Drill) -> Result<(), Stop> {
         alert: name,
         severity,
     });
-    let since_failure = drill.recorder.offset().saturating_sub(drill.failed_offset());
-    step.end_after(drill, Verdict::from_holds(arrived), detail, since_failure, None);
+    let since = drill.recorder.offset().saturating_sub(drill.outage_began().0);
+    step.end_after(drill, Verdict::from_holds(arrived), detail, since, None);
     Ok(())
 }

@@ -121,6 +121,7 @@ async fn carry_out(
     drill.failure_lsn = drill.source_lsn().await;
     inject(&mut drill, Moment::Failure, None).await?;
     drill.failed();
+    drill.note_outage();
     let ending = recovery::recover(&mut drill).await;
     if let Ok(ending) = &ending {
         answers::ask(&drill, ending.outcome).await;
@@ -253,6 +254,8 @@ async fn set_up(
         failed: None,
         failure_lsn: None,
         fault_lsn: None,
+        outage: None,
+        target_time: None,
         injected: std::collections::BTreeSet::new(),
         relations: std::collections::BTreeMap::new(),
         broken: Vec::new(),

@@ -28,6 +28,8 @@ pub const DRILLS: &[&str] = &[
     "verdict",
     "rpo_objective_s",
     "data_loss_window_s",
+    "given_up_window_s",
+    "lost_share",
     "rpo_met",
     "acknowledged_commits",
     "lost_commits",
@@ -64,8 +66,8 @@ pub const STEPS: &[&str] = &[
     "step",
     "name",
     "started_at_utc",
-    "duration_ms",
-    "budget_ms",
+    "duration_s",
+    "budget_s",
     "within_budget",
     "attempt",
     "role",
@@ -82,7 +84,7 @@ pub const CHECKS: &[&str] = &[
     "verdict",
     "expected",
     "actual",
-    "duration_ms",
+    "duration_s",
     "detail",
 ];
 
@@ -180,9 +182,14 @@ fn whole(number: impl Into<Option<u64>>) -> Cell {
     Cell(number.into().map(|number| number.to_string()).unwrap_or_default())
 }
 
-/// A measured duration, three decimals: whole milliseconds in `_s`, whole microseconds in `_ms`.
-fn measured(number: Option<f64>) -> Cell {
-    Cell(number.map(|number| format!("{number:.3}")).unwrap_or_default())
+/// Milliseconds as seconds, to the microsecond: many a check takes less than one of the former.
+fn measured(ms: Option<f64>) -> Cell {
+    Cell(ms.map(|ms| format!("{:.6}", ms / 1e3)).unwrap_or_default())
+}
+
+/// A share from 0 to 1.
+fn share(share: Option<f64>) -> Cell {
+    Cell(share.map(|share| format!("{share:.6}")).unwrap_or_default())
 }
 
 /// Whole milliseconds as seconds, exactly.
@@ -228,7 +235,9 @@ fn drill(drill: &DrillEvidence) -> Vec<Cell> {
         boolean(drill.as_expected),
         text(drill.verdict),
         objective(Some(header.objectives.rpo_s)),
-        measured(ledger.map(|ledger| ledger.data_loss_window_s)),
+        seconds(ledger.map(|ledger| ledger.data_loss_window_ms())),
+        seconds(ledger.map(|ledger| ledger.given_up_window_ms())),
+        share(ledger.and_then(|ledger| ledger.lost_share())),
         boolean(drill.rpo_met),
         whole(drill.acknowledged_commits()),
         whole(ledger.map(|ledger| ledger.lost_commits)),
@@ -278,7 +287,7 @@ fn step_rows(drill: &DrillEvidence) -> impl Iterator<Item = Vec<Cell>> {
             text(row.step.name()),
             at(row.started),
             measured(row.duration_ms),
-            objective(row.budget_ms),
+            objective(row.budget_ms.map(|ms| ms / 1e3)),
             boolean(row.within_budget),
             whole(Some(u64::from(row.attempt)).filter(|&attempt| attempt > 0)),
             text(row.role.map(|role| role.to_string()).unwrap_or_default()),

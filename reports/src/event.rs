@@ -69,6 +69,13 @@ pub enum What {
     FaultInjected(FaultReport),
     /// The disaster: the moment from which the recovery time counts.
     Failed,
+    /// The service had stopped answering before the disaster: the recovery time counts from then.
+    OutageBegan {
+        /// When, as `offset_ns`.
+        began_ns: u64,
+        /// When, on the wall.
+        began_at_utc: DateTime<Utc>,
+    },
     /// The alert reached the drill.
     AlertReceived {
         /// How.
@@ -481,12 +488,42 @@ pub struct LedgerComparison {
     pub unexpected_rows: u64,
     /// Rows whose content is not what was written.
     pub altered_rows: u64,
-    /// Disaster time minus acknowledgement time of the earliest lost commit, in seconds; 0 when none is lost.
-    pub data_loss_window_s: f64,
+    /// From the moment at which the earliest lost commit was sent to the disaster, or to the last acknowledgement if that is
+    /// later, in nanoseconds; 0 when none is lost, and only then.
+    pub data_loss_window_ns: u64,
+    /// The same for the commits beyond the recovery target.
+    #[serde(default)]
+    pub given_up_window_ns: u64,
+    /// Acknowledged commits that are not in the backup that was restored; `None` if none was.
+    #[serde(default)]
+    pub acknowledged_since_backup: Option<u64>,
     /// Acknowledgement time of the last commit that survived, if any did.
     pub recovery_point_at_utc: Option<DateTime<Utc>>,
     /// The first few anomalies, each naming its operation or row.
     pub examples: Vec<String>,
+}
+
+impl LedgerComparison {
+    /// The loss in milliseconds, rounded up: what is lost is never shown as nothing.
+    pub fn data_loss_window_ms(&self) -> u64 {
+        self.data_loss_window_ns.div_ceil(1_000_000)
+    }
+
+    /// What a chosen target gave up, likewise.
+    pub fn given_up_window_ms(&self) -> u64 {
+        self.given_up_window_ns.div_ceil(1_000_000)
+    }
+
+    /// Whether what is gone, lost or given up, is within an objective: the larger window decides.
+    pub fn meets_rpo(&self, rpo_s: f64) -> bool {
+        self.data_loss_window_ns.max(self.given_up_window_ns) as f64 <= rpo_s * 1e9
+    }
+
+    /// Lost commits as a share of those since the backup; `None` where no backup was restored or none came after it.
+    pub fn lost_share(&self) -> Option<f64> {
+        let since = self.acknowledged_since_backup.filter(|&since| since > 0)?;
+        Some(self.lost_commits as f64 / since as f64)
+    }
 }
 
 impl fmt::Display for Part {

@@ -49,6 +49,14 @@ pub(crate) fn millis(ms: u64) -> String {
     duration(ms as f64)
 }
 
+/// A window of lost work, to the millisecond: `3.012 s`, `0 s`.
+pub(crate) fn window(ms: u64) -> String {
+    if ms == 0 {
+        return "0 s".to_owned();
+    }
+    format!("{}.{:03} s", ms / 1000, ms % 1000)
+}
+
 /// A size: `812 bytes`, `24.1 MiB`.
 pub(crate) fn bytes(n: u64) -> String {
     const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];

@@ -17,13 +17,13 @@ use serde_json::Value;
 use tests::{Need, Place, Ran, Row, Started, header, row, rows, trial};
 
 const DRILLS: &str = "run_id,scenario,group,backup_system,postgres_version,provider,seed,outcome,expected_outcome,\
-    as_expected,verdict,rpo_objective_s,data_loss_window_s,rpo_met,acknowledged_commits,lost_commits,commits_beyond_target,\
+    as_expected,verdict,rpo_objective_s,data_loss_window_s,given_up_window_s,lost_share,rpo_met,acknowledged_commits,lost_commits,commits_beyond_target,\
     indeterminate_commits,holes,unexpected_rows,rto_objective_s,recovery_time_s,rto_met,detection_s,decision_s,restore_s,\
     validation_s,cutover_s,workload_started_at_utc,failed_at_utc,alerted_at_utc,restored_at_utc,recovery_point_at_utc,\
     backup_id,backup_taken_at_utc,rejected_candidates,backup_bytes,database_bytes,harness_overhead_s,reason";
 const STEPS: &str =
-    "run_id,scenario,step,name,started_at_utc,duration_ms,budget_ms,within_budget,attempt,role,verdict,detail";
-const CHECKS: &str = "run_id,scenario,check,phase,verdict,expected,actual,duration_ms,detail";
+    "run_id,scenario,step,name,started_at_utc,duration_s,budget_s,within_budget,attempt,role,verdict,detail";
+const CHECKS: &str = "run_id,scenario,check,phase,verdict,expected,actual,duration_s,detail";
 const DETECTION: &str = "run_id,scenario,check,should_detect,detected";
 
 /// What the default drill left, carried out when the first trial asks.

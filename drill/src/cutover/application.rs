@@ -95,6 +95,23 @@ pub struct Ready {
     pub database_oid: u32,
 }
 
+/// A 200 of `/health/ready`.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct Readiness {
+    /// What the application is connected to.
+    #[serde(flatten)]
+    pub connected_to: Ready,
+    /// How long it took to open the connection.
+    connected_within_ms: f64,
+}
+
+impl Readiness {
+    /// How long it took the application to open its connection.
+    pub fn connected_within(&self) -> Duration {
+        Duration::try_from_secs_f64(self.connected_within_ms / 1e3).unwrap_or(Duration::MAX)
+    }
+}
+
 impl std::fmt::Display for Ready {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self {
@@ -225,7 +242,7 @@ impl Application {
     ///
     /// # Errors
     /// With the last answer.
-    pub async fn ready(&self, patience: Duration) -> Result<Ready, ApplicationError> {
+    pub async fn ready(&self, patience: Duration) -> Result<Readiness, ApplicationError> {
         let began = Instant::now();
         loop {
             let left = patience.saturating_sub(began.elapsed()).max(Duration::from_millis(100));

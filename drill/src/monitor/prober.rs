@@ -2,7 +2,10 @@
 //!
 //! Connecting anew matters: a server whose files are gone may serve old connections for a while.
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
 
 use serde_json::json;
 use tokio::{task::JoinHandle, time::timeout};
@@ -24,14 +27,46 @@ pub const QUERY: &str = r#"SELECT s."Id", v."Id" FROM "TransformationScripts" s
 /// A running prober. It stops when dropped.
 pub struct Prober {
     task: JoinHandle<()>,
+    failing: Failing,
+}
+
+/// Since when nothing has succeeded any more, if that is so.
+#[derive(Clone, Default)]
+pub struct Failing(Arc<Mutex<Option<Instant>>>);
+
+impl Failing {
+    /// Since when.
+    pub fn since(&self) -> Option<Instant> {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// It succeeded.
+    pub fn succeeded(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// It failed, as far as anybody knows at this moment.
+    pub fn failed(&self) {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get_or_insert_with(Instant::now);
+    }
 }
 
 impl Prober {
     /// Starts to probe `database` and to post alerts to `webhook`.
     pub fn start(database: tokio_postgres::Config, webhook: String) -> Self {
+        let failing = Failing::default();
         Self {
-            task: tokio::spawn(watch(database, webhook)),
+            task: tokio::spawn(watch(database, webhook, failing.clone())),
+            failing,
         }
+    }
+
+    /// Since when every probe has failed, if the last one did.
+    pub fn failing_since(&self) -> Option<Instant> {
+        self.failing.since()
     }
 }
 
@@ -60,7 +95,7 @@ pub async fn probe(database: &tokio_postgres::Config) -> Result<(), String> {
     }
 }
 
-async fn watch(database: tokio_postgres::Config, webhook: String) {
+async fn watch(database: tokio_postgres::Config, webhook: String, failing: Failing) {
     let client = reqwest::Client::new();
     let mut ticks = tokio::time::interval(INTERVAL);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -68,9 +103,13 @@ async fn watch(database: tokio_postgres::Config, webhook: String) {
     loop {
         ticks.tick().await;
         match probe(&database).await {
-            Ok(()) => failures = 0,
+            Ok(()) => {
+                failures = 0;
+                failing.succeeded();
+            }
             Err(reason) => {
                 failures += 1;
+                failing.failed();
                 tracing::debug!(failures, %reason, "probe failed");
                 // Alertmanager repeats a firing alert until somebody reacts; so does this.
                 if failures % FAILURES == 0 && post(&client, &webhook, &reason).await.is_err() {

@@ -247,6 +247,12 @@ async fn looked_at(
         reach = reach.map(|reach| reach.min(*lsn));
         reach_at = None; // the target decides, not the WAL's end
     }
+    if let RecoveryTarget::Time(time) = target {
+        if backup.info.taken_at_utc > *time {
+            standing = unusable(Some(CheckId::ArtifactAge), "it was taken after the recovery target");
+        }
+        reach_at = None;
+    }
     let foreign = wal.foreign.into_iter().map(|(timeline, reason)| Candidate {
         backup: backup.clone(),
         timeline: Some(timeline),

@@ -23,6 +23,9 @@ use crate::{
 /// What a fence promises.
 pub(super) const FENCED: &str = "no connection with the connection string that applications had";
 
+/// What is said where a restart was all that it took.
+const RESTARTED: &str = "a restart sufficed: crash recovery brought everything back";
+
 /// How long the operation that a writer is in may take to end once the server is dead.
 const HOLD_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -30,8 +33,8 @@ const HOLD_PATIENCE: Duration = Duration::from_secs(5);
 pub(super) enum Confirmed {
     /// The database is given up.
     Lost,
-    /// It serves again, repaired in place or with a loss that no restore makes good: there is nothing to restore. With
-    /// what the ledger proves to be lost.
+    /// It serves again, restarted, repaired in place or with a loss that no restore makes good: there is nothing to restore.
+    /// With what the ledger proves to be lost.
     Serves(Option<LedgerComparison>),
 }
 
@@ -39,7 +42,6 @@ pub(super) enum Confirmed {
 pub(super) async fn confirmed_unrecoverable(drill: &mut Drill) -> Result<Confirmed, Stop> {
     let step = OpenStep::begin(drill, Step::Confirm, 1);
     let began = drill.recorder.offset();
-    let mut healthy = "the database is healthy: false alarm";
     let mut look = examined(drill, None).await?;
     if !look.is_clean()
         && let Err(refusal) = drill.source.authorise_destruction()
@@ -57,7 +59,6 @@ pub(super) async fn confirmed_unrecoverable(drill: &mut Drill) -> Result<Confirm
         let there = Kept::look(drill).await;
         match restarted(drill).await? {
             Ok(()) => {
-                healthy = "a restart sufficed: crash recovery brought everything back";
                 kept = Some(there);
                 look = examined(drill, held.ok().flatten()).await?;
             }
@@ -76,7 +77,13 @@ pub(super) async fn confirmed_unrecoverable(drill: &mut Drill) -> Result<Confirm
         step.end(drill, Verdict::Pass, detail);
         return Ok(Confirmed::Serves(look.promises.map(|promises| promises.summary)));
     }
+    if look.is_clean() && kept.is_some() {
+        // It was down, and is not any more: a recovery, though nothing had to be restored.
+        step.end(drill, Verdict::Pass, RESTARTED);
+        return Ok(Confirmed::Serves(look.promises.map(|promises| promises.summary)));
+    }
     if look.is_clean() {
+        let healthy = "the database is healthy: false alarm";
         step.end(drill, Verdict::Pass, healthy);
         return Err(ended(Outcome::FalseAlarm, format!("{healthy}; nothing is restored")));
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use fixtures::Role as DatabaseRole;
-use reports::{CheckId, Outcome, Phase, Role, Step, Verdict, What};
+use reports::{CheckId, Outcome, Phase, Role, Step, Verdict, What, event::LedgerComparison};
 
 use crate::{
     scenario::Moment,
@@ -133,7 +133,7 @@ async fn connected_elsewhere(drill: &mut Drill, validated: &Validated, attempt: 
         let patience = Duration::from_millis(Step::Connect.budget_ms().unwrap_or(1_000));
         return match drill.application.ready(patience).await {
             Ok(ready) => {
-                let check = smoke::identity(&ready, &validated.identity).await;
+                let check = smoke::identity(&ready.connected_to, &validated.identity).await;
                 let elsewhere = (check.verdict == Verdict::Fail).then(|| check.actual.clone());
                 drill.check(check);
                 elsewhere.map_or_else(|| Err(ended(Outcome::NotRecovered, reason)), |actual| Ok(Some(actual)))
@@ -141,31 +141,36 @@ async fn connected_elsewhere(drill: &mut Drill, validated: &Validated, attempt: 
             Err(error) => Err(ended(Outcome::NotRecovered, format!("{reason}: {}", chain(&error)))),
         };
     }
-    step.end(
-        drill,
-        Verdict::Pass,
-        format!("{connections} connections of transformation_app on the restored cluster"),
-    );
-
-    let step = OpenStep::begin(drill, Step::Readiness, attempt);
+    // Step 11 is timed by what the application tells of its own connection, and it tells when it is ready.
+    let readiness = OpenStep::begin(drill, Step::Readiness, attempt);
     let began = drill.recorder.offset();
     let ready = drill
         .application
         .ready(Duration::from_millis(Step::Readiness.budget_ms().unwrap_or(5_000)))
         .await;
     drill.recorder.external_since("wait for readiness", began);
+    let told = format!("{connections} connections of transformation_app on the restored cluster");
     let ready = match ready {
-        Ok(ready) => ready,
+        Ok(ready) => {
+            let detail = format!("{told}; the last one opened took {:.1?}", ready.connected_within());
+            step.end_after(drill, Verdict::Pass, detail, ready.connected_within(), None);
+            ready.connected_to
+        }
         Err(error) => {
+            step.end(
+                drill,
+                Verdict::Pass,
+                format!("{told}; how long one took to open is not known"),
+            );
             let reason = format!("the application does not become ready: {}", chain(&error));
-            step.end(drill, Verdict::Fail, reason.clone());
+            readiness.end(drill, Verdict::Fail, reason.clone());
             return Err(ended(Outcome::NotRecovered, reason));
         }
     };
     let check = smoke::identity(&ready, &validated.identity).await;
     let (verdict, actual) = (check.verdict, check.actual.clone());
     drill.check(check);
-    step.end(drill, verdict, format!("ready, connected to {actual}"));
+    readiness.end(drill, verdict, format!("ready, connected to {actual}"));
     Ok((verdict == Verdict::Fail).then_some(actual))
 }
 
@@ -228,11 +233,11 @@ pub(super) async fn roll_back(drill: &mut Drill, before: Option<&str>) {
 /// Step 14, on the cluster that was cut over to.
 pub(super) async fn declared_restored(drill: &mut Drill, validated: Validated) -> Result<Ending, Stop> {
     drill.restored = Some(validated.cluster);
-    declared(drill, validated.data_loss_window_s).await
+    declared(drill, validated.ledger.as_ref()).await
 }
 
-/// Step 14: the service is declared restored, with that loss.
-pub(super) async fn declared(drill: &mut Drill, data_loss_window_s: Option<f64>) -> Result<Ending, Stop> {
+/// Step 14: the service is declared restored, with what the ledger says is lost or given up.
+pub(super) async fn declared(drill: &mut Drill, ledger: Option<&LedgerComparison>) -> Result<Ending, Stop> {
     let step = OpenStep::begin(drill, Step::Declare, 1);
     if !drill.operator.decides("Declare the service restored?").await {
         let reason = "the operator did not declare the service restored";
@@ -240,15 +245,16 @@ pub(super) async fn declared(drill: &mut Drill, data_loss_window_s: Option<f64>)
         return Err(ended(Outcome::NotRecovered, reason));
     }
     drill.recorder.record(What::Restored);
-    let recovery = drill.recorder.offset().saturating_sub(drill.failed_offset());
+    let (began, began_utc) = drill.outage_began();
+    let recovery = drill.recorder.offset().saturating_sub(began);
     let rto_met = recovery <= drill.objectives.rto;
     // Where the ledger proves nothing, `ledger-prefix` is unknown and with it the drill; a miss is not proven either.
-    let rpo_met = data_loss_window_s.is_none_or(|window| window <= drill.objectives.rpo.as_secs_f64());
+    let rpo_met = ledger.is_none_or(|ledger| ledger.meets_rpo(drill.objectives.rpo.as_secs_f64()));
     let restored_at: DateTime<Utc> = Utc::now();
     let met = if rto_met { "met" } else { "missed" };
     let detail = format!(
         "from {} to {}: RTO of {} {met}",
-        drill.failed_utc().to_rfc3339_opts(chrono::SecondsFormat::Millis, true),
+        began_utc.to_rfc3339_opts(chrono::SecondsFormat::Millis, true),
         restored_at.to_rfc3339_opts(chrono::SecondsFormat::Millis, true),
         humantime::format_duration(drill.objectives.rto),
     );

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use fixtures::Role as DatabaseRole;
-use reports::{CheckId, Phase, Step, Verdict, What};
+use reports::{CheckId, Phase, Step, Verdict, What, event::LedgerComparison};
 
 use crate::{
     backup::RecoveryTarget,
@@ -32,7 +32,7 @@ use super::{
 struct Sound {
     identity: Ready,
     served: Option<smoke::Expected>,
-    data_loss_window_s: Option<f64>,
+    ledger: Option<LedgerComparison>,
 }
 
 /// What a look found wrong.
@@ -75,7 +75,7 @@ pub(super) async fn data_validated(
             cluster,
             identity: sound.identity,
             served: sound.served,
-            data_loss_window_s: sound.data_loss_window_s,
+            ledger: sound.ledger,
         }),
         Err(Unsound {
             ended_early: Some(at), ..
@@ -139,8 +139,9 @@ async fn looked_at(
         None => drill.cluster_started(&name, cluster).await?,
     };
     let mut checks = vec![check];
-    let mut ended_early = None;
+    let (mut ended_early, mut replayed) = (None, None);
     if choice.backup.start_lsn().is_some() {
+        let read = replay::Replayed::of(&superuser, choice.backup.info.timeline, timeline).await;
         let planned = replay::Planned {
             target: &choice.target,
             reach: choice.reach,
@@ -148,9 +149,9 @@ async fn looked_at(
             along: choice.timeline,
             from: choice.backup.info.timeline,
         };
-        let (check, ended) = replay::check(&superuser, planned, timeline, &name).await;
+        let (check, ended) = replay::check(read.as_ref(), planned, &name).await;
         checks.push(check);
-        ended_early = ended;
+        (ended_early, replayed) = (ended, read.ok());
     }
     let truth = drill.restored_truth(cluster, &superuser, &choice.backup).await;
     let subject = drill.subject(cluster, Phase::Restored, truth.as_ref());
@@ -162,17 +163,13 @@ async fn looked_at(
     let suite = Box::pin(suite::restored(&subject, seed, drill.production.as_ref()));
     let mut slowest = Duration::ZERO;
     let mut served = None;
-    let mut data_loss_window_s = None;
+    let mut ledger_compared = None;
     let mut only_sequences_are_behind = false;
     match connect(&drill.login(cluster, DatabaseRole::DrillValidator)).await {
         Ok(mut validator) => {
-            let target = match choice.target {
-                RecoveryTarget::Lsn(lsn) => ledger::Target::Lsn(lsn),
-                _ => ledger::Target::End,
-            };
-            let failed = (drill.failed_utc(), crate::record::nanoseconds(drill.failed_offset()));
+            let recovery = of_ledger(drill, choice, replayed.as_ref());
             let facts = drill.seed_facts();
-            let ledger = ledger_prefix::check(&mut validator, &history, &facts, &drill.seeded, target, failed, &name);
+            let ledger = ledger_prefix::check(&mut validator, &history, &facts, &drill.seeded, recovery, &name);
             let (verdict, suite) = tokio::join!(ledger, suite);
             checks.extend(suite);
             let counted = row_counts::count(&validator).await;
@@ -183,7 +180,7 @@ async fn looked_at(
             let comparison = verdict.comparison.as_ref();
             only_sequences_are_behind = comparison.is_some_and(ledger::Comparison::only_sequences_are_behind);
             if let Some(summary) = verdict.summary() {
-                data_loss_window_s = Some(summary.data_loss_window_s);
+                ledger_compared = Some(summary.clone());
                 drill.recorder.record(What::LedgerCompared(summary));
             }
             served = verdict.served;
@@ -255,6 +252,21 @@ async fn looked_at(
     Ok(Ok(Sound {
         identity,
         served,
-        data_loss_window_s,
+        ledger: ledger_compared,
     }))
+}
+
+/// What the ledger's comparison must know of the restore. Of a target that is no LSN only the server knew where it was.
+fn of_ledger(drill: &Drill, choice: &Choice, replayed: Option<&replay::Replayed>) -> ledger::Recovery {
+    let target = match (&choice.target, replayed.and_then(|replayed| replayed.lsn)) {
+        (RecoveryTarget::Lsn(lsn), _) => ledger::Target::Lsn(*lsn),
+        (RecoveryTarget::Time(_) | RecoveryTarget::Xid(_), Some(stopped)) => ledger::Target::Lsn(stopped),
+        _ => ledger::Target::End,
+    };
+    ledger::Recovery {
+        target,
+        reached: replayed.and_then(|replayed| replayed.along(drill.timeline)),
+        backup: choice.backup.stop_lsn(),
+        failed_ns: crate::record::nanoseconds(drill.failed_offset()),
+    }
 }

@@ -244,13 +244,22 @@ pub enum Target {
     BeforeFault,
     /// Just before a location in the WAL: `0/3000028`.
     Lsn(String),
-    /// Just before a time.
+    /// With the last commit up to a time.
     Time(DateTime<Utc>),
+    /// As [`Target::Time`], with the time that the source's clock shows when that moment of the drill first comes.
+    Moment(Moment),
 }
 
 impl Target {
     /// The targets that are names in a file.
     pub const NAMES: [&str; 3] = ["end", "before-failure", "before-fault"];
+    /// The moments whose time may be a target.
+    pub const MOMENTS: [Moment; 4] = [
+        Moment::BeforeBackups,
+        Moment::BetweenBackups,
+        Moment::AfterBackups,
+        Moment::Failure,
+    ];
 }
 
 /// How a drill of this scenario must end.

@@ -295,17 +295,29 @@ fn target(item: Item<'_>) -> Result<Target, ScenarioError> {
     }
     let mut table = item
         .table("`target`")
-        .map_err(|_| item.wrong_type("a name, { lsn = \"…\" } or { time = \"…\" }"))?;
+        .map_err(|_| item.wrong_type("a name, { lsn = \"…\" }, { time = \"…\" } or { moment = \"…\" }"))?;
     let lsn = table.maybe("lsn", lsn)?;
     let time = table.maybe("time", time)?;
-    let target = match (lsn, time) {
-        (Some(lsn), None) => Target::Lsn(lsn),
-        (None, Some(time)) => Target::Time(time),
-        (Some(_), Some(_)) => return Err(item.bad("it has both an `lsn` and a `time`; remove one of them")),
-        (None, None) => return Err(table.missing("lsn")),
+    let moment = table.maybe("moment", moment_before_the_failure)?;
+    let target = match (lsn, time, moment) {
+        (Some(lsn), None, None) => Target::Lsn(lsn),
+        (None, Some(time), None) => Target::Time(time),
+        (None, None, Some(moment)) => Target::Moment(moment),
+        (None, None, None) => return Err(table.missing("lsn")),
+        _ => return Err(item.bad("it has more than one of `lsn`, `time` and `moment`; leave one of them")),
     };
     table.finish()?;
     Ok(target)
+}
+
+fn moment_before_the_failure(item: Item<'_>) -> Result<Moment, ScenarioError> {
+    let moment = item.choice::<Moment>()?;
+    if Target::MOMENTS.contains(&moment) {
+        return Ok(moment);
+    }
+    Err(item.bad(format!(
+        "at {moment} there is nothing left to recover to; name a moment up to `failure`"
+    )))
 }
 
 fn lsn(item: Item<'_>) -> Result<String, ScenarioError> {

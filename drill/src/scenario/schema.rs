@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     Behaviour, Destination, FaultTarget, KINDS, Kind, Moment, Named, Needs, PageChecksum, Pick, Process, ServerDeed,
-    SignalName, StorageWish, Streaming, expect::OUTCOMES, parse::ROLES,
+    SignalName, StorageWish, Streaming, Target, expect::OUTCOMES, parse::ROLES,
 };
 
 /// The schema. `systems` are the backup systems that there are.
@@ -143,8 +143,14 @@ fn recovery() -> Value {
         &["time"],
         [("time", string("2026-01-31T12:00:00Z"))],
     );
+    let before: Vec<&str> = Target::MOMENTS.iter().map(|moment| moment.name()).collect();
+    let moment = object(
+        "The time of a moment of the drill",
+        &["moment"],
+        [("moment", json!({ "enum": before }))],
+    );
     let target = json!({
-        "anyOf": [{ "enum": super::Target::NAMES }, place, time],
+        "anyOf": [{ "enum": Target::NAMES }, place, time, moment],
         "description": "Where replay shall stop (end)",
     });
     object(

@@ -182,6 +182,7 @@ pub(super) fn target(target: &Target) -> String {
         Target::BeforeFault => "the moment before the first fault; good commits after it are given up".to_owned(),
         Target::Lsn(lsn) => format!("LSN {lsn}"),
         Target::Time(time) => time.to_rfc3339_opts(chrono::SecondsFormat::Millis, true),
+        Target::Moment(moment) => format!("the time at which it is {moment}; commits after it are given up"),
     }
 }
 
@@ -205,6 +206,6 @@ pub(super) fn outcome(outcome: Outcome) -> &'static str {
         Outcome::RecoveredBothMissed => "the service is restored, but both objectives are missed",
         Outcome::NotRecovered => "the service is not restored, and the report says why",
         Outcome::Refused => "the recovery must not proceed, and does not",
-        Outcome::FalseAlarm => "the database is healthy, or a restart suffices: nothing is restored",
+        Outcome::FalseAlarm => "the database is healthy: nothing is restored",
     }
 }

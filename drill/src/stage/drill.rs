@@ -23,7 +23,7 @@ use crate::{
     notify::Inbox,
     operator::Operator,
     postgres::{Cluster, Lsn, Provider, Shutdown, TimelineId, container},
-    record::Recorder,
+    record::{Recorder, nanoseconds},
     reference::{Reached, Truth},
     scenario::{FaultTarget, Scenario, Streaming, Target},
     verify::{Subject, chain, fingerprint::record::Reference, isolation::Production, ledger::SeedFacts},
@@ -83,10 +83,14 @@ pub struct Drill {
     pub random: StdRng,
     /// When it failed, on both clocks.
     pub failed: Option<(Duration, DateTime<Utc>)>,
+    /// When the service stopped answering, on both clocks, if that was before the failure.
+    pub outage: Option<(Duration, DateTime<Utc>)>,
     /// Where the WAL stood right before the failure.
     pub failure_lsn: Option<Lsn>,
     /// Where the WAL stood right before the first fault that was aimed at the cluster.
     pub fault_lsn: Option<Lsn>,
+    /// When the moment came that the recovery target names, on the source's clock.
+    pub target_time: Option<DateTime<Utc>>,
     /// Numbers of the faults that were injected already.
     pub injected: BTreeSet<u32>,
     /// The file of each relation that a fault names, relative to the data directory.
@@ -321,6 +325,16 @@ impl Drill {
         row.get::<_, String>(0).parse().ok()
     }
 
+    /// The source's clock, or ours if it cannot be asked: the two differ only where a fault steps the former.
+    pub async fn source_time(&self) -> DateTime<Utc> {
+        let asked = async {
+            let client = self.source.connect("postgres", "postgres").await.ok()?;
+            let row = client.query_one("SELECT clock_timestamp()", &[]).await.ok()?;
+            row.try_get(0).ok()
+        };
+        asked.await.unwrap_or_else(Utc::now)
+    }
+
     /// The recovery time counts from the first fault of the failure; a scenario without one fails now.
     pub fn failed(&mut self) {
         if self.failed.is_none() {
@@ -328,6 +342,38 @@ impl Drill {
             self.failed = Some((self.recorder.offset(), Utc::now()));
             self.recorder.record(What::Failed);
         }
+    }
+
+    /// The outage may have begun before the moment that a scenario calls the failure: with the first failed probe or refused
+    /// write since which none succeeded.
+    pub fn note_outage(&mut self) {
+        let probes = self.prober.as_ref().and_then(Prober::failing_since);
+        let writes = self.workload.as_ref().and_then(Workload::refused_since);
+        let Some((failed, failed_utc)) = self.failed else {
+            return;
+        };
+        let Some(began) = probes.into_iter().chain(writes).min() else {
+            return;
+        };
+        let began = began.saturating_duration_since(self.recorder.started());
+        let Some(earlier) = failed.checked_sub(began).filter(|earlier| !earlier.is_zero()) else {
+            return;
+        };
+        let began_utc = failed_utc - earlier;
+        self.outage = Some((began, began_utc));
+        self.recorder.record(What::OutageBegan {
+            began_ns: nanoseconds(began),
+            began_at_utc: began_utc,
+        });
+        self.recorder.finding(format!(
+            "The service had stopped answering {:.3} s before the failure: the recovery time counts from then.",
+            earlier.as_secs_f64()
+        ));
+    }
+
+    /// When the outage began, on both clocks: what the recovery time counts from.
+    pub fn outage_began(&self) -> (Duration, DateTime<Utc>) {
+        self.outage.unwrap_or((self.failed_offset(), self.failed_utc()))
     }
 
     /// When it failed, on the drill's clock.
@@ -350,6 +396,7 @@ impl Drill {
             Target::BeforeFault => lsn(self.fault_lsn),
             Target::Lsn(text) => lsn(text.parse().ok()),
             Target::Time(time) => RecoveryTarget::Time(*time),
+            Target::Moment(_) => self.target_time.map_or(RecoveryTarget::End, RecoveryTarget::Time),
         }
     }
 

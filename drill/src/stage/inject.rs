@@ -18,7 +18,7 @@ use crate::{
     fault,
     postgres::{Cluster, Lsn, TimelineId},
     reference::{Log, Reached},
-    scenario::{Action, Fault, FaultTarget, Moment, SegmentPlace, Which},
+    scenario::{Action, Fault, FaultTarget, Moment, SegmentPlace, Target, Which},
     verify::chain,
 };
 
@@ -27,6 +27,9 @@ use crate::{
 /// # Errors
 /// If a fault cannot be injected or changes nothing: a drill without its damage proves nothing.
 pub async fn inject(drill: &mut Drill, moment: Moment, mut restored: Option<&mut Cluster>) -> Result<(), DrillError> {
+    if drill.scenario.recovery.target == Target::Moment(moment) && drill.target_time.is_none() {
+        drill.target_time = Some(drill.source_time().await);
+    }
     // What is restored exists only while a restore waits for it or is done; at `restore` everything else comes first.
     let has_restored = restored.is_some();
     let due = |fault: &Fault| {

@@ -8,7 +8,9 @@ use crate::{
     verify::{
         self, Found, chain,
         ledger::{self, Comparison},
-        ledger_prefix, timed,
+        ledger_prefix,
+        replay::Replayed,
+        timed,
     },
     workload::{ledger::History, writer::SHARE},
 };
@@ -23,6 +25,12 @@ pub async fn kept(drill: &Drill) -> Result<Option<(CheckResult, Option<Compariso
     let Ok(mut validator) = verify::connect(&login).await else {
         return Ok(None);
     };
+    // What crash recovery replayed must be there; a server that began without one replayed nothing.
+    let reached = match drill.source.connect("postgres", "postgres").await {
+        Ok(superuser) => Replayed::of(&superuser, None, drill.timeline.0).await.ok(),
+        Err(_) => None, // then what is missing is lost, as far as anybody can tell
+    };
+    let reached = reached.and_then(|replayed| replayed.along(drill.timeline));
     let looked_at_ns = nanoseconds(drill.recorder.offset());
     let read = ledger_prefix::read(&mut validator, theirs(drill), &drill.seed_facts(), &drill.seeded).await;
     let history = History::read_or_unusable(&drill.ledger, &drill.ledger_header)?.as_of(looked_at_ns);
@@ -36,8 +44,13 @@ pub async fn kept(drill: &Drill) -> Result<Option<(CheckResult, Option<Compariso
             Ok((recovered, _)) => recovered,
             Err(error) => return Ok::<_, ledger::Unverifiable>(Found::unknown(expected, chain(&error))),
         };
-        let (facts, failed_ns) = (drill.seed_facts(), nanoseconds(drill.failed_offset()));
-        let found = ledger::compare(&history, Some(&recovered), &facts, ledger::Target::End, failed_ns)?;
+        let recovery = ledger::Recovery {
+            target: ledger::Target::End,
+            reached,
+            backup: None,
+            failed_ns: nanoseconds(drill.failed_offset()),
+        };
+        let found = ledger::compare(&history, Some(&recovered), &drill.seed_facts(), recovery)?;
         let examples = found.summary.examples.join("; ");
         let (verdict, told) = (found.verdict(), found.describe());
         let complete = verdict == Verdict::Pass && found.lost.count == 0;

@@ -312,9 +312,8 @@ impl<'a> Against<'a> {
         let touched: usize = sections.iter().map(|recorded| self.touched(recorded).len()).sum();
         let scope = format!(
             "Reference: the fingerprint taken right after seeding, of the rows that were there. Of {touched} scripts \
-             that the workload may have changed, only the columns that never change. Not seen, and not in the \
-             ledger either: their DeletedAt and UpdatedAt; names, descriptions, authors and times of rows that \
-             the workload wrote"
+             that the workload may have changed, only the columns that never change: the others, and all rows that \
+             the workload wrote, are the ledger's"
         );
         let mut as_text: Vec<String> = Vec::new();
         for section in sections.iter().map(|recorded| &recorded.section) {

@@ -3,19 +3,22 @@
 //! The reading is here; the judgement is the pure function in [`super::ledger`]. Rows are read as the read-only role,
 //! hashes are computed in the server, and everything comes in one snapshot.
 
-use chrono::{DateTime, Utc};
 use reports::{CheckId, CheckResult, Phase, event::LedgerComparison};
-use tokio_postgres::{Client, IsolationLevel, types::ToSql};
+use tokio_postgres::{
+    Client, IsolationLevel, Row,
+    types::{FromSql, ToSql},
+};
 
 use super::{
     Found, chain,
     ledger::{
-        AttachmentRow, AuditRow, Comparison, Recovered, ScriptRow, SeedFacts, SequenceRow, Target, VersionRow, compare,
+        AttachmentRow, AuditRow, Comparison, Recovered, Recovery, ScriptRow, SeedFacts, SequenceRow, VersionRow,
+        compare,
     },
     row_counts::Counts,
     smoke, timed,
 };
-use crate::workload::ledger::{History, OperationKind};
+use crate::workload::ledger::{History, OperationKind, PgTime, author_number, digest};
 
 /// What the check came to.
 pub struct LedgerVerdict {
@@ -42,8 +45,7 @@ pub async fn check(
     history: &History,
     seed: &SeedFacts,
     seeded: &fixtures::Seeded,
-    target: Target,
-    failed_at: (DateTime<Utc>, u64),
+    recovery: Recovery,
     subject: &str,
 ) -> LedgerVerdict {
     let (mut comparison, mut counts, mut served) = (None, None, None);
@@ -59,7 +61,7 @@ pub async fn check(
         };
         counts = Some(expected_counts(&recovered, seeded, history));
         served = Some(expected_served);
-        Ok(match compare(history, Some(&recovered), seed, target, failed_at.1) {
+        Ok(match compare(history, Some(&recovered), seed, recovery) {
             Ok(found) => {
                 let (verdict, text) = (found.verdict(), found.describe());
                 let examples = found.summary.examples.join("; ");
@@ -127,26 +129,26 @@ pub async fn read(
     transaction.batch_execute(sequential).await?;
     // Rows that came after the seed belong to the workload or to nobody; either way the ledger must account for them.
     let added = r#"SELECT DISTINCT "ScriptId" FROM "TransformationScriptVersions" WHERE "Id" > $1"#;
-    touched.extend(
-        transaction
-            .query(added, &[&seeded.max_version_id])
-            .await?
-            .iter()
-            .map(|row| row.get::<_, i64>(0)),
-    );
+    for row in &transaction.query(added, &[&seeded.max_version_id]).await? {
+        touched.extend(row.try_get::<_, Option<i64>>(0)?);
+    }
     touched.sort_unstable();
     touched.dedup();
     touched.retain(|script| (1..=seed.max_script_id).contains(script));
-    let audit = r#"SELECT coalesce("OperationId", 0), "Kind", coalesce("ScriptId", 0), coalesce("VersionNumber", 0)
-                     FROM "AuditEvents" WHERE "OperationId" IS NOT NULL OR "Id" > $1 ORDER BY 1"#;
-    let scripts = r#"SELECT "Id", "CurrentVersion", "IsDeleted" FROM "TransformationScripts"
-                      WHERE "Id" > $1 OR "Id" = ANY($2) ORDER BY 1"#;
-    let versions = r#"SELECT "ScriptId", "VersionNumber", sha256(convert_to("Content", 'UTF8')), "ContentSha256"
-                        FROM "TransformationScriptVersions" WHERE "ScriptId" > $1 OR "ScriptId" = ANY($2) ORDER BY 1, 2"#;
-    let attachments = r#"SELECT a."ScriptId", coalesce(substring(a."FileName" FROM '^op-([0-9]+)\.txt$')::bigint, 0),
-                                CASE WHEN m.oid IS NOT NULL THEN sha256(lo_get(a."LargeObject")) END
+    let audit = r#"SELECT "Id", coalesce("OperationId", 0), "Kind", coalesce("ScriptId", 0), coalesce("VersionNumber", 0),
+                          "Actor", "OccurredAt"
+                     FROM "AuditEvents" WHERE "OperationId" IS NOT NULL OR "Id" > $1 ORDER BY 2"#;
+    let scripts = r#"SELECT "Id", "CurrentVersion", "IsDeleted", "Name"::text, "Description", "CreatedAt", "UpdatedAt", "DeletedAt"
+                       FROM "TransformationScripts" WHERE "Id" > $1 OR "Id" = ANY($2) OR "Id" IS NULL ORDER BY 1"#;
+    let versions = r#"SELECT "Id", "ScriptId", "VersionNumber", sha256(convert_to("Content", 'UTF8')), "ContentSha256",
+                             "CreatedBy", "CreatedAt"
+                        FROM "TransformationScriptVersions"
+                       WHERE "ScriptId" > $1 OR "ScriptId" = ANY($2) OR "ScriptId" IS NULL ORDER BY 2, 3"#;
+    let attachments = r#"SELECT a."Id", a."ScriptId", coalesce(substring(a."FileName" FROM '^op-([0-9]{1,18})\.txt$')::bigint, 0),
+                                CASE WHEN m.oid IS NOT NULL THEN sha256(lo_get(a."LargeObject")) END,
+                                a."Sha256", a."SizeBytes", a."CreatedAt"
                            FROM "ScriptAttachments" a LEFT JOIN pg_largeobject_metadata m ON m.oid = a."LargeObject"
-                          WHERE a."FileName" ~ '^op-[0-9]+\.txt$' OR a."Id" > $1 ORDER BY 2"#;
+                          WHERE a."FileName" ~ '^op-[0-9]+\.txt$' OR a."Id" > $1 OR a."Id" IS NULL ORDER BY 3"#;
     let (seeded_audit, seeded_attachments) = (seeded.audit_events as i64, seeded.attachments as i64);
     let after_seeded_audit: [&(dyn ToSql + Sync); 1] = [&seeded_audit];
     let after_seeded_attachments: [&(dyn ToSql + Sync); 1] = [&seeded_attachments];
@@ -157,43 +159,23 @@ pub async fn read(
         transaction.query(versions, &of_touched),
         transaction.query(attachments, &after_seeded_attachments),
     )?;
-    let mut recovered = Recovered {
-        audit: audit
-            .iter()
-            .map(|row| AuditRow {
-                operation: row.get::<_, i64>(0) as u64,
-                kind: kind(row.get(1)),
-                script: row.get(2),
-                version: row.get(3),
-            })
-            .collect(),
-        scripts: scripts
-            .iter()
-            .map(|row| ScriptRow {
-                id: row.get(0),
-                current_version: row.get(1),
-                deleted: row.get(2),
-            })
-            .collect(),
-        versions: versions
-            .iter()
-            .map(|row| VersionRow {
-                script: row.get(0),
-                version: row.get(1),
-                content: prefix(row.get(2)),
-                stored: prefix(row.get(3)),
-            })
-            .collect(),
-        attachments: attachments
-            .iter()
-            .map(|row| AttachmentRow {
-                script: row.get(0),
-                operation: row.get::<_, i64>(1) as u64,
-                content: row.get::<_, Option<&[u8]>>(2).map_or(0, prefix),
-            })
-            .collect(),
-        sequences: Vec::new(),
-    };
+    let mut recovered = Recovered::default();
+    for row in &audit {
+        let row = Reader::new("AuditEvents", row, &mut recovered.malformed)?;
+        recovered.audit.extend(audit_row(row)?);
+    }
+    for row in &scripts {
+        let row = Reader::new("TransformationScripts", row, &mut recovered.malformed)?;
+        recovered.scripts.extend(script_row(row)?);
+    }
+    for row in &versions {
+        let row = Reader::new("TransformationScriptVersions", row, &mut recovered.malformed)?;
+        recovered.versions.extend(version_row(row)?);
+    }
+    for row in &attachments {
+        let row = Reader::new("ScriptAttachments", row, &mut recovered.malformed)?;
+        recovered.attachments.extend(attachment_row(row)?);
+    }
     let tables = [
         "TransformationScripts",
         "TransformationScriptVersions",
@@ -202,7 +184,16 @@ pub async fn read(
     ];
     for table in tables {
         let owned = format!(r#"SELECT pg_get_serial_sequence('"{table}"', 'Id')"#);
-        let sequence: String = transaction.query_one(&owned, &[]).await?.get(0);
+        let Some(sequence) = transaction
+            .query_one(&owned, &[])
+            .await?
+            .try_get::<_, Option<String>>(0)?
+        else {
+            recovered
+                .malformed
+                .push(format!("{table} has no sequence from which new rows get their Id"));
+            continue;
+        };
         // Read directly: pg_sequences hides the value from a role without the privilege instead of saying so.
         let sql = format!(
             r#"SELECT CASE WHEN is_called THEN last_value ELSE last_value - 1 END,
@@ -211,24 +202,116 @@ pub async fn read(
         let row = transaction.query_one(&sql, &[]).await?;
         recovered.sequences.push(SequenceRow {
             name: table.to_owned(),
-            last_value: row.get(0),
-            largest_used: row.get(1),
+            last_value: row.try_get(0)?,
+            largest_used: row.try_get(1)?,
         });
     }
     let total = r#"SELECT count(*) FROM "TransformationScripts" WHERE NOT "IsDeleted""#;
     let page =
         r#"SELECT "Id", "CurrentVersion" FROM "TransformationScripts" WHERE NOT "IsDeleted" ORDER BY "Id" LIMIT 50"#;
+    let page = transaction.query(page, &[]).await?;
+    let shown = page.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?)));
     let served = smoke::Expected {
-        total: transaction.query_one(total, &[]).await?.get(0),
-        first_page: transaction
-            .query(page, &[])
-            .await?
-            .iter()
-            .map(|row| (row.get(0), row.get(1)))
-            .collect(),
+        total: transaction.query_one(total, &[]).await?.try_get(0)?,
+        // A row that cannot be shown for its NULLs is one of those above.
+        first_page: shown.collect::<Result<_, tokio_postgres::Error>>().unwrap_or_default(),
     };
     transaction.commit().await?;
     Ok((recovered, served))
+}
+
+/// A row of a table while it is read. A NULL where none may be is noted, and the value is then the type's default.
+struct Reader<'a> {
+    table: &'static str,
+    row: &'a Row,
+    /// "Id" of the row.
+    id: Option<i64>,
+    malformed: &'a mut Vec<String>,
+}
+
+impl<'a> Reader<'a> {
+    /// The first column is the row's "Id".
+    fn new(table: &'static str, row: &'a Row, malformed: &'a mut Vec<String>) -> Result<Self, tokio_postgres::Error> {
+        let id = row.try_get(0)?;
+        let mut reader = Self {
+            table,
+            row,
+            id,
+            malformed,
+        };
+        if id.is_none() {
+            reader.note("Id");
+        }
+        Ok(reader)
+    }
+
+    fn note(&mut self, column: &str) {
+        let which = self.id.map_or_else(|| "?".to_owned(), |id| id.to_string());
+        self.malformed.push(format!("{} {which}: {column} is NULL", self.table));
+    }
+
+    /// The value of a column, or `None` and a note.
+    fn known<T: FromSql<'a>>(&mut self, index: usize, column: &str) -> Result<Option<T>, tokio_postgres::Error> {
+        let value: Option<T> = self.row.try_get(index)?;
+        if value.is_none() {
+            self.note(column);
+        }
+        Ok(value)
+    }
+}
+
+fn audit_row(mut row: Reader<'_>) -> Result<Option<AuditRow>, tokio_postgres::Error> {
+    Ok(Some(AuditRow {
+        operation: row.row.try_get::<_, i64>(1)?.cast_unsigned(),
+        kind: row.known(2, "Kind")?.and_then(kind),
+        script: row.row.try_get(3)?,
+        version: row.row.try_get(4)?,
+        author: row.known(5, "Actor")?.and_then(author_number),
+        at: row.known(6, "OccurredAt")?.unwrap_or_default(),
+    }))
+}
+
+fn script_row(mut row: Reader<'_>) -> Result<Option<ScriptRow>, tokio_postgres::Error> {
+    let Some(id) = row.id else { return Ok(None) };
+    Ok(Some(ScriptRow {
+        id,
+        current_version: row.known(1, "CurrentVersion")?.unwrap_or_default(),
+        deleted: row.known(2, "IsDeleted")?.unwrap_or_default(),
+        facts: digest([row.known(3, "Name")?, row.row.try_get(4)?]),
+        created: row.known(5, "CreatedAt")?.unwrap_or_default(),
+        updated: row.known(6, "UpdatedAt")?.unwrap_or_default(),
+        deleted_at: row.row.try_get::<_, Option<PgTime>>(7)?.unwrap_or_default(),
+    }))
+}
+
+fn version_row(mut row: Reader<'_>) -> Result<Option<VersionRow>, tokio_postgres::Error> {
+    let (script, version) = (row.known(1, "ScriptId")?, row.known(2, "VersionNumber")?);
+    let (Some(script), Some(version)) = (script, version) else {
+        return Ok(None);
+    };
+    Ok(Some(VersionRow {
+        script,
+        version,
+        content: row.known(3, "Content")?.map_or(0, prefix),
+        stored: row.known(4, "ContentSha256")?.map_or(0, prefix),
+        author: row.known(5, "CreatedBy")?.and_then(author_number),
+        at: row.known(6, "CreatedAt")?.unwrap_or_default(),
+    }))
+}
+
+fn attachment_row(mut row: Reader<'_>) -> Result<Option<AttachmentRow>, tokio_postgres::Error> {
+    let Some(script) = row.known(1, "ScriptId")? else {
+        return Ok(None);
+    };
+    let size: Option<i64> = row.known(5, "SizeBytes")?;
+    Ok(Some(AttachmentRow {
+        script,
+        operation: row.row.try_get::<_, i64>(2)?.cast_unsigned(),
+        content: row.row.try_get::<_, Option<&[u8]>>(3)?.map_or(0, prefix),
+        stored: row.known(4, "Sha256")?.map_or(0, prefix),
+        facts: size.map_or(0, |size| digest([Some(size.to_string().as_str())])),
+        at: row.known(6, "CreatedAt")?.unwrap_or_default(),
+    }))
 }
 
 fn kind(text: &str) -> Option<OperationKind> {

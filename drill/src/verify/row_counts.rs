@@ -49,10 +49,8 @@ pub async fn count(validator: &Client) -> Result<(Counts, Duration), tokio_postg
     ];
     for ((table, _), slot) in Counts::default().tables().into_iter().zip(slots) {
         let began = Instant::now();
-        *slot = validator
-            .query_one(&format!(r#"SELECT count(*) FROM "{table}""#), &[])
-            .await?
-            .get(0);
+        let sql = format!(r#"SELECT count(*) FROM "{table}""#);
+        *slot = validator.query_one(&sql, &[]).await?.try_get(0)?;
         slowest = slowest.max(began.elapsed());
     }
     Ok((counts, slowest))

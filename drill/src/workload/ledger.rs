@@ -21,8 +21,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::{postgres::Lsn, record::nanoseconds};
 
+mod facts;
 mod history;
 
+pub use facts::{PgTime, author, author_number, digest};
 pub use history::{History, LedgerError, Operation, content_prefix};
 
 /// The first line: whose ledger this is.
@@ -81,6 +83,18 @@ pub struct Intent {
     /// SHA-256 of the content or attachment that is written, in hex.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sha256: Option<String>,
+    /// The time that every row of it carries: the writer's own, not the server's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rows_at: Option<PgTime>,
+    /// Name of a new script.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Its description.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// Size of an attachment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size_bytes: Option<u64>,
 }
 
 /// What the server said, and what became known on the way.
@@ -95,6 +109,9 @@ pub struct Answer {
     /// Insert position after the commit: the commit record ends not after it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lsn_after: Option<Lsn>,
+    /// "UpdatedAt" of the script as the server's trigger set it, told in the transaction and before its commit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub updated_at: Option<PgTime>,
     /// Why, where it was not acknowledged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
@@ -121,9 +138,19 @@ struct Line {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     sha256: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    rows_at: Option<PgTime>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    name: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    description: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    size_bytes: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     lsn_before: Option<Lsn>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     lsn_after: Option<Lsn>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    updated_at: Option<PgTime>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
 }
@@ -150,23 +177,46 @@ impl Line {
             Entry::Answered(Answered::Rejected, _) => Phase::Rejected,
             Entry::Answered(Answered::Indeterminate, _) => Phase::Indeterminate,
         };
-        let (intent, answer) = match entry {
-            Entry::Invoked(intent) => (Some(intent), Answer::default()),
-            Entry::Answered(_, answer) => (None, answer),
-        };
-        Self {
+        let line = Self {
             op,
             at_utc,
             t_ns,
             phase,
-            writer: intent.as_ref().map(|intent| intent.writer),
-            kind: intent.as_ref().map(|intent| intent.kind),
-            script: intent.as_ref().map_or(answer.script, |intent| intent.script),
-            version: intent.as_ref().map(|intent| intent.version),
-            sha256: intent.and_then(|intent| intent.sha256),
-            lsn_before: answer.lsn_before,
-            lsn_after: answer.lsn_after,
-            reason: answer.reason,
+            writer: None,
+            kind: None,
+            script: None,
+            version: None,
+            sha256: None,
+            rows_at: None,
+            name: None,
+            description: None,
+            size_bytes: None,
+            lsn_before: None,
+            lsn_after: None,
+            updated_at: None,
+            reason: None,
+        };
+        match entry {
+            Entry::Invoked(intent) => Self {
+                writer: Some(intent.writer),
+                kind: Some(intent.kind),
+                script: intent.script,
+                version: Some(intent.version),
+                sha256: intent.sha256,
+                rows_at: intent.rows_at,
+                name: intent.name,
+                description: intent.description,
+                size_bytes: intent.size_bytes,
+                ..line
+            },
+            Entry::Answered(_, answer) => Self {
+                script: answer.script,
+                lsn_before: answer.lsn_before,
+                lsn_after: answer.lsn_after,
+                updated_at: answer.updated_at,
+                reason: answer.reason,
+                ..line
+            },
         }
     }
 
@@ -180,20 +230,24 @@ impl Line {
                     script: self.script,
                     version: self.version?,
                     sha256: self.sha256,
+                    rows_at: self.rows_at,
+                    name: self.name,
+                    description: self.description,
+                    size_bytes: self.size_bytes,
                 }));
             }
             Phase::Acknowledged => Answered::Acknowledged,
             Phase::Rejected => Answered::Rejected,
             Phase::Indeterminate => Answered::Indeterminate,
         };
-        let (script, lsn_before, lsn_after, reason) = (self.script, self.lsn_before, self.lsn_after, self.reason);
         Some(Entry::Answered(
             answered,
             Answer {
-                script,
-                lsn_before,
-                lsn_after,
-                reason,
+                script: self.script,
+                lsn_before: self.lsn_before,
+                lsn_after: self.lsn_after,
+                updated_at: self.updated_at,
+                reason: self.reason,
             },
         ))
     }

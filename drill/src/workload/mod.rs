@@ -18,6 +18,8 @@ use tokio::{
     task::JoinSet,
 };
 
+use crate::monitor::prober::Failing;
+
 use self::{
     ledger::{Ledger, LedgerHeader},
     writer::{Writer, WriterPlan},
@@ -47,6 +49,8 @@ pub(crate) struct Shared {
     pub(crate) gate: Arc<RwLock<()>>,
     /// Counts so far; changes with every answer.
     pub(crate) counts: watch::Sender<WorkloadCounts>,
+    /// Since when no write has got through.
+    pub(crate) refused: Failing,
 }
 
 /// While it lives, no writer writes.
@@ -123,6 +127,7 @@ impl Workload {
             pace: Semaphore::new(0),
             gate: Arc::default(),
             counts: sender,
+            refused: Failing::default(),
         });
         let mut writers = JoinSet::new();
         for number in 0..plan.writers.max(1) {
@@ -163,6 +168,11 @@ impl Workload {
         Hold {
             _gate: Arc::clone(&self.shared.gate).write_owned().await,
         }
+    }
+
+    /// Since when every write was refused or got no answer, if the last one was.
+    pub fn refused_since(&self) -> Option<Instant> {
+        self.shared.refused.since()
     }
 
     /// Counts so far.

@@ -13,12 +13,14 @@ use tokio_postgres::{Client, NoTls, SimpleQueryMessage, Statement, error::SqlSta
 
 use super::{
     Shared,
-    ledger::{Answer, Answered, Intent, OperationKind},
+    ledger::{Answer, Answered, Intent, OperationKind, PgTime, author},
 };
 use crate::postgres::Lsn;
 
 /// Back-off between attempts to connect, and after a refused operation.
 const BACK_OFF: Duration = Duration::from_millis(20);
+/// Description of every script that a writer creates.
+const DESCRIPTION: &str = "written live";
 /// Average size of what writers write, in bytes: small commits, many of them.
 const CONTENT_BYTES: u32 = 1_000;
 
@@ -55,7 +57,6 @@ struct Operation {
     intent: Intent,
     /// Index in `scripts`; `None` for a new one.
     owned: Option<usize>,
-    name: String,
     content: String,
 }
 
@@ -116,6 +117,7 @@ impl Writer {
                 };
             }
             let Some(open) = session.as_mut() else {
+                self.shared.refused.failed();
                 self.give_back(&mut stop).await;
                 continue;
             };
@@ -132,6 +134,10 @@ impl Writer {
                 self.forget(&operation);
             }
             self.shared.ledger.answered(op, answered, answer);
+            match answered {
+                Answered::Acknowledged => self.shared.refused.succeeded(),
+                Answered::Rejected | Answered::Indeterminate => self.shared.refused.failed(),
+            }
             self.shared.counts.send_modify(|counts| match answered {
                 Answered::Acknowledged => counts.acknowledged += 1,
                 Answered::Rejected => counts.rejected += 1,
@@ -174,7 +180,8 @@ impl Writer {
         };
         let writes_content = !matches!(kind, OperationKind::SoftDelete | OperationKind::Restore);
         let sha256 = writes_content.then(|| hex::encode(Sha256::digest(content.as_bytes())));
-        self.created += u64::from(kind == OperationKind::CreateScript);
+        let creates = kind == OperationKind::CreateScript;
+        self.created += u64::from(creates);
         Operation {
             intent: Intent {
                 writer: self.plan.number,
@@ -182,9 +189,12 @@ impl Writer {
                 script: script.map(|script| script.id),
                 version,
                 sha256,
+                rows_at: Some(PgTime::now()),
+                name: creates.then(|| format!("live-{}-{}", self.plan.number, self.created)),
+                description: creates.then(|| DESCRIPTION.to_owned()),
+                size_bytes: (kind == OperationKind::Attach).then_some(content.len() as u64),
             },
             owned,
-            name: format!("live-{}-{}", self.plan.number, self.created),
             content,
         }
     }
@@ -225,24 +235,27 @@ impl Session {
         tokio::spawn(connection);
         let create = client.prepare(
             r#"INSERT INTO "TransformationScripts" ("Name", "Description", "CurrentVersion", "IsDeleted", "CreatedAt", "UpdatedAt")
-               VALUES ($1::text, 'written live', 1, false, now(), now()) RETURNING "Id""#,
+               VALUES ($1::text, $2, 1, false, $3, $3) RETURNING "Id""#,
         );
         let version = client.prepare(
             r#"INSERT INTO "TransformationScriptVersions" ("ScriptId", "VersionNumber", "Content", "ContentSha256", "CreatedBy", "CreatedAt")
-               VALUES ($1, $2, $3, $4, $5, now())"#,
+               VALUES ($1, $2, $3, $4, $5, $6)"#,
         );
-        let current = client.prepare(r#"UPDATE "TransformationScripts" SET "CurrentVersion" = $2 WHERE "Id" = $1"#);
+        let current = client.prepare(
+            r#"UPDATE "TransformationScripts" SET "CurrentVersion" = $2 WHERE "Id" = $1 RETURNING "UpdatedAt""#,
+        );
         let deleted = client.prepare(
-            r#"UPDATE "TransformationScripts" SET "IsDeleted" = $2, "DeletedAt" = CASE WHEN $2 THEN now() END WHERE "Id" = $1"#,
+            r#"UPDATE "TransformationScripts" SET "IsDeleted" = $2, "DeletedAt" = CASE WHEN $2 THEN $3::timestamptz END
+                WHERE "Id" = $1 RETURNING "UpdatedAt""#,
         );
         let attach = client.prepare(
             r#"WITH stored AS (SELECT lo_from_bytea(0, $3) AS loid)
                INSERT INTO "ScriptAttachments" ("ScriptId", "FileName", "LargeObject", "SizeBytes", "Sha256", "CreatedAt")
-               SELECT $1, $2, loid, length($3), $4, now() FROM stored RETURNING "LargeObject""#,
+               SELECT $1, $2, loid, $6, $4, $5 FROM stored RETURNING "LargeObject""#,
         );
         let audit = client.prepare(
             r#"INSERT INTO "AuditEvents" ("OperationId", "Kind", "ScriptId", "VersionNumber", "Actor", "OccurredAt")
-               VALUES ($1, $2, $3, $4, $5, now()) RETURNING pg_current_wal_insert_lsn()::text"#,
+               VALUES ($1, $2, $3, $4, $5, $6) RETURNING pg_current_wal_insert_lsn()::text"#,
         );
         let (create, version, current, deleted, attach, audit) =
             tokio::try_join!(create, version, current, deleted, attach, audit)?;
@@ -300,39 +313,54 @@ impl Session {
 
     async fn write(&self, op: u64, operation: &Operation, answer: &mut Answer) -> Result<(), tokio_postgres::Error> {
         let Intent {
-            writer, kind, version, ..
+            writer,
+            kind,
+            version,
+            name,
+            description,
+            size_bytes,
+            rows_at,
+            ..
         } = &operation.intent;
-        let actor = format!("writer-{writer}");
+        let actor = author(*writer);
         let hash = Sha256::digest(operation.content.as_bytes());
         let hash: &[u8] = hash.as_slice();
         self.client.batch_execute("BEGIN").await?;
         let script = match operation.intent.script {
             Some(script) => script,
-            None => self.client.query_one(&self.create, &[&operation.name]).await?.get(0),
+            None => {
+                let row: [&(dyn ToSql + Sync); 3] = [name, description, rows_at];
+                self.client.query_one(&self.create, &row).await?.try_get(0)?
+            }
         };
         answer.script = Some(script);
         match kind {
             OperationKind::CreateScript | OperationKind::AddVersion => {
-                let row: [&(dyn ToSql + Sync); 5] = [&script, version, &operation.content, &hash, &actor];
+                let row: [&(dyn ToSql + Sync); 6] = [&script, version, &operation.content, &hash, &actor, rows_at];
                 self.client.execute(&self.version, &row).await?;
                 if *kind == OperationKind::AddVersion {
-                    self.client.execute(&self.current, &[&script, version]).await?;
+                    let changed = self.client.query_one(&self.current, &[&script, version]).await?;
+                    answer.updated_at = Some(changed.try_get(0)?);
                 }
             }
             OperationKind::SoftDelete | OperationKind::Restore => {
                 let deleted = *kind == OperationKind::SoftDelete;
-                self.client.execute(&self.deleted, &[&script, &deleted]).await?;
+                let row: [&(dyn ToSql + Sync); 3] = [&script, &deleted, rows_at];
+                let changed = self.client.query_one(&self.deleted, &row).await?;
+                answer.updated_at = Some(changed.try_get(0)?);
             }
             OperationKind::Attach => {
                 let name = format!("op-{op}.txt");
-                let row: [&(dyn ToSql + Sync); 4] = [&script, &name, &operation.content.as_bytes(), &hash];
-                let oid: u32 = self.client.query_one(&self.attach, &row).await?.get(0);
+                let size = size_bytes.map(u64::cast_signed);
+                let content = operation.content.as_bytes();
+                let row: [&(dyn ToSql + Sync); 6] = [&script, &name, &content, &hash, rows_at, &size];
+                let oid: u32 = self.client.query_one(&self.attach, &row).await?.try_get(0)?;
                 let grant = format!("GRANT SELECT ON LARGE OBJECT {oid} TO drill_validator");
                 self.client.batch_execute(&grant).await?;
             }
         }
-        let row: [&(dyn ToSql + Sync); 5] = [&(op as i64), &kind.audit_kind(), &script, version, &actor];
-        let lsn: String = self.client.query_one(&self.audit, &row).await?.get(0);
+        let row: [&(dyn ToSql + Sync); 6] = [&(op as i64), &kind.audit_kind(), &script, version, &actor, rows_at];
+        let lsn: String = self.client.query_one(&self.audit, &row).await?.try_get(0)?;
         answer.lsn_before = lsn.parse().ok();
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! The sections of one drill.
 
 use crate::evidence::{CheckRow, DrillEvidence, Moment, StepRow};
-use crate::text::{bytes, capital, counted, duration, listed, millis, seconds, utc};
+use crate::text::{bytes, capital, counted, duration, listed, millis, seconds, utc, window};
 use crate::{StepVerdict, Verdict};
 
 use super::{Page, Spans, cell, code, in_words, limits, measures, plain, post_mortem, strong, tables, verdict};
@@ -173,10 +173,18 @@ fn facts(page: &mut Page, drill: &DrillEvidence) {
         )),
     );
     if let Some(ledger) = &drill.ledger {
-        let window = seconds(ledger.comparison.data_loss_window_s);
+        let found = &ledger.comparison;
+        let given_up = match found.given_up_window_ms() {
+            0 => String::new(),
+            ms => format!(", and {} of work given up for the recovery target", window(ms)),
+        };
         fact(
             "Data loss window",
-            cell(format!("{window}{}", met(drill.rpo_met, "RPO"))),
+            cell(format!(
+                "{}{given_up}{}",
+                window(found.data_loss_window_ms()),
+                met(drill.rpo_met, "RPO")
+            )),
         );
     }
     if let Some(time) = drill.recovery_time {

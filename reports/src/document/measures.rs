@@ -1,7 +1,7 @@
 //! What was measured: recovery point, recovery time and its split, cost, wall time.
 
 use crate::evidence::{DrillEvidence, RecoveryTime};
-use crate::text::{bytes, counted, millis, seconds, share, utc};
+use crate::text::{bytes, counted, millis, seconds, share, utc, window};
 
 use super::{Page, Spans, cell};
 
@@ -43,9 +43,16 @@ fn recovery_point(page: &mut Page, drill: &DrillEvidence) {
     let mut row = |name: &str, value: String, meaning: &str| rows.push(vec![cell(name), cell(value), cell(meaning)]);
     row(
         "Data loss window",
-        seconds(found.data_loss_window_s),
-        "failure minus acknowledgement of the earliest lost commit",
+        window(found.data_loss_window_ms()),
+        "from the sending of the earliest lost commit to the failure, or to the last acknowledgement if that is later",
     );
+    if found.commits_beyond_target > 0 {
+        row(
+            "Given up",
+            window(found.given_up_window_ms()),
+            "the same for the commits beyond the recovery target",
+        );
+    }
     row(
         "RPO",
         seconds(drill.header.objectives.rpo_s),
@@ -71,6 +78,13 @@ fn recovery_point(page: &mut Page, drill: &DrillEvidence) {
         found.lost_commits.to_string(),
         "acknowledged, gone, and should be there",
     );
+    if let Some(percent) = found.lost_share().map(|share| share * 1e2) {
+        row(
+            "Share lost",
+            format!("{percent:.1} %"),
+            "of the acknowledged commits since the backup that was restored",
+        );
+    }
     row(
         "Beyond the target",
         found.commits_beyond_target.to_string(),

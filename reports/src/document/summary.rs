@@ -2,7 +2,7 @@
 
 use crate::evidence::DrillEvidence;
 use crate::run::NEVER_BEGAN;
-use crate::text::{counted, millis, seconds, utc};
+use crate::text::{counted, millis, utc, window};
 use crate::{CheckId, RunEvidence, Verdict};
 
 use super::{Page, Span, Spans, cell, code, drill, in_words, limits, plain, strong, verdict};
@@ -95,10 +95,14 @@ fn unproven(page: &mut Page, run: &RunEvidence) {
 
 fn table(page: &mut Page, run: &RunEvidence) {
     let rows = run.worst_first().into_iter().map(|drill| {
-        let window = drill
+        let loss = drill
             .ledger
             .as_ref()
-            .map(|ledger| seconds(ledger.comparison.data_loss_window_s));
+            .map(|ledger| window(ledger.comparison.data_loss_window_ms()));
+        let given_up = drill
+            .ledger
+            .as_ref()
+            .map(|ledger| window(ledger.comparison.given_up_window_ms()));
         let lost = drill
             .ledger
             .as_ref()
@@ -118,7 +122,8 @@ fn table(page: &mut Page, run: &RunEvidence) {
                     .unwrap_or_default(),
             ),
             cell(met(drill.rto_met)),
-            cell(window.unwrap_or_default()),
+            cell(loss.unwrap_or_default()),
+            cell(given_up.unwrap_or_default()),
             cell(met(drill.rpo_met)),
             cell(lost.unwrap_or_default()),
             cell(drill.rejected_unusable.to_string()),
@@ -132,6 +137,7 @@ fn table(page: &mut Page, run: &RunEvidence) {
         "#Recovery time",
         "RTO",
         "#Loss window",
+        "#Given up",
         "RPO",
         "#Lost commits",
         "#Rejected",

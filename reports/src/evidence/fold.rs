@@ -81,7 +81,7 @@ pub fn fold(events: &[Event]) -> Result<DrillEvidence, FoldError> {
     let rpo_met = ledger
         .as_ref()
         .filter(|_| in_service)
-        .map(|ledger| ledger.comparison.data_loss_window_s <= header.objectives.rpo_s);
+        .map(|ledger| ledger.comparison.meets_rpo(header.objectives.rpo_s));
 
     let mut evidence = DrillEvidence {
         header: (**header).clone(),

@@ -1,6 +1,7 @@
 //! The verdict of a drill in one or two sentences that need no other knowledge.
 
-use crate::text::{capital, counted, millis, seconds, sentence};
+use crate::event::LedgerComparison;
+use crate::text::{capital, counted, millis, seconds, sentence, window};
 use crate::{Outcome, Verdict};
 
 use super::DrillEvidence;
@@ -72,15 +73,15 @@ impl DrillEvidence {
         } else {
             "objectives"
         };
-        let window = self
+        let gone = self
             .ledger
             .as_ref()
-            .map(|ledger| seconds(ledger.comparison.data_loss_window_s))
+            .map(|ledger| ledger.comparison.gone())
             .unwrap_or_default();
         match (self.rpo_met, self.rto_met) {
             (Some(true), Some(true)) => format!("{noun} RPO {rpo}, RTO {rto} met"),
-            (Some(false), Some(false)) => format!("{noun} RPO {rpo} (loss of {window}) and RTO {rto} missed"),
-            (Some(false), Some(true)) => format!("{noun}: RPO {rpo} missed (loss of {window}), RTO {rto} met"),
+            (Some(false), Some(false)) => format!("{noun} RPO {rpo} ({gone}) and RTO {rto} missed"),
+            (Some(false), Some(true)) => format!("{noun}: RPO {rpo} missed ({gone}), RTO {rto} met"),
             (Some(true), Some(false)) => format!("{noun}: RPO {rpo} met, RTO {rto} missed"),
             (None, Some(met)) => format!("{noun}: RPO {rpo} not measured, RTO {rto} {}", met_or_missed(met)),
             (Some(met), None) => format!("{noun}: RPO {rpo} {}, RTO {rto} not measured", met_or_missed(met)),
@@ -115,6 +116,17 @@ impl DrillEvidence {
             )));
         }
         sentences
+    }
+}
+
+impl LedgerComparison {
+    /// What the RPO is judged by, in words: the larger of loss and work given up.
+    pub(super) fn gone(&self) -> String {
+        if self.given_up_window_ns > self.data_loss_window_ns {
+            format!("{} of work given up", window(self.given_up_window_ms()))
+        } else {
+            format!("loss of {}", window(self.data_loss_window_ms()))
+        }
     }
 }
 

@@ -129,10 +129,14 @@ fn objections(evidence: &DrillEvidence) -> Vec<Objection> {
             format!("undoing {} did not work: {}", undo.what, undo.detail),
         );
     }
+    let in_place = evidence.restore_jobs.is_empty();
     match evidence.outcome {
         Some(outcome) if outcome.is_restored() => {
             failed_or_unknown_checks(evidence, &mut object);
             contradictions(evidence, outcome, &mut object);
+            if in_place {
+                unverified_source(evidence, &mut object);
+            }
         }
         Some(Outcome::FalseAlarm) => unverified_source(evidence, &mut object),
         _ => {}
@@ -140,7 +144,7 @@ fn objections(evidence: &DrillEvidence) -> Vec<Objection> {
     found
 }
 
-/// A database counts as healthy only where every look at it could be taken, the last time it was tried.
+/// A database that was not restored counts as healthy only where every look at it could be taken, the last time it was tried.
 fn unverified_source(evidence: &DrillEvidence, object: &mut impl FnMut(Verdict, String)) {
     let source = evidence.checks.iter().map(|row| &row.result);
     let last: BTreeMap<CheckId, &CheckResult> = source
@@ -149,7 +153,7 @@ fn unverified_source(evidence: &DrillEvidence, object: &mut impl FnMut(Verdict, 
         .collect();
     for result in last.values().filter(|result| result.verdict == Verdict::Unknown) {
         let text = format!(
-            "that it was a false alarm is not proven: {} could not be verified: {}",
+            "that there was nothing to restore is not proven: {} could not be verified: {}",
             result.check, result.detail
         );
         object(Verdict::Unknown, text);
@@ -196,11 +200,11 @@ fn contradictions(evidence: &DrillEvidence, outcome: Outcome, object: &mut impl 
     if let (Some(met), Some(ledger)) = (evidence.rpo_met, &evidence.ledger)
         && met == rpo_missed
     {
-        let window = seconds(ledger.comparison.data_loss_window_s);
+        let gone = ledger.comparison.gone();
         let rpo = seconds(evidence.header.objectives.rpo_s);
         object(
             Verdict::Fail,
-            format!("the outcome is {outcome}, but the loss is {window} and the RPO {rpo}"),
+            format!("the outcome is {outcome}, but the RPO is {rpo}: {gone}"),
         );
     }
     match (evidence.times.failed, evidence.recovery_time, evidence.rto_met) {

@@ -28,7 +28,7 @@ pub(super) fn measure(events: &[Event]) -> Option<RecoveryTime> {
 
     let mut walk = Walk {
         parts_ns: [0; 5],
-        cursor_ns: events[failed].offset_ns,
+        cursor_ns: began_ns(events, events[failed].offset_ns),
     };
     let mut open: Option<Step> = None;
     let mut alerted = false;
@@ -56,6 +56,15 @@ pub(super) fn measure(events: &[Event]) -> Option<RecoveryTime> {
     let rest = open.and_then(|step| part_of(step, alerted)).unwrap_or(CUTOVER);
     walk.up_to(restored.offset_ns, rest);
     Some(in_milliseconds(walk.parts_ns))
+}
+
+/// The outage began with the failure, or before it where the service had stopped answering already.
+fn began_ns(events: &[Event], failed_ns: u64) -> u64 {
+    let outage = events.iter().find_map(|event| match event.what {
+        What::OutageBegan { began_ns, .. } => Some(began_ns),
+        _ => None,
+    });
+    outage.map_or(failed_ns, |began_ns| began_ns.min(failed_ns))
 }
 
 /// The part that a step's time belongs to; `None` for what step 1 takes after the alert, which goes to what follows.

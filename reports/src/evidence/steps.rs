@@ -41,7 +41,9 @@ pub(super) fn rows(events: &[Event], rto_s: f64, finished: bool) -> Vec<StepRow>
                 let row = StepRow {
                     duration_ms: Some(*duration_ms),
                     against_budget_ms: *against_budget_ms,
-                    within_budget: budget(*step).map(|budget| against_budget_ms.unwrap_or(*duration_ms) <= budget),
+                    within_budget: budget(*step)
+                        .zip(against_budget(*step, *duration_ms, *against_budget_ms))
+                        .map(|(budget, took)| took <= budget),
                     role: *role,
                     verdict: (*verdict).into(),
                     detail: detail.clone(),
@@ -72,6 +74,14 @@ pub(super) fn rows(events: &[Event], rto_s: f64, finished: bool) -> Vec<StepRow>
     }
     rows.sort_by_key(|row| (row.step, row.attempt));
     rows
+}
+
+/// What a step's budget is compared with. That of step 8 is for one count: where none was taken there is nothing to compare.
+fn against_budget(step: Step, duration_ms: f64, against_budget_ms: Option<f64>) -> Option<f64> {
+    match step {
+        Step::Validate => against_budget_ms,
+        _ => Some(against_budget_ms.unwrap_or(duration_ms)),
+    }
 }
 
 fn find(rows: &mut [StepRow], step: Step, attempt: u32) -> Option<&mut StepRow> {

@@ -5,7 +5,7 @@
 
 use crate::Verdict;
 use crate::event::{AlertRoute, Event, Finding, LedgerComparison, What};
-use crate::text::{bytes, counted, duration, seconds};
+use crate::text::{bytes, counted, duration, window};
 
 use super::TimelineRow;
 use super::fold::moment;
@@ -145,6 +145,7 @@ fn text(what: &What) -> Option<String> {
         } => format!("drill ended: {outcome}"),
         What::DrillFinished { .. } => "drill ended: it could not be carried out".to_owned(),
         What::PartStarted { .. }
+        | What::OutageBegan { .. } // a finding says it
         | What::StepStarted { .. }
         | What::CheckFinished(_)
         | What::ExternalWork { .. }
@@ -158,7 +159,7 @@ fn compared(comparison: &LedgerComparison) -> String {
         "ledger compared: {} of {} lost (window {}), {}, {}",
         comparison.lost_commits,
         counted(comparison.acknowledged_commits, "acknowledged commit"),
-        seconds(comparison.data_loss_window_s),
+        window(comparison.data_loss_window_ms()),
         counted(comparison.holes, "hole"),
         counted(comparison.unexpected_rows, "unexpected row")
     )

@@ -1,10 +1,11 @@
 //! The tables, read back as a script would.
 
 use reports::csv::{CHECKS, DETECTION, DRILLS, STEPS};
-use reports::{CheckId, Outcome, RunEvidence, csv};
+use reports::event::LedgerComparison;
+use reports::{CheckId, Outcome, RunEvidence, What, csv};
 
 use crate::drills;
-use crate::script::{Script, header};
+use crate::script::{Script, header, ledger};
 
 fn read(text: &str) -> Vec<Vec<String>> {
     let mut reader = ::csv::ReaderBuilder::new()
@@ -36,14 +37,23 @@ fn headers_are_always_there() {
 
 #[test]
 fn columns_are_those_of_the_interface() {
-    assert_eq!(DRILLS.len(), 40);
+    assert_eq!(
+        DRILLS.join(","),
+        "run_id,scenario,group,backup_system,postgres_version,provider,seed,outcome,expected_outcome,\
+         as_expected,verdict,rpo_objective_s,data_loss_window_s,given_up_window_s,lost_share,rpo_met,\
+         acknowledged_commits,lost_commits,commits_beyond_target,indeterminate_commits,holes,\
+         unexpected_rows,rto_objective_s,recovery_time_s,rto_met,detection_s,decision_s,restore_s,\
+         validation_s,cutover_s,workload_started_at_utc,failed_at_utc,alerted_at_utc,restored_at_utc,\
+         recovery_point_at_utc,backup_id,backup_taken_at_utc,rejected_candidates,backup_bytes,\
+         database_bytes,harness_overhead_s,reason"
+    );
     assert_eq!(
         STEPS.join(","),
-        "run_id,scenario,step,name,started_at_utc,duration_ms,budget_ms,within_budget,attempt,role,verdict,detail"
+        "run_id,scenario,step,name,started_at_utc,duration_s,budget_s,within_budget,attempt,role,verdict,detail"
     );
     assert_eq!(
         CHECKS.join(","),
-        "run_id,scenario,check,phase,verdict,expected,actual,duration_ms,detail"
+        "run_id,scenario,check,phase,verdict,expected,actual,duration_s,detail"
     );
     assert_eq!(DETECTION.join(","), "run_id,scenario,check,should_detect,detected");
 }
@@ -58,6 +68,8 @@ fn a_drill_that_recovered() {
         ("verdict", "pass"),
         ("rpo_objective_s", "3600"),
         ("data_loss_window_s", "0.000"),
+        ("given_up_window_s", "0.000"),
+        ("lost_share", "0.000000"),
         ("rpo_met", "true"),
         ("acknowledged_commits", "500"),
         ("recovery_time_s", "2.103"),
@@ -83,6 +95,8 @@ fn what_is_not_applicable_is_empty() {
     let table = read(&csv::drills(&run(&[drills::refused()])).unwrap());
     for column in [
         "data_loss_window_s",
+        "given_up_window_s",
+        "lost_share",
         "rpo_met",
         "lost_commits",
         "recovery_time_s",
@@ -102,7 +116,24 @@ fn steps_have_a_row_for_each_attempt_and_for_what_was_not_reached() {
     assert_eq!(cell(&table, 5, "attempt"), "2");
     assert_eq!(cell(&table, 15, "verdict"), "skipped");
     assert_eq!(cell(&table, 15, "attempt"), "");
-    assert_eq!(cell(&table, 3, "budget_ms"), "10000");
+    assert_eq!(cell(&table, 3, "budget_s"), "10");
+}
+
+#[test]
+fn a_loss_is_never_rounded_down() {
+    let lost = |window_ns| {
+        let ledger = LedgerComparison {
+            data_loss_window_ns: window_ns,
+            ..ledger(1, 0)
+        };
+        let script = Script::begin(header("x", Outcome::Recovered, None))
+            .then(What::LedgerCompared(ledger))
+            .end(Outcome::Recovered, "");
+        cell(&read(&csv::drills(&run(&[script])).unwrap()), 1, "data_loss_window_s")
+    };
+    assert_eq!(lost(1), "0.001");
+    assert_eq!(lost(1_001_000_000), "1.001");
+    assert_eq!(lost(1_001_000_001), "1.002");
 }
 
 #[test]

@@ -25,7 +25,7 @@ pub(crate) fn recovered_as(header: DrillHeader) -> Script {
     lost(Script::begin(header))
         .alerted(250)
         .decided()
-        .restored_in(1_100, ledger(0, 0.0))
+        .restored_in(1_100, ledger(0, 0))
         .cut_over()
         .end(Outcome::Recovered, "")
 }
@@ -43,7 +43,7 @@ pub(crate) fn rto_missed() -> Script {
     lost(Script::begin(header))
         .alerted(250)
         .decided()
-        .restored_in(4_200, ledger(7, 1.25))
+        .restored_in(4_200, ledger(7, 1_250))
         .cut_over()
         .end(Outcome::RecoveredRtoMissed, "the RTO was missed")
 }
@@ -136,7 +136,7 @@ pub(crate) fn rolled_back() -> Script {
     lost(Script::begin(header))
         .alerted(250)
         .decided()
-        .restored_in(1_100, ledger(0, 0.0))
+        .restored_in(1_100, ledger(0, 0))
         .passed(Step::UpdateConnection, 12)
         .passed(Step::RestartApplication, 310)
         .passed(Step::Connect, 30)

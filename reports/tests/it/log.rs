@@ -144,7 +144,7 @@ fn what() -> impl Strategy<Value = What> {
             began_ns,
             ended_ns
         }),
-        (".*", ".*", 0.0..1e12_f64).prop_map(|(actual, detail, duration_ms)| {
+        (".*", ".*", 0..1_000_000_000_000_u64).prop_map(|(actual, detail, duration_ms)| {
             let base = check(CheckId::Smoke, Phase::Cutover, Verdict::Fail);
             What::CheckFinished(reports::CheckResult {
                 actual,

@@ -314,7 +314,7 @@ fn events() -> Vec<reports::Event> {
             acknowledged_commits: 512,
             indeterminate_commits: 4,
             indeterminate_present: 2,
-            data_loss_window_s: 0.0,
+            acknowledged_since_backup: Some(178),
             recovery_point_at_utc: Some(at(5_690)),
             ..LedgerComparison::default()
         }))

@@ -103,14 +103,15 @@ pub(crate) fn check(check: CheckId, phase: Phase, verdict: Verdict) -> CheckResu
     }
 }
 
-/// A ledger of which `lost` of 500 commits are gone, the earliest acknowledged `window_s` before the failure.
-pub(crate) fn ledger(lost: u64, window_s: f64) -> LedgerComparison {
+/// A ledger of which `lost` of 500 commits are gone, the earliest sent so long before the end of service.
+pub(crate) fn ledger(lost: u64, window_ms: u64) -> LedgerComparison {
     LedgerComparison {
         acknowledged_commits: 500,
         lost_commits: lost,
         indeterminate_commits: 3,
         indeterminate_present: 1,
-        data_loss_window_s: window_s,
+        data_loss_window_ns: window_ms * 1_000_000,
+        acknowledged_since_backup: Some(400),
         recovery_point_at_utc: Some(at(3_950)),
         ..LedgerComparison::default()
     }

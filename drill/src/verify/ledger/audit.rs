@@ -6,7 +6,19 @@ use super::{
     marks::Marks,
     rows::{AttachmentRow, AuditRow},
 };
-use crate::workload::ledger::OperationKind;
+use crate::workload::ledger::{Operation, OperationKind, PgTime};
+
+/// Who signed a row of an operation, or when, if that is not what the ledger says. What it does not know is not compared.
+pub(super) fn signed_otherwise(
+    (writer, rows_at): (u16, PgTime),
+    author: Option<u16>,
+    at: PgTime,
+) -> Option<&'static str> {
+    if writer != Operation::UNKNOWN.writer && author != Some(writer) {
+        return Some("author");
+    }
+    (rows_at.is_known() && at != rows_at).then_some("time")
+}
 
 /// Marks every operation whose audit row is there.
 pub(super) fn mark_audited(marks: &mut Marks<'_>, rows: &[AuditRow], findings: &mut Findings) {
@@ -50,6 +62,10 @@ pub(super) fn mark_audited(marks: &mut Marks<'_>, rows: &[AuditRow], findings: &
                     marks.name(index)
                 )
             });
+        } else if let Some(what) = signed_otherwise((operation.writer, operation.rows_at), row.author, row.at) {
+            findings
+                .altered
+                .add(|| format!("{}: the {what} of its audit row is another", marks.name(index)));
         }
     }
     marks.doubtful.sort_unstable();
@@ -97,6 +113,24 @@ pub(super) fn mark_attachments(marks: &mut Marks<'_>, rows: &[AttachmentRow], fi
             findings
                 .altered
                 .add(|| format!("{}: its attachment is not what was written", marks.name(index)));
+        } else if let Some(what) = misdescribed(operation, row) {
+            findings.altered.add(|| {
+                format!(
+                    "{}: the {what} of its attachment is not what was written",
+                    marks.name(index)
+                )
+            });
         }
     }
+}
+
+/// What a row says of its attachment that is not so.
+fn misdescribed(operation: &Operation, row: &AttachmentRow) -> Option<&'static str> {
+    if row.stored != row.content {
+        return Some("stored hash");
+    }
+    if operation.facts != 0 && row.facts != operation.facts {
+        return Some("stored size");
+    }
+    (operation.rows_at.is_known() && row.at != operation.rows_at).then_some("time")
 }

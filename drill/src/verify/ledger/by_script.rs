@@ -3,7 +3,7 @@
 //! takes a fraction of the time that one after the other would.
 
 use super::marks::{Marks, is_known, writes_version};
-use crate::workload::ledger::{Answered, Operation, OperationKind};
+use crate::workload::ledger::{Answered, Operation, OperationKind, PgTime};
 
 /// How many operations are copied at once.
 const READ_AHEAD: usize = 512;
@@ -12,9 +12,12 @@ const READ_AHEAD: usize = 512;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Entry {
     pub(super) content: u128,
+    pub(super) facts: u64,
+    pub(super) rows_at: PgTime,
     pub(super) script: i64,
     index: u32,
     pub(super) version: i32,
+    pub(super) writer: u16,
     pub(super) kind: OperationKind,
     /// Whether its audit row is there.
     pub(super) audited: bool,
@@ -25,7 +28,10 @@ impl Entry {
     fn new(marks: &Marks<'_>, index: u32, operation: &Operation) -> Self {
         let &Operation {
             content,
+            facts,
+            rows_at,
             version,
+            writer,
             kind,
             answered,
             ..
@@ -33,9 +39,12 @@ impl Entry {
         let at = index as usize;
         Self {
             content,
+            facts,
+            rows_at,
             script: marks.script(at),
             index,
             version,
+            writer,
             kind,
             audited: marks.is_audited(at),
             rejected: answered == Answered::Rejected,

@@ -155,10 +155,12 @@ impl Comparison {
             self.recovered_commits
         )];
         if self.lost.count > 0 {
-            let window = self.summary.data_loss_window_s;
+            let ms = self.summary.data_loss_window_ms();
             parts.push(format!(
-                "{} lost, the earliest {window:.3} s before the failure",
-                self.lost.count
+                "{} lost, a window of {}.{:03} s",
+                self.lost.count,
+                ms / 1000,
+                ms % 1000
             ));
         }
         if self.summary.commits_beyond_target > 0 {

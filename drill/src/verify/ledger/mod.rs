@@ -12,7 +12,8 @@
 //!   Anything in between is *torn*.
 //! - Acknowledged, absent, and nothing that was sent after the acknowledgement survived: *lost*, a matter of the
 //!   recovery point.
-//! - Acknowledged, absent, although something sent after the acknowledgement survived: a *hole*, that is corruption.
+//! - Acknowledged, absent, although something sent after the acknowledgement survived, or although its commit record was
+//!   replayed: a *hole*, that is corruption.
 //! - Indeterminate: present and absent are both right, half present is not.
 //! - Rejected: must be absent.
 //! - Commits at or after a recovery target (exclusive, as with `recovery_target_inclusive = off`; PostgreSQL manual
@@ -73,6 +74,20 @@ impl Target {
     }
 }
 
+/// What is known of the recovery whose rows are compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Recovery {
+    /// How far it was told to go.
+    pub target: Target,
+    /// How far WAL was certainly replayed, on the timeline on which the operations were committed. What ends before it and
+    /// is not there is corruption, whatever else is missing.
+    pub reached: Option<Lsn>,
+    /// Where the backup ends that was restored: what is after it depends on the WAL.
+    pub backup: Option<Lsn>,
+    /// The disaster, in nanoseconds on the drill's clock (the clock of [`Operation::answered_ns`]).
+    pub failed_ns: u64,
+}
+
 /// Why nothing can be said.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Unverifiable {
@@ -92,8 +107,7 @@ pub enum Unverifiable {
 
 /// Compares what was promised with what is there.
 ///
-/// `recovered` is `None` where the rows could not be read; `failed_ns` is the moment of the disaster in nanoseconds
-/// on the drill's clock (the clock of [`Operation::answered_ns`]).
+/// `recovered` is `None` where the rows could not be read.
 ///
 /// Takes time linear in operations and rows, and about 6 bytes an operation beside its arguments.
 ///
@@ -104,8 +118,7 @@ pub fn compare(
     history: &History,
     recovered: Option<&Recovered>,
     seed: &SeedFacts,
-    target: Target,
-    failed_ns: u64,
+    recovery: Recovery,
 ) -> Result<Comparison, Unverifiable> {
     let recovered = recovered.ok_or(Unverifiable::NothingRead)?;
     recovered.check_order()?;
@@ -115,11 +128,14 @@ pub fn compare(
     }
     let mut marks = Marks::new(operations, !history.damage.is_empty());
     let mut findings = Findings::default();
+    for row in &recovered.malformed {
+        findings.altered.add(|| row.clone());
+    }
 
     audit::mark_audited(&mut marks, &recovered.audit, &mut findings);
     audit::mark_attachments(&mut marks, &recovered.attachments, &mut findings);
     scripts::check(&mut marks, recovered, seed, &mut findings);
-    let classes = verdicts::classify(&mut marks, history, target, failed_ns, &mut findings);
+    let classes = verdicts::classify(&mut marks, history, recovery, &mut findings);
     verdicts::check_sequences(&recovered.sequences, classes.largest_created, &mut findings);
 
     Ok(Comparison::new(

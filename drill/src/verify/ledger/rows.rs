@@ -2,7 +2,7 @@
 //! first operation. Plain data; whoever reads the rows is elsewhere.
 
 use super::Unverifiable;
-use crate::workload::ledger::{History, OperationKind};
+use crate::workload::ledger::{History, OperationKind, PgTime};
 
 /// Rows read from the recovered database: what the workload can have touched, and what lets rows be seen that nobody
 /// wrote.
@@ -22,9 +22,12 @@ pub struct Recovered {
     pub attachments: Vec<AttachmentRow>,
     /// The sequences behind identity columns, in any order.
     pub sequences: Vec<SequenceRow>,
+    /// What is not as the schema promises: a NULL where none may be, with table, row and column; a table without its sequence.
+    /// Rows that cannot be told apart without what is missing are only here.
+    pub malformed: Vec<String>,
 }
 
-/// A row of "AuditEvents". 24 bytes.
+/// A row of "AuditEvents". 40 bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AuditRow {
     /// "OperationId".
@@ -35,10 +38,14 @@ pub struct AuditRow {
     pub version: i32,
     /// "Kind"; `None` for a text that is no operation's.
     pub kind: Option<OperationKind>,
+    /// The writer that "Actor" names; `None` for anybody else.
+    pub author: Option<u16>,
+    /// "OccurredAt".
+    pub at: PgTime,
 }
 
 /// A row of "TransformationScripts".
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ScriptRow {
     /// "Id".
     pub id: i64,
@@ -46,10 +53,18 @@ pub struct ScriptRow {
     pub current_version: i32,
     /// "IsDeleted".
     pub deleted: bool,
+    /// [`digest`](crate::workload::ledger::digest) of "Name" and "Description".
+    pub facts: u64,
+    /// "CreatedAt".
+    pub created: PgTime,
+    /// "UpdatedAt".
+    pub updated: PgTime,
+    /// "DeletedAt"; 0 for null.
+    pub deleted_at: PgTime,
 }
 
-/// A row of "TransformationScriptVersions". 48 bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// A row of "TransformationScriptVersions". 64 bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct VersionRow {
     /// "ScriptId".
     pub script: i64,
@@ -59,10 +74,14 @@ pub struct VersionRow {
     pub content: u128,
     /// First 16 bytes of "ContentSha256".
     pub stored: u128,
+    /// The writer that "CreatedBy" names; `None` for anybody else.
+    pub author: Option<u16>,
+    /// "CreatedAt".
+    pub at: PgTime,
 }
 
 /// A row of "ScriptAttachments" with its large object.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct AttachmentRow {
     /// "ScriptId".
     pub script: i64,
@@ -70,6 +89,12 @@ pub struct AttachmentRow {
     pub operation: u64,
     /// First 16 bytes of the SHA-256 of the large object's bytes; 0 if there is no such large object.
     pub content: u128,
+    /// First 16 bytes of "Sha256".
+    pub stored: u128,
+    /// [`digest`](crate::workload::ledger::digest) of "SizeBytes".
+    pub facts: u64,
+    /// "CreatedAt".
+    pub at: PgTime,
 }
 
 /// A sequence behind an identity column.
@@ -127,6 +152,8 @@ pub struct SeededScript {
     pub versions: i32,
     /// Whether it was seeded as soft-deleted.
     pub deleted: bool,
+    /// When it was last changed, and deleted if it is; 0 if unknown.
+    pub changed: PgTime,
 }
 
 impl SeedFacts {
@@ -137,6 +164,7 @@ impl SeedFacts {
             SeededScript {
                 versions: plan.versions_of(id).cast_signed(),
                 deleted: plan.is_deleted(id),
+                changed: PgTime(plan.changed_us(id).cast_signed()),
             }
         };
         Self {

@@ -3,12 +3,13 @@
 //! Operations, script rows and version rows all stand in the order of scripts and are merged.
 
 use super::{
+    audit::signed_otherwise,
     by_script::{ByScript, Entry},
     comparison::Findings,
     marks::Marks,
     rows::{Recovered, ScriptRow, SeedFacts, SeededScript, VersionRow},
 };
-use crate::workload::ledger::OperationKind;
+use crate::workload::ledger::{OperationKind, PgTime};
 
 /// Everything there is about one script.
 struct Script<'a> {
@@ -124,6 +125,8 @@ fn check_content(author: &Entry, row: &VersionRow, findings: &mut Findings) {
         version,
         content,
         stored,
+        author: by,
+        at,
     } = row;
     let number = author.index() + 1;
     if author.content != 0 && *content != author.content {
@@ -134,6 +137,10 @@ fn check_content(author: &Entry, row: &VersionRow, findings: &mut Findings) {
         findings.altered.add(|| {
             format!("version {version} of script {script} (operation {number}): its stored hash is not its content's")
         });
+    } else if let Some(what) = signed_otherwise((author.writer, author.rows_at), *by, *at) {
+        findings
+            .altered
+            .add(|| format!("version {version} of script {script} (operation {number}): its {what} is another"));
     }
 }
 
@@ -145,11 +152,17 @@ struct State {
     /// The last operation present.
     last: Option<usize>,
     /// The operation that created it, if that is present.
-    creator: Option<usize>,
+    creator: Option<Entry>,
+    /// Digest of the time of the last change; 0 if unknown.
+    updated: u64,
+    /// When it was deleted, 0 if it is not; `None` if unknown.
+    deleted_at: Option<PgTime>,
     /// How many of the script's operations had been gone through when the current version was last set …
     version_since: usize,
-    /// … and the flag.
+    /// … the flag …
     deleted_since: usize,
+    /// … and the time of the last change.
+    updated_since: usize,
 }
 
 impl State {
@@ -158,6 +171,10 @@ impl State {
         let mut state = Self::default();
         if let Some(seeded) = script.seeded {
             (state.current_version, state.deleted) = (seeded.versions, seeded.deleted);
+            if seeded.changed.is_known() {
+                state.updated = seeded.changed.digest();
+                state.deleted_at = Some(if seeded.deleted { seeded.changed } else { PgTime(0) });
+            }
         }
         for (at, entry) in script.operations.iter().enumerate().filter(|(_, entry)| entry.audited) {
             let is_new = script.seeded.is_none() && state.last.is_none();
@@ -166,13 +183,34 @@ impl State {
                 (state.current_version, state.version_since) = (entry.version, at + 1);
             }
             match entry.kind {
-                OperationKind::CreateScript => state.creator = Some(entry.index()),
-                OperationKind::SoftDelete => (state.deleted, state.deleted_since) = (true, at + 1),
-                OperationKind::Restore => (state.deleted, state.deleted_since) = (false, at + 1),
+                OperationKind::CreateScript => {
+                    state.creator = Some(*entry);
+                    state.deleted_at = Some(PgTime(0));
+                }
+                OperationKind::SoftDelete => {
+                    (state.deleted, state.deleted_since) = (true, at + 1);
+                    state.deleted_at = Some(entry.rows_at).filter(|at| at.is_known());
+                }
+                OperationKind::Restore => {
+                    (state.deleted, state.deleted_since) = (false, at + 1);
+                    state.deleted_at = Some(PgTime(0));
+                }
                 OperationKind::AddVersion | OperationKind::Attach => {}
+            }
+            if entry.kind != OperationKind::Attach {
+                (state.updated, state.updated_since) = (changed_at(entry), at + 1);
             }
         }
         state
+    }
+}
+
+/// Digest of the time that an operation gives its script's row as that of the last change; 0 if unknown or if it does not.
+fn changed_at(entry: &Entry) -> u64 {
+    match entry.kind {
+        OperationKind::CreateScript if entry.rows_at.is_known() => entry.rows_at.digest(),
+        OperationKind::CreateScript | OperationKind::Attach => 0,
+        OperationKind::AddVersion | OperationKind::SoftDelete | OperationKind::Restore => entry.facts,
     }
 }
 
@@ -193,7 +231,7 @@ fn check_row(marks: &mut Marks<'_>, script: &Script<'_>, findings: &mut Findings
             findings
                 .missing_seeded
                 .add(|| format!("script {id}, which was seeded, is gone"));
-        } else if let Some(index) = state.creator.or(state.last) {
+        } else if let Some(index) = state.creator.map(|creator| creator.index()).or(state.last) {
             marks.set_torn(index, findings, "its script's row is missing");
         }
         return;
@@ -206,6 +244,19 @@ fn check_row(marks: &mut Marks<'_>, script: &Script<'_>, findings: &mut Findings
         }
         if state.last.is_none() {
             return;
+        }
+    }
+    if let Some(creator) = &state.creator {
+        let number = creator.index() + 1;
+        if creator.facts != 0 && row.facts != creator.facts {
+            findings
+                .altered
+                .add(|| format!("script {id}: its name or description is not what operation {number} wrote"));
+        }
+        if creator.rows_at.is_known() && row.created != creator.rows_at {
+            findings
+                .altered
+                .add(|| format!("script {id}: it was not created when operation {number} did so"));
         }
     }
     // A state that the operations present do not explain: if an absent one after the last that changed it does, then
@@ -238,6 +289,34 @@ fn check_row(marks: &mut Marks<'_>, script: &Script<'_>, findings: &mut Findings
                     word(state.deleted)
                 )
             }),
+        }
+    }
+    if (row.current_version, row.deleted) == (state.current_version, state.deleted) {
+        check_times(marks, script, &state, row, findings);
+    }
+}
+
+/// The times of a row whose state is what its operations made of it.
+fn check_times(marks: &mut Marks<'_>, script: &Script<'_>, state: &State, row: &ScriptRow, findings: &mut Findings) {
+    let id = script.id;
+    if state.deleted_at.is_some_and(|expected| row.deleted_at != expected) {
+        let explains = |entry: &Entry| entry.kind == OperationKind::SoftDelete && entry.rows_at == row.deleted_at;
+        match last_absent(&script.operations[state.deleted_since..], explains) {
+            Some(index) => marks.set_torn(index, findings, LEFTOVER),
+            None => findings
+                .altered
+                .add(|| format!("script {id}: the time of its deletion is not what the ledger says")),
+        }
+    }
+    let updated = row.updated.digest();
+    if state.updated != 0 && updated != state.updated {
+        match last_absent(&script.operations[state.updated_since..], |entry| {
+            changed_at(entry) == updated
+        }) {
+            Some(index) => marks.set_torn(index, findings, LEFTOVER),
+            None => findings
+                .altered
+                .add(|| format!("script {id}: the time of its last change is not what the ledger says")),
         }
     }
 }

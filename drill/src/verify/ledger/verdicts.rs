@@ -3,12 +3,13 @@
 use reports::event::LedgerComparison;
 
 use super::{
-    Side, Target,
+    Recovery, Side,
     comparison::Findings,
     marks::{Marks, is_known, writes_version},
     rows::SequenceRow,
 };
-use crate::workload::ledger::{Answered, History, OperationKind};
+use crate::postgres::Lsn;
+use crate::workload::ledger::{Answered, History, Operation, OperationKind};
 
 /// What the name of the sequence contains that script ids come from; that of the versions' sequence does not.
 const SCRIPTS: &str = "TransformationScripts";
@@ -28,13 +29,16 @@ pub(super) struct Classes {
 pub(super) fn classify(
     marks: &mut Marks<'_>,
     history: &History,
-    target: Target,
-    failed_ns: u64,
+    recovery: Recovery,
     findings: &mut Findings,
 ) -> Classes {
     let mut classes = Classes::default();
     let summary = &mut classes.summary;
-    let mut earliest_lost_ns = failed_ns;
+    let failed_ns = recovery.failed_ns;
+    // Of the commits that are lost and of those beyond the target, when the earliest was sent.
+    let (mut lost_since_ns, mut given_up_since_ns) = (None, None);
+    let mut served_until_ns = failed_ns;
+    let mut since_backup = 0;
     let mut last_present_ns = None;
     let latest = marks.latest_survivor.and_then(|index| marks.operations.get(index));
     let latest_invoked_ns = latest.map(|survivor| survivor.invoked_ns);
@@ -45,7 +49,10 @@ pub(super) fn classify(
         let acknowledged = operation.answered == Answered::Acknowledged;
         let present = marks.is_present(index);
         match operation.answered {
-            Answered::Acknowledged => summary.acknowledged_commits += 1,
+            Answered::Acknowledged => {
+                summary.acknowledged_commits += 1;
+                served_until_ns = served_until_ns.max(operation.answered_ns);
+            }
             Answered::Indeterminate => {
                 summary.indeterminate_commits += 1;
                 summary.indeterminate_present += u64::from(present);
@@ -55,7 +62,9 @@ pub(super) fn classify(
                 continue;
             }
         }
-        let side = target.side(operation);
+        let side = recovery.target.side(operation);
+        let in_backup = recovery.backup.is_some_and(|backup| ends_by(operation, backup));
+        since_backup += u64::from(acknowledged && !in_backup);
         let mut should_be_there = acknowledged;
         if present {
             if side == Side::Beyond {
@@ -77,28 +86,57 @@ pub(super) fn classify(
                     marks.name(index)
                 )
             });
+        } else if acknowledged
+            && side != Side::Beyond
+            && let Some(reached) = recovery.reached.filter(|&reached| ends_by(operation, reached))
+        {
+            findings.holes.add(|| {
+                format!(
+                    "{} is missing, but its WAL was replayed, up to {reached}",
+                    marks.name(index)
+                )
+            });
         } else if acknowledged {
             should_be_there = false;
             if side == Side::Within {
-                let before_s = seconds(failed_ns.saturating_sub(operation.answered_ns));
+                let apart_s = seconds(failed_ns.abs_diff(operation.answered_ns));
+                let when = if operation.answered_ns > failed_ns {
+                    "after"
+                } else {
+                    "before"
+                };
                 findings.lost.add(|| {
                     format!(
-                        "{} is lost, acknowledged {before_s:.3} s before the failure",
+                        "{} is lost, acknowledged {apart_s:.3} s {when} the failure",
                         marks.name(index)
                     )
                 });
-                earliest_lost_ns = earliest_lost_ns.min(operation.answered_ns);
+                earlier(&mut lost_since_ns, operation.invoked_ns);
             } else {
                 summary.commits_beyond_target += 1;
+                earlier(&mut given_up_since_ns, operation.invoked_ns);
             }
         }
         if should_be_there && operation.kind == OperationKind::CreateScript {
             classes.largest_created = classes.largest_created.max(marks.script(index));
         }
     }
-    summary.data_loss_window_s = seconds(failed_ns.saturating_sub(earliest_lost_ns));
+    // Work was sent before it was acknowledged, so a loss has a width, however coarse the clock is.
+    let window_ns = |since: Option<u64>| since.map_or(0, |since_ns| served_until_ns.saturating_sub(since_ns).max(1));
+    summary.data_loss_window_ns = window_ns(lost_since_ns);
+    summary.given_up_window_ns = window_ns(given_up_since_ns);
+    summary.acknowledged_since_backup = recovery.backup.map(|_| since_backup);
     summary.recovery_point_at_utc = last_present_ns.and_then(|at_ns| history.utc(at_ns));
     classes
+}
+
+/// Whether the commit record of an operation certainly ends there or before.
+fn ends_by(operation: &Operation, lsn: Lsn) -> bool {
+    operation.lsn_after != 0 && operation.lsn_after <= lsn.0
+}
+
+fn earlier(earliest_ns: &mut Option<u64>, at_ns: u64) {
+    *earliest_ns = Some(earliest_ns.map_or(at_ns, |earliest_ns| earliest_ns.min(at_ns)));
 }
 
 fn seconds(nanoseconds: u64) -> f64 {

@@ -8,9 +8,9 @@ use std::{
 
 use chrono::{DateTime, Utc};
 
-use super::{Answered, Entry, LedgerHeader, Line, OperationKind};
+use super::{Answer, Answered, Entry, Intent, LedgerHeader, Line, OperationKind, PgTime, facts::digest};
 
-/// An operation as the checker needs it. 64 bytes, so that ten million fit in memory.
+/// An operation as the checker needs it. 80 bytes, so that ten million fit in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Operation {
     /// When it was journalled as about to be sent; nanoseconds on the drill's clock.
@@ -23,10 +23,17 @@ pub struct Operation {
     pub lsn_after: u64,
     /// First 16 bytes of the SHA-256 of what it wrote; 0 if it wrote no content.
     pub content: u128,
+    /// [`digest`] of the rest that it wrote, by its kind: name and description of a new script, size of an attachment,
+    /// the script's "UpdatedAt" of every other one; 0 if unknown.
+    pub facts: u64,
+    /// The time that its rows carry.
+    pub rows_at: PgTime,
     /// The script; 0 if it never became known.
     pub script: i64,
     /// The script's version afterwards.
     pub version: i32,
+    /// The writer, who is the author of its rows.
+    pub writer: u16,
     /// What it did.
     pub kind: OperationKind,
     /// How it ended.
@@ -166,6 +173,9 @@ impl History {
                     script: intent.script.unwrap_or(0),
                     version: intent.version,
                     content: intent.sha256.as_deref().map_or(0, content_prefix),
+                    facts: facts_of_intent(&intent),
+                    rows_at: intent.rows_at.unwrap_or_default(),
+                    writer: u16::try_from(intent.writer).unwrap_or(u16::MAX),
                     kind: intent.kind,
                     ..Operation::UNKNOWN
                 };
@@ -186,6 +196,21 @@ impl History {
         operation.script = answer.script.unwrap_or(operation.script);
         operation.lsn_before = answer.lsn_before.map_or(0, |lsn| lsn.0);
         operation.lsn_after = answer.lsn_after.map_or(0, |lsn| lsn.0);
+        if let Answer {
+            updated_at: Some(at), ..
+        } = answer
+        {
+            operation.facts = at.digest();
+        }
+    }
+}
+
+/// What is known before the answer; the rest is 0.
+fn facts_of_intent(intent: &Intent) -> u64 {
+    match (intent.kind, &intent.name, intent.size_bytes) {
+        (OperationKind::CreateScript, Some(name), _) => digest([Some(name.as_str()), intent.description.as_deref()]),
+        (OperationKind::Attach, _, Some(size)) => digest([Some(size.to_string().as_str())]),
+        _ => 0,
     }
 }
 
@@ -197,8 +222,11 @@ impl Operation {
         lsn_before: 0,
         lsn_after: 0,
         content: 0,
+        facts: 0,
+        rows_at: PgTime(0),
         script: 0,
         version: 0,
+        writer: u16::MAX,
         kind: OperationKind::CreateScript,
         answered: Answered::Indeterminate,
     };
@@ -248,7 +276,7 @@ pub enum LedgerError {
 mod tests {
     use std::{fs, path::PathBuf, time::Instant};
 
-    use super::{Answered, History, LedgerError, LedgerHeader, OperationKind};
+    use super::{Answered, History, LedgerError, LedgerHeader, OperationKind, PgTime};
     use crate::{
         postgres::Lsn,
         workload::ledger::{Answer, Intent, Ledger},
@@ -269,6 +297,10 @@ mod tests {
             script: Some(5),
             version: 3,
             sha256: Some("00ff".repeat(16)),
+            rows_at: Some(PgTime(1_000_001)),
+            name: None,
+            description: None,
+            size_bytes: None,
         }
     }
 
@@ -280,6 +312,7 @@ mod tests {
         let answer = Answer {
             script: Some(5),
             lsn_after: Some(Lsn(16)),
+            updated_at: Some(PgTime(2_000_002)),
             ..Answer::default()
         };
         ledger.answered(op, Answered::Acknowledged, answer);
@@ -300,8 +333,28 @@ mod tests {
             (first.answered, first.script, first.version, first.lsn_after),
             (Answered::Acknowledged, 5, 3, 16)
         );
+        assert_eq!(
+            (first.rows_at, first.facts, first.writer),
+            (PgTime(1_000_001), PgTime(2_000_002).digest(), 1)
+        );
         assert_eq!(second.answered, Answered::Indeterminate, "never answered");
         assert!(first.answered_ns >= first.invoked_ns && second.answered_ns == u64::MAX);
+    }
+
+    #[test]
+    fn a_ledger_that_knows_less_is_still_read() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = written(&directory);
+        let text = fs::read_to_string(&path).unwrap();
+        let old = text
+            .replace(",\"rows_at\":\"2000-01-01T00:00:01.000001Z\"", "")
+            .replace(",\"updated_at\":\"2000-01-01T00:00:02.000002Z\"", "");
+        assert_ne!(old, text);
+        fs::write(&path, old).unwrap();
+        let history = History::read(&path, &header()).unwrap();
+        assert_eq!(history.damage, Vec::<String>::new());
+        let first = history.operations[0];
+        assert_eq!((first.rows_at, first.facts, first.script), (PgTime(0), 0, 5));
     }
 
     #[test]

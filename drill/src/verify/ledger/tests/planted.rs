@@ -16,7 +16,7 @@ use super::{
 use crate::{
     postgres::Lsn,
     verify::ledger::{AttachmentRow, AuditRow, Comparison, Recovered, ScriptRow, Tally, Target, VersionRow},
-    workload::ledger::{Answered, Operation, OperationKind},
+    workload::ledger::{Answered, Operation, OperationKind, PgTime},
 };
 
 /// An honest recovery that something is planted into.
@@ -44,6 +44,8 @@ const PLANTS: &[(&str, Plant)] = &[
             script: 1,
             version: 1,
             kind,
+            author: None,
+            at: PgTime(0),
         });
         Some((unexpected, format!("operation {operation},")))
     }),
@@ -51,7 +53,7 @@ const PLANTS: &[(&str, Plant)] = &[
         case.recovered.scripts.push(ScriptRow {
             id: 9_999,
             current_version: 1,
-            deleted: false,
+            ..ScriptRow::default()
         });
         Some((unexpected, "script 9999,".to_owned()))
     }),
@@ -62,6 +64,7 @@ const PLANTS: &[(&str, Plant)] = &[
             version: 99,
             content: 5,
             stored: 5,
+            ..VersionRow::default()
         });
         Some((unexpected, format!("version 99 of script {script},")))
     }),
@@ -70,6 +73,7 @@ const PLANTS: &[(&str, Plant)] = &[
             script: 1,
             operation: 9_999,
             content: 5,
+            ..AttachmentRow::default()
         });
         Some((unexpected, "op-9999.txt".to_owned()))
     }),
@@ -83,6 +87,8 @@ const PLANTS: &[(&str, Plant)] = &[
             script,
             version,
             kind: Some(kind),
+            author: None,
+            at: PgTime(0),
         });
         Some((unexpected, name(index)))
     }),
@@ -100,6 +106,36 @@ const PLANTS: &[(&str, Plant)] = &[
         let row = pick_mut(case.pick, &mut case.recovered.attachments)?;
         row.content ^= 1;
         Some((altered, format!("operation {} ", row.operation)))
+    }),
+    ("altered size", |case| {
+        let row = pick_mut(case.pick, &mut case.recovered.attachments)?;
+        row.facts ^= 1;
+        Some((altered, format!("operation {} ", row.operation)))
+    }),
+    ("altered actor", |case| {
+        let row = pick_mut(case.pick, &mut case.recovered.audit)?;
+        row.author = None;
+        Some((altered, format!("operation {} ", row.operation)))
+    }),
+    ("altered author", |case| {
+        let at = pick_version(case)?;
+        case.recovered.versions[at].author = None;
+        Some((altered, version_name(&case.recovered.versions[at])))
+    }),
+    ("altered name", |case| {
+        let row = case.recovered.scripts.iter_mut().rfind(|row| row.id > SEEDED)?;
+        row.facts ^= 1;
+        Some((altered, format!("script {}:", row.id)))
+    }),
+    ("altered time of the last change", |case| {
+        let row = case.recovered.scripts.iter_mut().rfind(|row| row.id > SEEDED)?;
+        row.updated = PgTime(-1);
+        Some((altered, format!("script {}:", row.id)))
+    }),
+    ("altered time of the deletion", |case| {
+        let row = pick_mut(case.pick, &mut case.recovered.scripts)?;
+        row.deleted_at = PgTime(-1);
+        Some((altered, format!("script {}:", row.id)))
     }),
     ("swapped texts", |case| {
         let (one, other) = (pick_version(case)?, written(case).next()?);

@@ -145,13 +145,14 @@ fn a_script_and_its_version_that_nobody_wrote_are_two_rows() {
     rows.scripts.push(ScriptRow {
         id: 10,
         current_version: 1,
-        deleted: false,
+        ..ScriptRow::default()
     });
     rows.versions.push(VersionRow {
         script: 10,
         version: 1,
         content: 1,
         stored: 1,
+        ..VersionRow::default()
     });
     let comparison = world.compare(&rows, Target::End);
     let unexpected = [
@@ -262,6 +263,116 @@ fn scattered_ids_are_no_trouble() {
 }
 
 #[test]
-fn an_operation_takes_64_bytes() {
-    assert_eq!(size_of::<Operation>(), 64);
+fn an_operation_takes_80_bytes() {
+    assert_eq!(size_of::<Operation>(), 80);
+}
+
+/// What a change of the rows of a whole little history is called.
+fn altered(change: fn(&mut Recovered)) -> Vec<String> {
+    let world = story(&[
+        (CreateScript, 7, 1, Acknowledged),
+        (AddVersion, 7, 2, Acknowledged),
+        (Attach, 7, 2, Acknowledged),
+        (SoftDelete, 7, 2, Acknowledged),
+        (Attach, 4, 2, Acknowledged),
+    ]);
+    let mut rows = rows(&world, &[1, 2, 3, 4, 5]);
+    assert_eq!(world.compare(&rows, Target::End).verdict(), Verdict::Pass);
+    change(&mut rows);
+    let comparison = world.compare(&rows, Target::End);
+    assert_eq!(comparison.altered.count, comparison.summary.altered_rows);
+    comparison.altered.examples
+}
+
+#[test]
+fn everything_that_a_commit_wrote_is_compared() {
+    assert_eq!(
+        altered(|rows| rows.scripts[1].facts += 1),
+        ["script 7: its name or description is not what operation 1 wrote"]
+    );
+    assert_eq!(
+        altered(|rows| rows.scripts[1].created.0 += 1),
+        ["script 7: it was not created when operation 1 did so"]
+    );
+    assert_eq!(
+        altered(|rows| rows.scripts[1].updated.0 += 1),
+        ["script 7: the time of its last change is not what the ledger says"]
+    );
+    assert_eq!(
+        altered(|rows| rows.scripts[1].deleted_at.0 += 1),
+        ["script 7: the time of its deletion is not what the ledger says"]
+    );
+    assert_eq!(
+        altered(|rows| rows.scripts[0].updated.0 += 1),
+        ["script 4: the time of its last change is not what the ledger says"],
+        "one that was seeded and only got an attachment"
+    );
+    assert_eq!(
+        altered(|rows| rows.versions.last_mut().unwrap().author = Some(4)),
+        ["version 2 of script 7 (operation 2): its author is another"]
+    );
+    assert_eq!(
+        altered(|rows| rows.versions.last_mut().unwrap().at.0 += 1),
+        ["version 2 of script 7 (operation 2): its time is another"]
+    );
+    let attachment = "operation 3 (attach of script 7, version 2)";
+    assert_eq!(
+        altered(|rows| rows.attachments[0].stored += 1),
+        [format!(
+            "{attachment}: the stored hash of its attachment is not what was written"
+        )]
+    );
+    assert_eq!(
+        altered(|rows| rows.attachments[0].facts += 1),
+        [format!(
+            "{attachment}: the stored size of its attachment is not what was written"
+        )]
+    );
+    assert_eq!(
+        altered(|rows| rows.attachments[0].at.0 += 1),
+        [format!(
+            "{attachment}: the time of its attachment is not what was written"
+        )]
+    );
+    assert_eq!(
+        altered(|rows| rows.audit[2].author = None),
+        [format!("{attachment}: the author of its audit row is another")]
+    );
+    assert_eq!(
+        altered(|rows| rows.audit[2].at.0 += 1),
+        [format!("{attachment}: the time of its audit row is another")]
+    );
+    assert_eq!(
+        altered(|rows| rows.malformed.push("AuditEvents 9: Actor is NULL".to_owned())),
+        ["AuditEvents 9: Actor is NULL"]
+    );
+}
+
+#[test]
+fn what_the_ledger_does_not_know_is_not_compared() {
+    let mut world = story(&[
+        (CreateScript, 7, 1, Acknowledged),
+        (SoftDelete, 7, 1, Acknowledged),
+        (Attach, 7, 1, Acknowledged),
+    ]);
+    let rows = rows(&world, &[1, 2, 3]);
+    for operation in &mut world.history.operations {
+        (operation.facts, operation.rows_at, operation.writer) =
+            (0, Operation::UNKNOWN.rows_at, Operation::UNKNOWN.writer);
+    }
+    assert_eq!(world.compare(&rows, Target::End).verdict(), Verdict::Pass);
+}
+
+#[test]
+fn a_time_that_only_an_absent_operation_explains_is_torn() {
+    let world = story(&[(AddVersion, 1, 3, Acknowledged), (SoftDelete, 1, 3, Acknowledged)]);
+    let mut rows = rows(&world, &[1, 2]);
+    rows.audit.pop();
+    (rows.scripts[0].deleted, rows.scripts[0].deleted_at) = (false, Operation::UNKNOWN.rows_at);
+    let comparison = world.compare(&rows, Target::End);
+    assert_eq!(
+        (comparison.torn.count, comparison.altered.count),
+        (1, 0),
+        "{comparison:?}"
+    );
 }

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     postgres::Lsn,
-    verify::ledger::{Target, Unverifiable, VersionRow, compare},
+    verify::ledger::{Recovery, Target, Unverifiable, VersionRow, compare},
     workload::ledger::{
         Answered::{Acknowledged, Indeterminate, Rejected},
         Operation,
@@ -38,10 +38,15 @@ fn a_missing_tail_is_data_loss_and_no_failure() {
     let comparison = recovered(&three_creates(), &[1], Target::End);
     assert_eq!((comparison.verdict(), comparison.is_prefix()), (Verdict::Pass, true));
     assert_eq!((comparison.summary.lost_commits, comparison.summary.holes), (2, 0));
-    assert!(
-        (comparison.summary.data_loss_window_s - 15.0).abs() < 1e-9,
-        "failed at 40 s, the second answered at 25 s"
+    assert_eq!(
+        (
+            comparison.summary.data_loss_window_ns,
+            comparison.summary.given_up_window_ns
+        ),
+        (20 * SECOND_NS, 0),
+        "failed at 40 s, the second was sent at 20 s"
     );
+    assert_eq!(comparison.summary.lost_share(), Some(2.0 / 3.0));
     assert_eq!(comparison.summary.recovery_point_at_utc, Some(at(15)));
     assert_eq!(
         comparison.lost.examples[0],
@@ -57,11 +62,50 @@ fn nothing_there_is_everything_lost() {
 }
 
 #[test]
-fn what_was_acknowledged_after_the_failure_widens_nothing() {
+fn what_was_acknowledged_after_the_failure_widens_the_loss() {
     let mut world = three_creates();
     world.failed_ns = 20 * SECOND_NS;
     let comparison = recovered(&world, &[1, 2], Target::End);
-    assert_eq!((comparison.lost.count, comparison.summary.data_loss_window_s), (1, 0.0));
+    assert_eq!(
+        (comparison.lost.count, comparison.summary.data_loss_window_ns),
+        (1, 5 * SECOND_NS),
+        "sent at 30 s and acknowledged at 35 s"
+    );
+    assert_eq!(
+        comparison.lost.examples[0],
+        "operation 3 (create-script of script 9, version 1) is lost, acknowledged 15.000 s after the failure"
+    );
+}
+
+#[test]
+fn a_commit_whose_record_was_replayed_is_never_lost() {
+    let world = three_creates();
+    let rows = rows(&world, &[1]);
+    let comparison = world.compare_after(&rows, Target::End, Some(Lsn(2_100)));
+    assert_eq!(
+        (comparison.holes.count, comparison.lost.count),
+        (1, 1),
+        "the third's ends at 3100"
+    );
+    assert_eq!(
+        comparison.holes.examples,
+        ["operation 2 (create-script of script 8, version 1) is missing, but its WAL was replayed, up to 0/834"]
+    );
+    let comparison = world.compare_after(&rows, Target::End, Some(Lsn(2_099)));
+    assert_eq!((comparison.holes.count, comparison.lost.count), (0, 2));
+}
+
+#[test]
+fn work_given_up_has_a_window_of_its_own() {
+    let comparison = recovered(&three_creates(), &[1], Target::Lsn(Lsn(2_000)));
+    assert_eq!(
+        (
+            comparison.summary.data_loss_window_ns,
+            comparison.summary.given_up_window_ns
+        ),
+        (0, 20 * SECOND_NS)
+    );
+    assert!(!comparison.summary.meets_rpo(19.9) && comparison.summary.meets_rpo(20.0));
 }
 
 #[test]
@@ -155,6 +199,7 @@ fn rejected_operations_must_be_absent() {
         version: 2,
         content: 102,
         stored: 102,
+        ..VersionRow::default()
     });
     let comparison = world.compare(&rows, Target::End);
     assert_eq!(comparison.unexpected.count, 1, "{comparison:?}");
@@ -220,7 +265,13 @@ fn a_hole_before_a_survivor_is_a_hole_whatever_the_target() {
 #[test]
 fn nothing_read_or_out_of_order_is_unverifiable() {
     let world = three_creates();
-    let unverifiable = |recovered| compare(&world.history, recovered, &seed(), Target::End, 0);
+    let recovery = Recovery {
+        target: Target::End,
+        reached: None,
+        backup: None,
+        failed_ns: 0,
+    };
+    let unverifiable = |recovered| compare(&world.history, recovered, &seed(), recovery);
     assert_eq!(unverifiable(None), Err(Unverifiable::NothingRead));
     let mut rows = rows(&world, &[1, 2]);
     rows.audit.reverse();

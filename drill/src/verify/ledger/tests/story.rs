@@ -2,7 +2,7 @@
 
 use chrono::DateTime;
 
-use super::world::World;
+use super::world::{World, with_facts};
 use crate::{
     verify::ledger::{Comparison, Recovered, Target},
     workload::ledger::{Answered, Operation, OperationKind},
@@ -16,7 +16,7 @@ pub(super) fn story(operations: &[(OperationKind, i64, i32, Answered)]) -> World
     let mut world = World::default();
     for (index, &(kind, script, version, answered)) in operations.iter().enumerate() {
         let number = index as u64 + 1;
-        world.truth.push(Operation {
+        let operation = Operation {
             invoked_ns: 10 * number * SECOND_NS,
             answered_ns: (10 * number + 5) * SECOND_NS,
             lsn_before: 1_000 * number,
@@ -30,7 +30,9 @@ pub(super) fn story(operations: &[(OperationKind, i64, i32, Answered)]) -> World
             version,
             kind,
             answered,
-        });
+            ..Operation::UNKNOWN
+        };
+        world.truth.push(with_facts(operation, index));
     }
     world.history.operations.clone_from(&world.truth);
     world.history.epoch = Some((DateTime::UNIX_EPOCH, 0));

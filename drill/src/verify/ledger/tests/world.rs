@@ -3,10 +3,13 @@
 use chrono::DateTime;
 
 use crate::verify::ledger::{
-    AttachmentRow, AuditRow, Comparison, Recovered, ScriptRow, SeedFacts, SeededScript, SequenceRow, Target,
+    AttachmentRow, AuditRow, Comparison, Recovered, Recovery, ScriptRow, SeedFacts, SeededScript, SequenceRow, Target,
     VersionRow, compare, seeded_scripts_named,
 };
-use crate::workload::ledger::{Answered, History, Operation, OperationKind};
+use crate::{
+    postgres::Lsn,
+    workload::ledger::{Answered, History, Operation, OperationKind, PgTime},
+};
 
 /// Scripts 1 to this are seeded.
 pub(super) const SEEDED: i64 = 6;
@@ -18,6 +21,7 @@ pub(super) fn seeded(id: i64) -> SeededScript {
     SeededScript {
         versions: 1 + (id % 3) as i32,
         deleted: id == 4,
+        changed: PgTime(id),
     }
 }
 
@@ -70,7 +74,7 @@ impl World {
         let mut now = 1;
         let mut crew: Vec<Writer> = (0..writers).map(|_| Writer::default()).collect();
         for id in 1..=SEEDED {
-            let SeededScript { versions, deleted } = seeded(id);
+            let SeededScript { versions, deleted, .. } = seeded(id);
             crew[id as usize % writers].scripts.push((id, versions, deleted));
         }
         for &choice in choices {
@@ -89,9 +93,7 @@ impl World {
             .filter(|operation| operation.answered_ns == u64::MAX)
         {
             (operation.lsn_before, operation.lsn_after) = (0, 0);
-            if operation.kind == OperationKind::CreateScript {
-                operation.script = 0;
-            }
+            forget_answer(operation);
         }
         world
     }
@@ -143,17 +145,25 @@ impl World {
         let mut rows = Recovered::default();
         let named = seeded_scripts_named(&self.history, SEEDED);
         for &id in &named {
-            let SeededScript { versions, deleted } = seeded(id);
+            let SeededScript {
+                versions,
+                deleted,
+                changed,
+            } = seeded(id);
             rows.scripts.push(ScriptRow {
                 id,
                 current_version: versions,
                 deleted,
+                updated: changed,
+                deleted_at: if deleted { changed } else { PgTime(0) },
+                ..ScriptRow::default()
             });
             rows.versions.extend((1..=versions).map(|version| VersionRow {
                 script: id,
                 version,
                 content: 7,
                 stored: 7,
+                ..VersionRow::default()
             }));
         }
         for &index in kept {
@@ -182,8 +192,44 @@ impl World {
     }
 
     pub(super) fn compare(&self, recovered: &Recovered, target: Target) -> Comparison {
-        compare(&self.history, Some(recovered), &seed(), target, self.failed_ns).unwrap()
+        self.compare_after(recovered, target, None)
     }
+
+    /// As [`World::compare`], where WAL is known to have been replayed up to `reached`.
+    pub(super) fn compare_after(&self, recovered: &Recovered, target: Target, reached: Option<Lsn>) -> Comparison {
+        let recovery = Recovery {
+            target,
+            reached,
+            backup: Some(Lsn(0)),
+            failed_ns: self.failed_ns,
+        };
+        compare(&self.history, Some(recovered), &seed(), recovery).unwrap()
+    }
+}
+
+/// What the ledger never learns where the answer is missing.
+pub(super) fn forget_answer(operation: &mut Operation) {
+    match operation.kind {
+        OperationKind::CreateScript => operation.script = 0,
+        OperationKind::Attach => {}
+        _ => operation.facts = 0,
+    }
+}
+
+/// When the server says that an operation changed its script: a moment after the time of its rows.
+fn updated(operation: &Operation) -> PgTime {
+    PgTime(operation.rows_at.0 + 1)
+}
+
+/// What it writes beside its content, as the writers' operations are journalled.
+pub(super) fn with_facts(mut operation: Operation, number: usize) -> Operation {
+    operation.rows_at = PgTime(1_000 * (number as i64 + 1));
+    operation.writer = 3;
+    operation.facts = match operation.kind {
+        OperationKind::CreateScript | OperationKind::Attach => number as u64 + 50,
+        _ => updated(&operation).digest(),
+    };
+    operation
 }
 
 impl Writer {
@@ -219,14 +265,15 @@ fn next_operation(scripts: &[(i64, i32, bool)], roll: usize, now: u64, index: us
     };
     let writes = !matches!(kind, OperationKind::SoftDelete | OperationKind::Restore);
     let content = if writes { 1_000 + 2 * index as u128 } else { 0 };
-    Operation {
+    let operation = Operation {
         invoked_ns: now,
         script,
         version,
         content,
         kind,
         ..Operation::UNKNOWN
-    }
+    };
+    with_facts(operation, index)
 }
 
 /// What an operation's transaction does.
@@ -235,28 +282,40 @@ pub(super) fn apply(rows: &mut Recovered, index: usize, operation: &Operation) {
         script,
         version,
         content,
+        facts,
+        rows_at: at,
+        writer,
         kind,
         ..
     } = operation;
+    let author = Some(writer);
     let number = index as u64 + 1;
     rows.audit.push(AuditRow {
         operation: number,
         script,
         version,
         kind: Some(kind),
+        author,
+        at,
     });
     match kind {
         OperationKind::CreateScript => {
             rows.scripts.push(ScriptRow {
                 id: script,
                 current_version: version,
-                deleted: false,
+                facts,
+                created: at,
+                updated: at,
+                ..ScriptRow::default()
             });
         }
         OperationKind::Attach => rows.attachments.push(AttachmentRow {
             script,
             operation: number,
             content,
+            stored: content,
+            facts,
+            at,
         }),
         OperationKind::AddVersion | OperationKind::SoftDelete | OperationKind::Restore => {}
     }
@@ -266,14 +325,17 @@ pub(super) fn apply(rows: &mut Recovered, index: usize, operation: &Operation) {
             version,
             content,
             stored: content,
+            author,
+            at,
         });
     }
     if let Some(row) = rows.scripts.iter_mut().find(|row| row.id == script) {
         match kind {
             OperationKind::AddVersion => row.current_version = version,
-            OperationKind::SoftDelete => row.deleted = true,
-            OperationKind::Restore => row.deleted = false,
-            OperationKind::CreateScript | OperationKind::Attach => {}
+            OperationKind::SoftDelete => (row.deleted, row.deleted_at) = (true, at),
+            OperationKind::Restore => (row.deleted, row.deleted_at) = (false, PgTime(0)),
+            OperationKind::CreateScript | OperationKind::Attach => return,
         }
+        row.updated = updated(operation);
     }
 }
