@@ -119,17 +119,23 @@ fn keys(index: &Index) -> (String, Vec<String>) {
 /// Three scans: of the table; of the index with a visit to each row; of the index alone, which believes the index's own
 /// copy of the keys and, where the visibility map says so, that every row is visible.
 fn walk(index: &Index, number: usize) -> (String, String) {
-    const HASH: &str = "coalesce(sum(hashtextextended(k::text, 0)), 0)";
+    // Every type of a catalogue's keys has a hash, none is NULL, and there are many of them.
+    let catalogue = index.system && index.natural;
+    let hash_of_keys = if catalogue {
+        "coalesce(sum(hash_record_extended(k, 0)), 0)"
+    } else {
+        "coalesce(sum(hashtextextended(k::text, 0)), 0)"
+    };
     let (table, condition, order) = (&index.table, &index.condition, &index.order);
     let (selected, names) = keys(index);
     let names = names.join(", ");
     let by_index =
         |columns: &str| format!("(SELECT {columns} FROM {table} WHERE {condition} ORDER BY {order} OFFSET 0) x");
-    let hash = if index.plain { HASH } else { "0" };
-    let disorder = if index.natural {
-        "count(*) FILTER (WHERE k < before)"
-    } else {
-        "0"
+    let hash = if index.plain { hash_of_keys } else { "0" };
+    let disorder = match (index.natural, catalogue && index.unique) {
+        (true, true) => "count(*) FILTER (WHERE k <= before)",
+        (true, false) => "count(*) FILTER (WHERE k < before)",
+        (false, _) => "0",
     };
     let mut parts = vec![
         format!(
@@ -144,11 +150,13 @@ fn walk(index: &Index, number: usize) -> (String, String) {
     ];
     let mut wrong = vec![
         differing(number),
-        format!("SELECT {number}, format('%s rows out of order', d), 'index' FROM index_{number} WHERE d > 0"),
+        format!(
+            "SELECT {number}, format('%s keys out of order or more than once', d), 'index' FROM index_{number} WHERE d > 0"
+        ),
     ];
     if index.plain {
         parts.push(format!(
-            "only_{number} AS MATERIALIZED (SELECT count(*) AS c, {HASH} AS h FROM (SELECT ROW({names}) AS k FROM {}) y)",
+            "only_{number} AS MATERIALIZED (SELECT count(*) AS c, {hash_of_keys} AS h FROM (SELECT ROW({names}) AS k FROM {}) y)",
             by_index(&selected)
         ));
         // A visit to a dead row marks its entry as dead, and a scan of the index alone then passes over it: that one is first.
@@ -165,7 +173,7 @@ fn walk(index: &Index, number: usize) -> (String, String) {
                FROM heap_{number} h, only_{number} o WHERE h.c = o.c AND h.h <> o.h"
         ));
     }
-    if index.unique {
+    if index.unique && !catalogue {
         let present = if index.nulls_distinct {
             format!("WHERE num_nulls({names}) = 0")
         } else {

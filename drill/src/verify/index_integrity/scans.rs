@@ -138,6 +138,11 @@ async fn ask(
         },
     };
     savepoint.rollback().await?;
+    // It outlives the savepoint, unless it could not be prepared.
+    let prepared = "SELECT 1 FROM pg_prepared_statements WHERE name = 'drill_probe'";
+    if transaction.query_opt(prepared, &[]).await?.is_some() {
+        transaction.batch_execute("DEALLOCATE drill_probe").await?;
+    }
     Ok(answer)
 }
 
@@ -156,7 +161,9 @@ async fn run(
     let numbered = together.iter().enumerate();
     let (parts, queries): (Vec<_>, Vec<_>) = numbered.map(|(n, planned)| planned.probe.sql(planned.index, n)).unzip();
     let sql = format!("WITH {} {}", parts.join(",\n"), queries.join("\nUNION ALL "));
-    let explained = savepoint.simple_query(&format!("EXPLAIN (FORMAT JSON) {sql}")).await?;
+    // Prepared, it is planned once: what is explained is what is executed.
+    let prepare = format!("PREPARE drill_probe AS {sql}; EXPLAIN (FORMAT JSON) EXECUTE drill_probe");
+    let explained = savepoint.simple_query(&prepare).await?;
     let plan = explained.iter().find_map(|message| match message {
         SimpleQueryMessage::Row(row) => serde_json::from_str::<Value>(row.get(0)?).ok(),
         _ => None,
@@ -167,7 +174,7 @@ async fn run(
         return Ok(Answer::NotUsed);
     }
     let mut wrong = Vec::new();
-    for row in savepoint.query(&sql, &[]).await? {
+    for row in savepoint.query("EXECUTE drill_probe", &[]).await? {
         wrong.push(Wrong {
             probe: usize::try_from(row.try_get::<_, i32>(0)?).unwrap_or_default(),
             what: row.try_get(1)?,
