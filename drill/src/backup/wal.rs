@@ -100,6 +100,13 @@ pub struct Reach {
     pub instead: Instead,
 }
 
+impl Reach {
+    /// How far it goes: where its records could not be read at all, no further than its files, and perhaps as far.
+    pub fn goes_to(&self) -> Option<Lsn> {
+        self.end.or(self.covered.filter(|_| self.unread.is_some()))
+    }
+}
+
 impl WalSource {
     /// A segment's file name.
     pub fn name(&self, segment: SegmentNumber) -> String {
@@ -173,7 +180,7 @@ impl WalSource {
         let mut instead = BTreeMap::new();
         loop {
             // What ends the reading is in the segment in which it ends, or at the beginning of the next.
-            let ends = reach.end.unwrap_or(start.from).0 / self.segment_bytes;
+            let ends = reach.goes_to().unwrap_or(start.from).0 / self.segment_bytes;
             let spare = [ends, ends + 1].into_iter().find_map(|number| {
                 let (segment, first) = way.course.file(&segments, number)?;
                 let worth_it = !reach.problems.is_empty() || first.extension().is_some();
@@ -183,7 +190,7 @@ impl WalSource {
             let Some((segment, damaged, copy)) = spare else { break };
             segments.insert(segment, copy.clone());
             let further = reading.read(&segments).await?;
-            if further.end > reach.end {
+            if further.goes_to() > reach.goes_to() {
                 if !reach.problems.is_empty() {
                     let (why, damaged, copy) = (reach.problems.join("; "), damaged.display(), copy.display());
                     problems.push(format!("{why}; {copy} is used instead of {damaged}"));

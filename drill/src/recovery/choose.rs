@@ -214,8 +214,7 @@ async fn looked_at(
                 drill.recorder.finding(format!("In the WAL archive: {remark}."));
             }
         }
-        // What could not be read at all goes no further than its files, and may go as far.
-        let goes_to = wal.end.or(wal.covered.filter(|_| wal.unread.is_some()));
+        let goes_to = wal.goes_to();
         if wal.timeline.is_some() && goes_to < reach {
             let (end, stop) = (or_nothing(goes_to), or_nothing(reach));
             let whose = if held.is_some() {
