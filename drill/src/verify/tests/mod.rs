@@ -58,6 +58,7 @@ impl World {
             phase: Phase::Source,
             credentials: &self.credentials,
             inventory,
+            truth: None,
         }
     }
 
