@@ -150,3 +150,14 @@ pub struct CheckResult {
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub detail: String,
 }
+
+/// What stands in a check's detail before what it deliberately does not look at.
+pub const NOT_COVERED: &str = "Not covered: ";
+
+impl CheckResult {
+    /// What it deliberately did not look at, if anything: the end of its detail.
+    pub fn not_covered(&self) -> Option<&str> {
+        let (_, not_covered) = self.detail.split_once(NOT_COVERED)?;
+        Some(not_covered)
+    }
+}

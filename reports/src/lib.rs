@@ -38,7 +38,7 @@ mod text;
 pub mod verdict;
 pub mod write;
 
-pub use check::{CheckId, CheckResult, Phase};
+pub use check::{CheckId, CheckResult, NOT_COVERED, Phase};
 pub use event::{Event, What};
 pub use evidence::{DrillEvidence, FoldError, StepVerdict, fold};
 pub use format::Format;

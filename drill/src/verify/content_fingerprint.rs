@@ -9,7 +9,7 @@
 
 use std::sync::Arc;
 
-use reports::{CheckId, CheckResult, Verdict};
+use reports::{CheckId, CheckResult, NOT_COVERED, Verdict};
 use tokio_postgres::Config;
 
 use super::{
@@ -109,10 +109,13 @@ fn judge(truth: &Truth, differences: &content::Differences) -> Found {
     let expected = format!("every table and large object {}", truth.moments());
     let content::Counted { tables, large_objects } = differences.alike;
     let not_covered = not_covered(differences);
-    let told = |lines: &[String]| match (lines.is_empty(), not_covered.is_empty()) {
-        (true, _) => not_covered.clone(),
-        (false, true) => first_few(lines),
-        (false, false) => format!("{}. {not_covered}", first_few(lines)),
+    let told = |lines: &[String]| {
+        let parts = [first_few(lines), not_covered.clone()];
+        parts
+            .into_iter()
+            .filter(|part| !part.is_empty())
+            .collect::<Vec<_>>()
+            .join(". ")
     };
     if !differences.wrong.is_empty() {
         let actual = format!("differs: {}", first_few(&differences.wrong));
@@ -130,17 +133,20 @@ fn not_covered(differences: &content::Differences) -> String {
     let mut parts = Vec::new();
     if !differences.changed.is_empty() {
         parts.push(format!(
-            "Changed by the service about then, and not compared: {}",
+            "changed by the service about then: {}",
             first_few(&differences.changed)
         ));
     }
     for (why, names) in &differences.not_compared {
-        parts.push(format!("Not compared, because {why}: {}", first_few(names)));
+        parts.push(format!("{why}: {}", first_few(names)));
     }
     if !differences.unknown_to_records.is_empty() {
-        parts.push(format!("In no record: {}", first_few(&differences.unknown_to_records)));
+        parts.push(format!("in no record: {}", first_few(&differences.unknown_to_records)));
     }
-    parts.join(". ")
+    if parts.is_empty() {
+        return String::new();
+    }
+    format!("{NOT_COVERED}{}", parts.join("; "))
 }
 
 /// The sections in which something is wrong, and what could not be found out.
@@ -261,7 +267,7 @@ async fn compare(sessions: &Sessions, against: Against<'_>, truth: Option<&Truth
     let mut scope = against.scope();
     if !differences.restructured.is_empty() {
         scope = format!(
-            "{scope}. The service gave other columns to these since, so that their seeded rows are not compared: {}",
+            "{scope}. {NOT_COVERED}seeded rows of tables that the service gave other columns since: {}",
             differences.restructured.join(", ")
         );
     }

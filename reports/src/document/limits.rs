@@ -31,6 +31,7 @@ pub(super) fn of_several(drills: &[DrillEvidence]) -> Vec<String> {
 fn own(drill: &DrillEvidence) -> Vec<String> {
     let mut limits = Vec::new();
     limits.extend(unverified(drill));
+    limits.extend(not_covered(drill));
     limits.extend(storage(drill));
     limits.push(
         "The loss of a machine, a network or a site: source, backups, restored cluster, application and monitoring \
@@ -59,6 +60,21 @@ fn unverified(drill: &DrillEvidence) -> impl Iterator<Item = String> {
             result.check, result.phase, result.detail
         ))
     })
+}
+
+/// What checks left out on purpose, each once.
+fn not_covered(drill: &DrillEvidence) -> Vec<String> {
+    let mut limits = Vec::new();
+    let verified = drill.checks.iter().map(|row| &row.result);
+    for result in verified.filter(|result| result.verdict != Verdict::Unknown) {
+        if let Some(left_out) = result.not_covered() {
+            let limit = sentence(&format!("What {} leaves out: {left_out}", result.check));
+            if !limits.contains(&limit) {
+                limits.push(limit);
+            }
+        }
+    }
+    limits
 }
 
 fn storage(drill: &DrillEvidence) -> Vec<String> {

@@ -1,7 +1,7 @@
 //! What people read: Markdown as snapshots, HTML for what must and must not be in it.
 
 use reports::evidence::DrillEvidence;
-use reports::{Outcome, RunEvidence, html, markdown};
+use reports::{NOT_COVERED, Outcome, RunEvidence, html, markdown};
 
 use crate::drills;
 use crate::script::{Script, header};
@@ -39,6 +39,17 @@ fn several() {
         drills::harness_error(),
     ];
     insta::assert_snapshot!(markdown::render(&run(&scripts)));
+}
+
+#[test]
+fn what_a_check_left_out_on_purpose_is_among_the_limits() {
+    let mut drill = drills::recovered().fold();
+    let result = &mut drill.checks[0].result;
+    result.detail = format!("Reference: a record. {NOT_COVERED}unlogged: cache");
+    let told = format!("What {} leaves out: unlogged: cache.", result.check);
+    let page = markdown::render(&RunEvidence::new(vec![drill]));
+    let (_, limits) = page.split_once("## What this does not show").unwrap();
+    assert!(limits.contains(&told), "{limits}");
 }
 
 #[test]

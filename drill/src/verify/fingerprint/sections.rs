@@ -148,21 +148,20 @@ WITH RECURSIVE as_stored (type) AS (
       FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
      WHERE c.relkind IN ('r', 'm', 'f') AND c.relpersistence <> 't'
        AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast')
+), columns AS (
+    SELECT a.attrelid, array_agg(a.attname::text) AS names, array_agg(format_type(a.atttypid, a.atttypmod)) AS types,
+           array_agg(a.attcollation <> 0) AS collatable, array_agg(a.atttypid NOT IN (SELECT type FROM as_stored)) AS as_text
+      FROM pg_attribute a JOIN relation c ON c.oid = a.attrelid WHERE a.attnum > 0 AND NOT a.attisdropped
+     GROUP BY a.attrelid
 )
 SELECT c.nspname, c.relname, c.relkind::text, c.relpersistence = 'u', c.relispopulated, c.bytes,
        CASE WHEN c.relispartition THEN pg_partition_root(c.oid)::regclass::text END,
-       EXISTS (SELECT FROM pg_depend d
-                WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.objsubid = 0 AND d.deptype = 'e'),
-       (SELECT k.attname FROM pg_index i JOIN pg_attribute k ON k.attrelid = i.indrelid AND k.attnum = i.indkey[0]
-         WHERE i.indrelid = c.oid AND i.indisprimary AND i.indnkeyatts = 1
-           AND k.atttypid IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype)),
-       a.names, a.types, a.collatable, a.as_text
-  FROM relation c, LATERAL (
-       SELECT coalesce(array_agg(attname::text), '{}') AS names,
-              coalesce(array_agg(format_type(atttypid, atttypmod)), '{}') AS types,
-              coalesce(array_agg(attcollation <> 0), '{}') AS collatable,
-              coalesce(array_agg(NOT EXISTS (SELECT FROM as_stored WHERE type = atttypid)), '{}') AS as_text
-         FROM pg_attribute WHERE attrelid = c.oid AND attnum > 0 AND NOT attisdropped) AS a
+       c.oid IN (SELECT objid FROM pg_depend WHERE classid = 'pg_class'::regclass AND objsubid = 0 AND deptype = 'e'),
+       k.attname, coalesce(a.names, '{}'), coalesce(a.types, '{}'), coalesce(a.collatable, '{}'), coalesce(a.as_text, '{}')
+  FROM relation c LEFT JOIN columns a ON a.attrelid = c.oid
+  LEFT JOIN pg_index i ON i.indrelid = c.oid AND i.indisprimary AND i.indnkeyatts = 1
+  LEFT JOIN pg_attribute k ON k.attrelid = c.oid AND k.attnum = i.indkey[0]
+                          AND k.atttypid IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype)
  ORDER BY c.bytes DESC, c.nspname, c.relname";
 
 /// Types of which two values are the same if their hashes are, and whose hash no dump changes.

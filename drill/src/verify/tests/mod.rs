@@ -59,6 +59,7 @@ impl World {
             phase: Phase::Source,
             credentials: &self.credentials,
             inventory,
+            truth: None,
         }
     }
 

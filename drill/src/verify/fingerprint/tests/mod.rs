@@ -1,6 +1,7 @@
 //! On a real PostgreSQL 16: what was done to the rows, and what the two checks of content say about it.
 
 mod rows;
+mod structure;
 
 use fixtures::{Credentials, SeedPlan};
 use rand::{SeedableRng as _, rngs::StdRng};
@@ -10,6 +11,7 @@ use tokio_postgres::Client;
 use super::{record::Reference, *};
 use crate::{
     postgres::{Cluster, ClusterOptions, Request, Storage, WorkDir, locate},
+    reference::Truth,
     verify::{
         Subject, chain,
         content_fingerprint::{self, Against},
@@ -24,6 +26,7 @@ struct Seeded {
     admin: Client,
     credentials: Credentials,
     reference: Reference,
+    truth: Option<Truth>,
     _work: WorkDir,
 }
 
@@ -72,6 +75,7 @@ impl Seeded {
             admin,
             credentials,
             reference,
+            truth: None,
             _work: work,
         }
     }
@@ -82,7 +86,7 @@ impl Seeded {
             name: "restored-1",
             phase: Phase::Restored,
             credentials: &self.credentials,
-            truth: None,
+            truth: self.truth.as_ref(),
         }
     }
 
@@ -180,56 +184,6 @@ async fn what_the_workload_may_change_is_not_held_against_anybody() {
 }
 
 #[tokio::test]
-async fn a_snapshots_fingerprint_survives_its_file_and_names_ranges() {
-    let seeded = Seeded::new("fingerprint-snapshot").await;
-    seeded.run("BEGIN ISOLATION LEVEL REPEATABLE READ").await;
-    let snapshot: String = seeded
-        .admin
-        .query_one("SELECT pg_export_snapshot()", &[])
-        .await
-        .unwrap()
-        .get(0);
-    let other = seeded.cluster.connect("postgres", fixtures::DATABASE).await.unwrap();
-    other
-        .batch_execute(r#"DELETE FROM "AuditEvents" WHERE "Id" = 5"#)
-        .await
-        .unwrap();
-    let config = seeded.cluster.config("postgres", fixtures::DATABASE);
-    let reference = content_fingerprint::of_snapshot(&config, &snapshot).await.unwrap();
-    seeded.run("ROLLBACK").await;
-    let file = serde_json::to_string_pretty(&reference).unwrap();
-    assert!(file.len() < 20_000, "{file}");
-    let reference: Reference = serde_json::from_str(&file).unwrap();
-    assert_eq!(reference.sections.len(), 7, "{file}");
-
-    let against = Against::Backup {
-        reference: &reference,
-        id: "dump-1",
-    };
-    let check = content_fingerprint::check(&seeded.subject(), against).await;
-    assert_eq!(
-        (check.verdict, check.actual.as_str()),
-        (Verdict::Fail, "differs: AuditEvents (799 rows, 800 expected)")
-    );
-    assert!(
-        check
-            .detail
-            .starts_with("AuditEvents: keys 0 to 1023 differ (799 rows, 800 expected)."),
-        "{check:?}"
-    );
-
-    seeded.run(r#"INSERT INTO "TransformationScriptVersions" SELECT "Id" + 100000, "ScriptId", "VersionNumber" + 50, "Content",
-        "ContentSha256", "CreatedBy", "CreatedAt" FROM "TransformationScriptVersions" WHERE "Id" = 1"#).await;
-    let check = content_fingerprint::check(&seeded.subject(), against).await;
-    assert!(
-        check
-            .detail
-            .contains("TransformationScriptVersions: keys 99328 to 100351 differ (1 rows, 0 expected)"),
-        "{check:?}"
-    );
-}
-
-#[tokio::test]
 async fn content_without_its_hash_is_named_by_script_and_version() {
     let seeded = Seeded::new("content-hash").await;
     let honest = content_hash::check(&seeded.subject()).await;
@@ -275,15 +229,11 @@ async fn a_plain_sum_of_hashes_does_not_see_a_swap() {
 }
 
 #[test]
-fn sums_are_those_of_the_server_and_survive_text() {
+fn sums_are_taken_apart_as_they_are_put_together() {
     let sums: Sums = [i64::MIN, -1, 0, 1, i64::MAX, 0x1234_5678_9abc_def0]
         .into_iter()
         .map(Sums::of)
         .sum();
-    assert_eq!(sums.to_string().parse::<Sums>().unwrap(), sums);
     assert_eq!(sums.minus(Sums::of(-1)).plus(Sums::of(-1)), sums);
     assert_eq!(Sums::of(-1).products, 4_294_967_295_u64.wrapping_neg());
-    for broken in ["", "1", "1 2", "x 0 0", "1 2 g"] {
-        assert!(broken.parse::<Sums>().is_err(), "{broken}");
-    }
 }

@@ -7,8 +7,7 @@ async fn whatever_happens_to_a_row_is_seen_and_the_row_is_named() {
     let seeded = Seeded::new("fingerprint").await;
     let unchanged = seeded.fingerprint(&History::default()).await;
     assert_eq!(unchanged.verdict, Verdict::Pass, "{unchanged:?}");
-    // Ranges have hashes, but count as without.
-    let as_text = "their type has no hash: Odd.A json, Odd.d, Odd.a, Odd.p, Odd.c, Odd.r";
+    let as_text = "Hashed in their text form: Odd.A json, Odd.a, Odd.c, Odd.d, Odd.f, Odd.m, Odd.p, Odd.r, Odd.x";
     assert!(unchanged.detail.ends_with(as_text), "{}", unchanged.detail);
 
     // One byte, and the hash made right by the same statement: content-hash cannot see it.
@@ -98,16 +97,14 @@ async fn whatever_happens_to_a_row_is_seen_and_the_row_is_named() {
         "{gone:?}"
     );
     assert!(
-        gone.detail.contains("relation \"public.AuditEvents\" does not exist"),
+        gone.detail
+            .contains("AuditEvents is not there with the columns that were seeded"),
         "{gone:?}"
     );
     seeded
         .run(r#"ALTER TABLE gone RENAME TO "AuditEvents"; REVOKE SELECT ON "AuditEvents" FROM drill_validator"#)
         .await;
+    // It reads as the reference was read, whatever other roles may.
     let forbidden = seeded.fingerprint(&History::default()).await;
-    assert_eq!(forbidden.verdict, Verdict::Unknown, "{forbidden:?}");
-    assert!(
-        forbidden.detail.contains("permission denied for table AuditEvents"),
-        "{forbidden:?}"
-    );
+    assert_eq!(forbidden.verdict, Verdict::Pass, "{forbidden:?}");
 }
