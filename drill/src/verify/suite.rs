@@ -36,7 +36,7 @@ pub async fn looks(subject: &Subject<'_>, seed: Against<'_>) -> Vec<CheckResult>
 
 /// The two checks that judge a cluster's inventory, which is read once. Before all others: some of them make objects of
 /// their own for a moment, which the inventory would name.
-async fn inventory(subject: &Subject<'_>) -> (CheckResult, CheckResult) {
+pub async fn inventory(subject: &Subject<'_>) -> (CheckResult, CheckResult) {
     let began = Instant::now();
     let look = catalog_inventory::look(subject).await;
     let took_ms = milliseconds(began.elapsed());

@@ -310,3 +310,9 @@ impl Inventory {
         }
     }
 }
+
+/// Every column of `pg_catalog` that is read, and as what.
+#[cfg(test)]
+pub(crate) async fn covered(client: &Client) -> Result<BTreeMap<(String, String), String>, tokio_postgres::Error> {
+    Ok(Catalogues::read(client).await?.covered())
+}

@@ -1,6 +1,7 @@
 //! Checks against real clusters: a healthy one passes, a damaged one fails and the damage is named.
 
 mod indexes;
+mod inventory;
 mod structure;
 mod surroundings;
 mod wal;
@@ -10,8 +11,11 @@ use rand::{SeedableRng as _, rngs::StdRng};
 use reports::{CheckResult, Phase, Verdict};
 use tokio_postgres::Client;
 
-use super::{Subject, catalog_inventory::Inventory};
-use crate::postgres::{Cluster, ClusterOptions, Request, Silent, Storage, WorkDir, locate};
+use super::Subject;
+use crate::{
+    postgres::{Cluster, ClusterOptions, Request, Silent, Storage, WorkDir, locate},
+    reference::{Reading, Record, SharedLog, Truth},
+};
 
 /// A seeded cluster of its own.
 pub(super) struct World {
@@ -52,14 +56,27 @@ impl World {
         }
     }
 
-    pub(super) fn subject<'a>(&'a self, inventory: Option<&'a Inventory>) -> Subject<'a> {
+    /// What is true of it now.
+    pub(super) async fn truth(&self) -> Truth {
+        let reading = Reading {
+            system_rows: true,
+            ..Reading::default()
+        };
+        let record = Record::take(&self.cluster, "now", &reading).await.unwrap();
+        let log = SharedLog::default();
+        log.with(|log| {
+            log.add(record);
+            log.last(self.cluster.recorded_identifier())
+        })
+    }
+
+    pub(super) fn subject<'a>(&'a self, truth: Option<&'a Truth>) -> Subject<'a> {
         Subject {
             cluster: &self.cluster,
             name: "source",
             phase: Phase::Source,
             credentials: &self.credentials,
-            inventory,
-            truth: None,
+            truth,
         }
     }
 

@@ -11,7 +11,10 @@ use reports::{Phase, Verdict};
 use super::{World, fails, passes};
 use crate::{
     postgres::Shutdown,
-    verify::{catalog_inventory, page_checksums, privileges, referential_integrity, sequences, suite},
+    verify::{
+        content_fingerprint::{self, Against},
+        page_checksums, referential_integrity, sequences, suite,
+    },
 };
 
 impl World {
@@ -29,8 +32,15 @@ impl World {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_healthy_cluster_passes_and_stays_as_it_was() {
     let world = World::new("healthy", &[]).await;
-    let inventory = catalog_inventory::read(&world.cluster).await.unwrap();
-    for result in suite::restored(&world.subject(Some(&inventory)), suite::Known::default()).await {
+    let truth = world.truth().await;
+    let seeded = content_fingerprint::of_seed(&world.cluster.config("postgres", fixtures::DATABASE))
+        .await
+        .unwrap();
+    let seed = Against::Serving {
+        reference: &seeded,
+        theirs: &[],
+    };
+    for result in suite::restored(&world.subject(Some(&truth)), seed, None).await {
         println!(
             "{:24} {:8.1} ms  {} {}",
             result.check.id(),
@@ -41,19 +51,16 @@ async fn a_healthy_cluster_passes_and_stays_as_it_was() {
         passes(&result);
         assert!(!result.expected.is_empty() && !result.actual.is_empty());
     }
-    let again = catalog_inventory::read(&world.cluster).await.unwrap();
-    assert_eq!(inventory, again, "checks leave nothing behind");
+    let again = world.truth().await;
+    assert!(
+        truth.before[0].inventory == again.before[0].inventory,
+        "checks leave nothing behind"
+    );
     let left = "SELECT count(*) FROM pg_extension WHERE extname = 'amcheck'";
     assert_eq!(world.admin.query_one(left, &[]).await.unwrap().get::<_, i64>(0), 0);
     // Without anything recorded, nothing can be said.
-    let subject = world.subject(None);
-    assert_eq!(privileges::check(&subject).await.verdict, Verdict::Unknown);
-    assert_eq!(
-        catalog_inventory::check(&world.cluster, None, Phase::Restored, "x")
-            .await
-            .verdict,
-        Verdict::Unknown
-    );
+    let (objects, rights) = suite::inventory(&world.subject(None)).await;
+    assert_eq!([objects.verdict, rights.verdict], [Verdict::Unknown; 2]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
