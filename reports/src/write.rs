@@ -80,16 +80,10 @@ pub fn write(run_dir: &Path, run: &RunEvidence, formats: &[Format]) -> Written {
     written
 }
 
-/// The files that [`write()`] makes from a run's events, but for `evidence.json`.
-pub const REPORT_FILES: [&str; 7] = [
-    markdown::FILE_NAME,
-    "drills.csv",
-    "steps.csv",
-    "checks.csv",
-    "detection.csv",
-    html::FILE_NAME,
-    junit::FILE_NAME,
-];
+/// Whether a file of a run's directory is a report, which can be made again from the run's events.
+pub fn is_report(path: &str) -> bool {
+    REPORTS.iter().any(|(_, file, _)| *file == path)
+}
 
 /// Which files belong to which format, and what renders them.
 const REPORTS: &[(Format, &str, Renderer)] = &[

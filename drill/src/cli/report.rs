@@ -65,9 +65,7 @@ fn changed(args: &ReportArgs, finished: bool) -> Vec<ManifestProblem> {
     let mut problems = reports::verify(&args.run_dir);
     problems.retain(|problem| match problem {
         ManifestProblem::NoManifest(_) => finished || args.run_dir.join(manifest::FILE_NAME).exists(),
-        ManifestProblem::Missing { path } => {
-            !(write::REPORT_FILES.contains(&path.as_str()) || !finished && path == reports::json::FILE_NAME)
-        }
+        ManifestProblem::Missing { path } => !(write::is_report(path) || !finished && path == reports::json::FILE_NAME),
         _ => true,
     });
     problems

@@ -98,7 +98,7 @@ fn words_of_the_way_are_read_and_told() {
         [[expect.answer]]\nsql = \"SELECT 1\"\nis = \"1\"\n\
         [[expect.answer]]\nsql = \"SELECT 2\"\ndatabase = \"postgres\"\nis = \"\"\n";
     let sizes = "commits = 600\nscripts = 40\nversions = 2\ncontent_bytes = 700\nseed = 7\nwriters = 3";
-    let text = GOOD.replace("rejected = 1", more).replace("commits = 600", sizes);
+    let text = GOOD.replace("commits = 600", sizes).replace("rejected = 1", more);
     let scenario = read(&text).unwrap();
     let (given, expect) = (&scenario.given, &scenario.expect);
     assert_eq!(
