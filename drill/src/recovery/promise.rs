@@ -61,34 +61,32 @@ impl Known {
         self.standings.insert(choice.backup.info.id.clone(), standing);
     }
 
-    /// A recovery ended before what was promised. Of two that did so again the one is kept that came further.
+    /// A recovery ended before what was promised. Of all that did so the cluster is kept that came furthest.
     pub(super) async fn ended_early(
         &mut self,
         drill: &Drill,
         choice: &Choice,
-        mut early: Early,
+        early: Early,
         kept: Option<Early>,
     ) -> Option<Early> {
         let (id, at) = (early.backup_id.clone(), early.at);
         let promised = choice.promise().map_or_else(String::new, |lsn| lsn.to_string());
-        if self.ended.insert(id.clone(), at).is_none() {
-            let _ = early.cluster.stop(Shutdown::Immediate).await; // it is removed with the drill's directory in any case
-            drill.recorder.finding(format!(
-                "The recovery of {id} ended at {at}, and the plan had promised {promised}: it is restored once more."
-            ));
-            return kept;
+        let text = format!("The recovery of {id} ended at {at}, and the plan had promised {promised}");
+        if let Some(before) = self.ended.insert(id.clone(), at) {
+            let reach = before.max(at);
+            self.reaches.insert(id, reach);
+            let text = format!("{text}, again: the promise was wrong, and {reach} is as far as it goes.");
+            drill.recorder.finding(text);
+        } else {
+            drill.recorder.finding(format!("{text}: it is restored once more."));
         }
-        self.reaches.insert(id.clone(), at);
-        drill.recorder.finding(format!(
-            "The recovery of {id} ended at {at} again, and the plan had promised {promised}: the promise was wrong, and that \
-             is as far as it goes."
-        ));
-        match kept {
-            Some(kept) if kept.at >= at => {
-                let _ = early.cluster.stop(Shutdown::Immediate).await;
-                Some(kept)
-            }
-            _ => Some(early),
+        let (best, other) = match kept {
+            Some(kept) if kept.at >= at => (kept, Some(early)),
+            kept => (early, kept),
+        };
+        if let Some(mut other) = other {
+            let _ = other.cluster.stop(Shutdown::Immediate).await; // it is removed with the drill's directory in any case
         }
+        Some(best)
     }
 }
