@@ -14,30 +14,28 @@ use crate::{
     record::milliseconds,
     stage::{Drill, DrillError},
     verify::{
-        self, Found, chain, ledger, ledger_prefix, replay, row_counts, server_start, server_start::Diagnosis, smoke,
-        suite, timed,
+        self, Found, chain, enforcement, ledger, ledger_prefix, replay, row_counts, server_start,
+        server_start::Diagnosis, suite, timed,
     },
     workload::ledger::History,
 };
 
 use super::{
-    OpenStep, Stop, Validated,
+    Known, OpenStep, Stop, Validated,
     choose::Choice,
+    prepared,
     repair::{promoted, repaired, repairs},
+    restart,
+    second_look::Position,
 };
-
-/// What a look at a cluster found in order: what the cutover needs to know of it.
-struct Sound {
-    identity: Ready,
-    served: Option<smoke::Expected>,
-    data_loss_window_s: Option<f64>,
-}
 
 /// What a look found wrong.
 struct Unsound {
     failed: Vec<CheckId>,
     reason: String,
     in_recovery: bool,
+    /// What no statement puts right.
+    beyond_repair: bool,
     timeline: Option<u32>,
 }
 
@@ -50,20 +48,15 @@ pub(super) async fn data_validated(
     choice: &Choice,
 ) -> Result<Result<Validated, (CheckId, String)>, Stop> {
     *looks += 1;
-    let mut found = Box::pin(looked_at(drill, *looks, &cluster, choice, None)).await?;
+    let mut found = Box::pin(looked_at(drill, *looks, &mut cluster, choice, None)).await?;
     if let Err(unsound) = &found
         && put_right(drill, &mut cluster, choice, unsound).await?
     {
         *looks += 1;
-        found = Box::pin(looked_at(drill, *looks, &cluster, choice, unsound.timeline)).await?;
+        found = Box::pin(looked_at(drill, *looks, &mut cluster, choice, unsound.timeline)).await?;
     }
     Ok(match found {
-        Ok(sound) => Ok(Validated {
-            cluster,
-            identity: sound.identity,
-            served: sound.served,
-            data_loss_window_s: sound.data_loss_window_s,
-        }),
+        Ok(known) => Ok(Validated { cluster, known }),
         Err(unsound) => {
             let _ = cluster.stop(Shutdown::Immediate).await; // it is removed with the drill's directory in any case
             let first = unsound.failed.first().copied().unwrap_or(CheckId::ServerStart);
@@ -78,7 +71,7 @@ async fn put_right(drill: &Drill, cluster: &mut Cluster, choice: &Choice, unsoun
     if unsound.in_recovery {
         return Ok(promoted(drill, cluster).await);
     }
-    let Some(repairs) = repairs(&unsound.failed) else {
+    let Some(repairs) = repairs(&unsound.failed).filter(|_| !unsound.beyond_repair) else {
         return Ok(false);
     };
     let history = History::read_or_unusable(&drill.ledger, &drill.ledger_header)?;
@@ -91,16 +84,32 @@ async fn put_right(drill: &Drill, cluster: &mut Cluster, choice: &Choice, unsoun
 async fn looked_at(
     drill: &mut Drill,
     attempt: u32,
-    cluster: &Cluster,
+    cluster: &mut Cluster,
     choice: &Choice,
     timeline: Option<u32>,
-) -> Result<Result<Sound, Unsound>, Stop> {
+) -> Result<Result<Known, Unsound>, Stop> {
     let step = OpenStep::begin(drill, Step::Validate, attempt);
     let name = cluster.name().to_owned();
+    if timeline.is_none() {
+        if let Some(check) = restart::came_back(drill, cluster).await {
+            let reason = format!("{}: {}", check.check, check.actual);
+            drill.check(check);
+            step.end(drill, Verdict::Fail, reason.clone());
+            return Ok(Err(Unsound {
+                failed: vec![CheckId::ServerStart],
+                reason,
+                in_recovery: false,
+                beyond_repair: true,
+                timeline,
+            }));
+        }
+        prepared::cleared(drill, cluster).await;
+    }
+    let cluster = &*cluster;
     let began = drill.recorder.offset();
     let application = drill.login(cluster, DatabaseRole::TransformationApp);
     let (check, diagnosis) = server_start::check(&application, Phase::Restored, &name).await;
-    let superuser = match cluster.connect("postgres", fixtures::DATABASE).await {
+    let mut superuser = match cluster.connect("postgres", fixtures::DATABASE).await {
         Ok(superuser) if diagnosis != Diagnosis::InRecovery => superuser,
         Err(error) if check.verdict != Verdict::Fail => return Err(error.into()),
         _ => {
@@ -112,6 +121,7 @@ async fn looked_at(
                 failed: vec![CheckId::ServerStart],
                 reason,
                 in_recovery: diagnosis == Diagnosis::InRecovery,
+                beyond_repair: false,
                 timeline,
             }));
         }
@@ -140,6 +150,10 @@ async fn looked_at(
     let mut served = None;
     let mut data_loss_window_s = None;
     let mut only_sequences_are_behind = false;
+    let target = match choice.target {
+        RecoveryTarget::Lsn(lsn) => ledger::Target::Lsn(lsn),
+        _ => ledger::Target::End,
+    };
     let history = History::read_or_unusable(&drill.ledger, &drill.ledger_header)?;
     let dumped = choice
         .backup
@@ -149,10 +163,6 @@ async fn looked_at(
     let content = Box::pin(verify::content(&subject, &drill.fingerprint, &history, dumped));
     match connect(&drill.login(cluster, DatabaseRole::DrillValidator)).await {
         Ok(mut validator) => {
-            let target = match choice.target {
-                RecoveryTarget::Lsn(lsn) => ledger::Target::Lsn(lsn),
-                _ => ledger::Target::End,
-            };
             let failed = (drill.failed_utc(), crate::record::nanoseconds(drill.failed_offset()));
             let facts = drill.seed_facts();
             let ledger = ledger_prefix::check(&mut validator, &history, &facts, &drill.seeded, target, failed, &name);
@@ -185,6 +195,12 @@ async fn looked_at(
             );
         }
     }
+    let mut beyond_repair = false;
+    if checks.iter().all(|check| check.verdict != Verdict::Fail) {
+        let check = enforcement::check(&subject).await; // last: whatever is merely switched off is known by now
+        beyond_repair = check.verdict == Verdict::Fail;
+        checks.push(check);
+    }
     drill.recorder.external_since("validation queries", began);
     let failed: Vec<_> = checks
         .iter()
@@ -214,6 +230,7 @@ async fn looked_at(
                 .collect(),
             reason,
             in_recovery: false,
+            beyond_repair,
             timeline: Some(timeline),
         }));
     }
@@ -224,21 +241,26 @@ async fn looked_at(
         milliseconds(slowest)
     );
     step.end_after(drill, verdict, detail, took, Some(slowest));
-    let sql = "SELECT oid FROM pg_database WHERE datname = current_database()";
-    let row = superuser.query_one(sql, &[]).await;
-    let row = row.map_err(|source| DrillError::Query {
-        what: "cannot read the number of the restored database",
+    let unreadable = |source| DrillError::Query {
+        what: "cannot read which database was restored",
         source,
-    })?;
+    };
+    let sql = "SELECT oid, (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint
+                 FROM pg_database WHERE datname = current_database()";
+    let row = superuser.query_one(sql, &[]).await.map_err(unreadable)?;
     let identity = Ready {
         system_identifier: cluster.system_identifier()?.to_string(),
         timeline_id: timeline,
-        database_oid: row.get(0),
+        database_oid: row.try_get(0).map_err(unreadable)?,
+        postmaster_started_us: row.try_get(1).map_err(unreadable)?,
     };
-    Ok(Ok(Sound {
+    Ok(Ok(Known {
         identity,
         served,
         data_loss_window_s,
+        backup: choice.backup.clone(),
+        target,
+        position: Position::read(&mut superuser).await.ok(),
     }))
 }
 

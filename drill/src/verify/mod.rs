@@ -7,6 +7,7 @@ pub mod catalog_inventory;
 pub mod collations;
 pub mod content_fingerprint;
 pub mod content_hash;
+pub mod enforcement;
 pub mod fingerprint;
 pub mod index_integrity;
 pub mod isolation;
@@ -72,7 +73,7 @@ impl Subject<'_> {
         config
     }
 
-    async fn connect(&self, config: &tokio_postgres::Config) -> Result<Client, tokio_postgres::Error> {
+    pub(crate) async fn connect(&self, config: &tokio_postgres::Config) -> Result<Client, tokio_postgres::Error> {
         let (client, connection) = config.connect(NoTls).await?;
         tokio::spawn(connection);
         Ok(client)

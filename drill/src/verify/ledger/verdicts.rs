@@ -55,7 +55,8 @@ pub(super) fn classify(
                 continue;
             }
         }
-        let side = target.side(operation);
+        let resumed = history.is_resumed(operation);
+        let side = if resumed { Side::Within } else { target.side(operation) };
         let mut should_be_there = acknowledged;
         if present {
             if side == Side::Beyond {
@@ -66,9 +67,14 @@ pub(super) fn classify(
                 check_whole(marks, index, findings);
                 classes.recovered_commits += u64::from(acknowledged && !marks.is_torn(index));
             }
-            if acknowledged {
+            if acknowledged && !resumed {
                 last_present_ns = last_present_ns.max(Some(operation.answered_ns));
             }
+        } else if acknowledged && resumed {
+            findings.holes.add(|| {
+                let name = marks.name(index);
+                format!("{name} is missing, and the service that runs again had acknowledged it")
+            });
         } else if acknowledged && side != Side::Beyond && latest_invoked_ns > Some(operation.answered_ns) {
             findings.holes.add(|| {
                 let survivor = marks.latest_survivor.map(|index| marks.name(index)).unwrap_or_default();

@@ -8,7 +8,7 @@ use std::{
 
 use chrono::{DateTime, Utc};
 
-use super::{Answered, Entry, LedgerHeader, Line, OperationKind};
+use super::{Answered, Entry, LedgerHeader, Line, OperationKind, RESUMED};
 
 /// An operation as the checker needs it. 64 bytes, so that ten million fit in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +42,9 @@ pub struct History {
     pub damage: Vec<String>,
     /// A wall-clock moment and the drill's clock at that moment: turns the one into the other.
     pub epoch: Option<(DateTime<Utc>, u64)>,
+    /// When the first operation was sent to the service that runs again, if one was: those from here on are no part of what
+    /// a restore had to bring back.
+    pub resumed_ns: Option<u64>,
     /// Why it says nothing at all about this drill, if that is so.
     pub unusable: Option<String>,
 }
@@ -125,6 +128,11 @@ impl History {
         self
     }
 
+    /// Whether an operation was sent to the service that runs again.
+    pub fn is_resumed(&self, operation: &Operation) -> bool {
+        operation.invoked_ns != u64::MAX && self.resumed_ns.is_some_and(|resumed| operation.invoked_ns >= resumed)
+    }
+
     /// The largest id of a script whose creation was acknowledged to anybody.
     pub fn largest_created(&self) -> Option<i64> {
         let created = self.operations.iter().filter(|operation| {
@@ -157,6 +165,9 @@ impl History {
                     return self
                         .damage
                         .push(format!("line {number} has operation {op} out of turn"));
+                }
+                if intent.writer == RESUMED {
+                    self.resumed_ns.get_or_insert(t_ns);
                 }
                 while self.operations.len() <= index {
                     self.operations.push(Operation::UNKNOWN);
