@@ -262,7 +262,7 @@ mod tests {
     use super::{Answered, History, LedgerError, LedgerHeader, OperationKind};
     use crate::{
         postgres::Lsn,
-        workload::ledger::{Answer, Intent, Ledger},
+        workload::ledger::{Answer, Intent, Ledger, RESUMED},
     };
 
     fn header() -> LedgerHeader {
@@ -313,6 +313,24 @@ mod tests {
         );
         assert_eq!(second.answered, Answered::Indeterminate, "never answered");
         assert!(first.answered_ns >= first.invoked_ns && second.answered_ns == u64::MAX);
+    }
+
+    #[test]
+    fn a_ledger_that_is_opened_again_goes_on_counting_and_says_when_the_service_ran_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = written(&directory);
+        let before = History::read(&path, &header()).unwrap();
+        assert_eq!(before.resumed_ns, None);
+        let ledger = Ledger::reopen(&path, &before, Instant::now()).unwrap();
+        let resumed = Intent {
+            writer: RESUMED,
+            ..intent()
+        };
+        assert_eq!(ledger.invoked(resumed), Some(3));
+        ledger.close().unwrap();
+        let history = History::read(&path, &header()).unwrap();
+        assert_eq!((history.operations.len(), history.damage.len()), (3, 0));
+        assert_eq!(history.resumed_ns, Some(history.operations[2].invoked_ns));
     }
 
     #[test]
