@@ -4,7 +4,7 @@
 //! An inventory reads names and definitions; whether the server acts by them is known once somebody tries. A row of each
 //! table is written as the service does, then each rule is broken once, in one transaction that is rolled back; SQLSTATEs
 //! tell why a statement was refused. A rule that the catalog does not have, or that is switched off in it, is not tried: that is for the
-//! inventory to judge. What it costs: one number of each sequence. What it cannot see: rules that nobody wrote a statement for.
+//! inventory to judge. What it costs: two numbers of each sequence. What it cannot see: rules that nobody wrote a statement for.
 
 use std::{collections::HashSet, time::Duration};
 
