@@ -93,6 +93,8 @@ struct Known {
     /// What it was restored from, and how far.
     backup: Backup,
     target: ledger::Target,
+    /// The checks that passed, each wherever it was carried out.
+    passed: Vec<CheckId>,
     /// Where the server stood when nothing was wrong with it.
     position: Option<Position>,
 }

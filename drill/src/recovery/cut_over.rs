@@ -17,7 +17,7 @@ use crate::{
 use super::{
     Ending, Known, OpenStep, Stop, Validated, ended,
     fenced::{self, fence},
-    second_look::{Position, looked_at},
+    second_look::{Position, looked_at, still_promised},
 };
 
 /// Step 9, as AppAdmin: the commit point. Returns the connection string that was there before.
@@ -263,7 +263,8 @@ pub(super) async fn declared(drill: &mut Drill, data_loss_window_s: Option<f64>)
 }
 
 /// What may still happen to a service that is restored: the new database fails, or is destroyed. What the application serves
-/// is compared at the end of every drill; content and ledger are looked at again where anything was written since.
+/// is compared at the end of every drill; and the ledger, with the first commit of the service that runs again; content and inventory as well where anything was written
+/// since.
 pub(super) async fn afterwards(drill: &mut Drill, ending: Ending, known: &Known) -> Result<Ending, Stop> {
     let mut restored = drill.restored.take();
     let faults = &drill.scenario.faults;
@@ -284,9 +285,11 @@ pub(super) async fn afterwards(drill: &mut Drill, ending: Ending, known: &Known)
             .position
             .zip(now)
             .is_some_and(|(before, now)| now.proves_silence_since(before));
-        if broken || !silent {
-            wrong.extend(looked_at(drill, cluster, known, Phase::AfterCutover).await?);
-        }
+        wrong.extend(if broken || !silent {
+            looked_at(drill, cluster, known, Phase::AfterCutover).await?
+        } else {
+            still_promised(drill, cluster, known).await?
+        });
     }
     if wrong.is_empty() {
         return Ok(ending);

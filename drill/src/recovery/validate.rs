@@ -209,6 +209,12 @@ async fn looked_at(
         .collect();
     let unknown = checks.iter().filter(|check| check.verdict == Verdict::Unknown).count();
     let all = checks.len();
+    let is_sure = |id: &CheckId| {
+        checks
+            .iter()
+            .all(|check| check.check != *id || check.verdict == Verdict::Pass)
+    };
+    let passed = CheckId::ALL.iter().copied().filter(is_sure).collect();
     for check in checks {
         drill.check(check);
     }
@@ -260,6 +266,7 @@ async fn looked_at(
         data_loss_window_s,
         backup: choice.backup.clone(),
         target,
+        passed,
         position: Position::read(&mut superuser).await.ok(),
     }))
 }
