@@ -262,9 +262,9 @@ pub(super) async fn declared(drill: &mut Drill, data_loss_window_s: Option<f64>)
     })
 }
 
-/// What may still happen to a service that is restored: the new database fails, or is destroyed. What the application serves
-/// is compared at the end of every drill; and the ledger, with the first commit of the service that runs again; content and inventory as well where anything was written
-/// since.
+/// What may still happen to a service that is restored: the new database fails, or is destroyed. What the application
+/// serves is compared at the end of every drill, and so is the ledger, with the first commit of the service that runs again in
+/// it; content and inventory are, too, where anything else was written since.
 pub(super) async fn afterwards(drill: &mut Drill, ending: Ending, known: &Known) -> Result<Ending, Stop> {
     let mut restored = drill.restored.take();
     let faults = &drill.scenario.faults;

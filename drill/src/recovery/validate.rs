@@ -210,9 +210,8 @@ async fn looked_at(
     let unknown = checks.iter().filter(|check| check.verdict == Verdict::Unknown).count();
     let all = checks.len();
     let is_sure = |id: &CheckId| {
-        checks
-            .iter()
-            .all(|check| check.check != *id || check.verdict == Verdict::Pass)
+        let mut results = checks.iter().filter(|check| check.check == *id).peekable();
+        results.peek().is_some() && results.all(|check| check.verdict == Verdict::Pass)
     };
     let passed = CheckId::ALL.iter().copied().filter(is_sure).collect();
     for check in checks {
