@@ -15,11 +15,14 @@ SELECT gid::text, owner::text, database::text, transaction::text, extract(epoch 
   FROM pg_prepared_xacts WHERE NOT pg_is_in_recovery() ORDER BY prepared";
 
 /// Locks of a transaction on what the application writes to that conflict with writing, and on the catalog that conflict
-/// with reading.
+/// with reading. Its virtual id is that of its session while that server runs, and another after a restart: it is found by
+/// the lock that every transaction holds on its own id.
 const LOCKS: &str = "
 SELECT format('%s on %s', l.mode, c.oid::regclass)
   FROM pg_locks l JOIN pg_class c ON c.oid = l.relation
- WHERE l.locktype = 'relation' AND l.pid IS NULL AND split_part(l.virtualtransaction, '/', 2) = $1
+ WHERE l.locktype = 'relation' AND l.pid IS NULL AND l.virtualtransaction IN
+       (SELECT x.virtualtransaction FROM pg_locks x
+         WHERE x.locktype = 'transactionid' AND x.pid IS NULL AND x.transactionid = $1::text::xid)
    AND l.mode IN ('ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')
    AND (c.oid < 16384 AND l.mode = 'AccessExclusiveLock'
         OR EXISTS (SELECT FROM pg_roles r WHERE r.rolname = $2
@@ -31,7 +34,9 @@ SELECT format('%s on %s', l.mode, c.oid::regclass)
 const ROWS: &str = "
 SELECT DISTINCT c.oid::regclass::text
   FROM pg_locks l JOIN pg_class c ON c.oid = l.relation JOIN pg_roles r ON r.rolname = $2
- WHERE l.locktype = 'relation' AND l.pid IS NULL AND split_part(l.virtualtransaction, '/', 2) = $1
+ WHERE l.locktype = 'relation' AND l.pid IS NULL AND l.virtualtransaction IN
+       (SELECT x.virtualtransaction FROM pg_locks x
+         WHERE x.locktype = 'transactionid' AND x.pid IS NULL AND x.transactionid = $1::text::xid)
    AND l.mode IN ('RowShareLock', 'RowExclusiveLock') AND c.relkind = 'r' AND c.oid >= 16384
    AND has_table_privilege(r.oid, c.oid, 'INSERT, UPDATE, DELETE')
  ORDER BY 1";
