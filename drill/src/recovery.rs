@@ -3,7 +3,8 @@
 //! [`recover`] reads like the runbook. Steps 3 to 8 are gone through again with the next candidate when a backup turns
 //! out to be unusable, and once more with the same one when it was not to blame, or did not go as far as promised; what a restore does not cure is repaired
 //! in place and looked at again (step 8). Step 9 is the one commit point: it takes only a [`Validated`] cluster, and what comes after it is
-//! undone when a later step fails. What the steps do in detail is in `backup`, `verify`, `cutover`, `monitor` and `notify`.
+//! undone when a later step fails; before step 14 it is proven that what was validated is still there, and that the service
+//! takes writes. What the steps do in detail is in `backup`, `verify`, `cutover`, `monitor` and `notify`.
 
 use std::time::{Duration, Instant};
 
@@ -16,19 +17,25 @@ use crate::{
     cutover::application::Ready,
     postgres::Cluster,
     record::milliseconds,
+    reference::Truth,
     scenario::Moment,
     stage::{Drill, DrillError, inject},
-    verify::{Found, server_start, smoke, timed},
+    verify::{Found, ledger, server_start, smoke, timed},
 };
 
 mod choose;
 mod confirm;
 mod cut_over;
 mod examine;
+mod fenced;
+mod first_write;
 mod kept;
+mod prepared;
 mod promise;
 mod repair;
+mod restart;
 mod restore;
+mod second_look;
 mod validate;
 
 use choose::{backup_chosen, backups_listed};
@@ -36,6 +43,7 @@ use confirm::{Confirmed, confirmed_unrecoverable};
 use cut_over::{afterwards, application_back, connection_updated, cutover_failed, declared, declared_restored};
 use promise::{Early, Known};
 use restore::{data_restored, restore_started, tried_again};
+use second_look::{Position, still_sound};
 use validate::{Unfit, data_validated};
 
 /// How a drill ended.
@@ -72,9 +80,24 @@ fn ended(outcome: Outcome, reason: impl Into<String>) -> Stop {
 /// A restored cluster that passed validation: the only thing that can be cut over to.
 pub struct Validated {
     cluster: Cluster,
+    known: Sound,
+}
+
+/// What validation came to know of a restored cluster, for whoever looks at it later.
+struct Sound {
     identity: Ready,
+    /// What the application must serve.
     served: Option<smoke::Expected>,
+    /// What is lost, or given up.
     ledger: Option<LedgerComparison>,
+    /// What it is held against.
+    truth: Option<Truth>,
+    /// How far it was recovered.
+    recovery: ledger::Recovery,
+    /// The checks that passed, each wherever it was carried out.
+    passed: Vec<CheckId>,
+    /// Where the server stood when nothing was wrong with it.
+    position: Option<Position>,
 }
 
 /// Carries the recovery out. Everything it did is in the events; the return value is how it ended.
@@ -82,10 +105,17 @@ pub struct Validated {
 /// # Errors
 /// [`Stop::Harness`] if the harness could not go on; every way in which a *recovery* can fail is an [`Ending`].
 pub async fn recover(drill: &mut Drill) -> Result<Ending, DrillError> {
-    match runbook(drill).await {
-        Ok(ending) | Err(Stop::Ended(ending)) => Ok(ending),
-        Err(Stop::Harness(error)) => Err(error),
-    }
+    let ending = match runbook(drill).await {
+        Ok(ending) | Err(Stop::Ended(ending)) => ending,
+        Err(Stop::Harness(error)) => return Err(error),
+    };
+    let phase = if ending.outcome.is_restored() {
+        Phase::AfterCutover
+    } else {
+        Phase::Cutover
+    };
+    fenced::tried_again(drill, phase, "source, at the end").await;
+    Ok(ending)
 }
 
 async fn runbook(drill: &mut Drill) -> Result<Ending, Stop> {
@@ -141,8 +171,16 @@ async fn runbook(drill: &mut Drill) -> Result<Ending, Stop> {
     if let Err(stop) = application_back(drill, &validated).await {
         return Err(cutover_failed(drill, validated, Some(&before), stop).await);
     } // 10 to 13
-    let ending = declared_restored(drill, validated).await?; // 14
-    afterwards(drill, ending).await
+    let sound = still_sound(drill, &validated).await;
+    let in_service = match sound {
+        Ok(()) => first_write::taken(drill, &mut validated).await,
+        unsound => unsound,
+    };
+    if let Err(stop) = in_service {
+        return Err(cutover_failed(drill, validated, Some(&before), stop).await);
+    } // nothing is unobserved until it is declared
+    let (ending, known) = declared_restored(drill, validated).await?; // 14
+    afterwards(drill, ending, &known).await
 }
 
 /// A step that has begun. It is over when it passes or fails.

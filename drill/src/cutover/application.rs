@@ -93,6 +93,41 @@ pub struct Ready {
     pub timeline_id: u32,
     /// Number of the database in that cluster.
     pub database_oid: u32,
+    /// When the server was started, in microseconds since 1970: what no copy of the cluster has as well.
+    pub postmaster_started_us: i64,
+}
+
+/// What the application answered, whatever it was.
+#[derive(Debug)]
+pub struct Reply {
+    request: String,
+    /// Its status.
+    pub status: reqwest::StatusCode,
+    /// Its JSON.
+    pub body: Value,
+}
+
+impl Reply {
+    /// The status and, of a problem, what it says.
+    pub fn said(&self) -> String {
+        let said = ["reason", "detail", "title"]
+            .iter()
+            .find_map(|key| self.body[*key].as_str());
+        format!("{} {}", self.status, said.unwrap_or_default())
+            .trim_end()
+            .to_owned()
+    }
+
+    fn success(self) -> Result<Value, ApplicationError> {
+        if self.status.is_success() {
+            return Ok(self.body);
+        }
+        let reason = self.said();
+        Err(ApplicationError::Request {
+            request: self.request,
+            reason,
+        })
+    }
 }
 
 /// A 200 of `/health/ready`.
@@ -118,10 +153,11 @@ impl std::fmt::Display for Ready {
             system_identifier,
             timeline_id,
             database_oid,
+            postmaster_started_us,
         } = self;
         write!(
             f,
-            "system {system_identifier}, timeline {timeline_id}, database {database_oid}"
+            "system {system_identifier}, timeline {timeline_id}, database {database_oid}, server started at {postmaster_started_us} us"
         )
     }
 }
@@ -271,8 +307,28 @@ impl Application {
     /// # Errors
     /// For anything but a 200 with JSON.
     pub async fn get(&self, path: &str, token: Option<&str>) -> Result<Value, ApplicationError> {
+        let answered = self.request(reqwest::Method::GET, path, token, None).await?;
+        answered.success()
+    }
+
+    /// `POST path` with a JSON body, as the bearer of `token`; whatever is answered, if anything is.
+    ///
+    /// # Errors
+    /// If there is no answer: then nobody knows what became of it.
+    pub async fn post(&self, path: &str, token: &str, body: &Value) -> Result<Reply, ApplicationError> {
+        self.request(reqwest::Method::POST, path, Some(token), Some(body)).await
+    }
+
+    async fn request(
+        &self,
+        method: reqwest::Method,
+        path: &str,
+        token: Option<&str>,
+        body: Option<&Value>,
+    ) -> Result<Reply, ApplicationError> {
+        let request = format!("{method} {path}");
         let failed = |reason: String| ApplicationError::Request {
-            request: format!("GET {path}"),
+            request: request.clone(),
             reason,
         };
         let running = self
@@ -283,14 +339,17 @@ impl Application {
             .front
             .as_ref()
             .map_or_else(|| running.address.clone(), Front::address);
-        let mut request = self
+        let mut sent = self
             .client
-            .get(format!("{address}{path}"))
+            .request(method, format!("{address}{path}"))
             .timeout(Duration::from_secs(10));
         if let Some(token) = token {
-            request = request.bearer_auth(token);
+            sent = sent.bearer_auth(token);
         }
-        let response = request
+        if let Some(body) = body {
+            sent = sent.json(body);
+        }
+        let response = sent
             .send()
             .await
             .map_err(|error| failed(error.without_url().to_string()))?;
@@ -299,14 +358,7 @@ impl Application {
             .json()
             .await
             .map_err(|error| failed(format!("{status}, {}", error.without_url())))?;
-        if status.is_success() {
-            return Ok(body);
-        }
-        let reason = ["reason", "detail", "title"]
-            .iter()
-            .find_map(|key| body[*key].as_str())
-            .unwrap_or_default();
-        Err(failed(format!("{status} {reason}")))
+        Ok(Reply { request, status, body })
     }
 
     /// Befalls the processes that are started from now on, and one that runs at once. Says what it did to that one.

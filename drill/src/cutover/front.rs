@@ -9,14 +9,17 @@ use std::{
 use axum::{
     Router,
     extract::{Request, State},
-    http::{HeaderMap, StatusCode, header::AUTHORIZATION},
+    http::{
+        StatusCode,
+        header::{AUTHORIZATION, CONTENT_TYPE},
+    },
     response::{IntoResponse as _, Response},
 };
 use tokio::{net::TcpListener, task::JoinHandle};
 
 use crate::http::{Behaviour, Turns};
 
-/// Listens on a free port of loopback and passes `GET` requests on to the application. It is gone when dropped.
+/// Listens on a free port of loopback and passes requests on to the application. It is gone when dropped.
 pub struct Front {
     address: SocketAddr,
     behind: Behind,
@@ -75,7 +78,10 @@ impl Drop for Front {
     }
 }
 
-async fn pass_on(State(behind): State<Behind>, headers: HeaderMap, request: Request) -> Response {
+/// The largest body that is passed on.
+const BODY_BYTES: usize = 1 << 20;
+
+async fn pass_on(State(behind): State<Behind>, request: Request) -> Response {
     match behind.turns.next() {
         Behaviour::Healthy => {}
         Behaviour::Slow(delay) => tokio::time::sleep(delay).await,
@@ -94,9 +100,18 @@ async fn pass_on(State(behind): State<Behind>, headers: HeaderMap, request: Requ
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
         .clone();
-    let mut passed = behind.client.get(format!("{application}{}", request.uri()));
-    if let Some(token) = headers.get(AUTHORIZATION) {
-        passed = passed.header(AUTHORIZATION, token);
+    let (head, body) = request.into_parts();
+    let Ok(body) = axum::body::to_bytes(body, BODY_BYTES).await else {
+        return StatusCode::PAYLOAD_TOO_LARGE.into_response();
+    };
+    let mut passed = behind
+        .client
+        .request(head.method, format!("{application}{}", head.uri))
+        .body(body);
+    for name in [AUTHORIZATION, CONTENT_TYPE] {
+        if let Some(value) = head.headers.get(&name) {
+            passed = passed.header(name, value);
+        }
     }
     let answer = async {
         let answer = passed.send().await?;
@@ -113,7 +128,7 @@ async fn pass_on(State(behind): State<Behind>, headers: HeaderMap, request: Requ
 mod tests {
     use std::time::{Duration, Instant};
 
-    use axum::routing::get;
+    use axum::{http::HeaderMap, routing::get};
 
     use super::*;
 
@@ -125,7 +140,9 @@ mod tests {
             let token = headers.get(AUTHORIZATION).and_then(|token| token.to_str().ok());
             format!("{name} {}", token.unwrap_or("nobody"))
         };
-        tokio::spawn(async move { axum::serve(listener, Router::new().route("/who", get(says))).await });
+        let echoes = async |body: String| (StatusCode::CREATED, body);
+        let router = Router::new().route("/who", get(says).post(echoes));
+        tokio::spawn(async move { axum::serve(listener, router).await });
         address
     }
 
@@ -143,6 +160,12 @@ mod tests {
             (answer.status().as_u16(), answer.text().await.unwrap())
         };
         assert_eq!(ask().await, (200, "one Bearer t".to_owned()));
+        let written = client.post(format!("{}/who", front.address())).body("text").send();
+        let written = written.await.unwrap();
+        assert_eq!(
+            (written.status(), written.text().await.unwrap().as_str()),
+            (StatusCode::CREATED, "text")
+        );
         front.behave(Behaviour::Status(502), 0, Some(2));
         front.behave(Behaviour::Slow(Duration::from_millis(200)), 0, Some(1));
         assert_eq!((ask().await.0, ask().await.0), (502, 502));

@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::{task::JoinHandle, time::timeout};
+use tokio::{sync::Notify, task::JoinHandle, time::timeout};
 use tokio_postgres::{Config, NoTls};
 
 /// Time between two attempts.
@@ -33,6 +33,8 @@ struct Counts {
     attempts: AtomicU64,
     connected: AtomicU64,
     acknowledged: AtomicU64,
+    /// Somebody waits for the next attempt.
+    hurry: Notify,
 }
 
 /// What became of its attempts.
@@ -71,7 +73,7 @@ impl PinnedWriter {
                     tracing::debug!("the pinned writer got no answer");
                 }
                 counting.attempts.fetch_add(1, Ordering::Relaxed);
-                tokio::time::sleep(INTERVAL).await;
+                let _ = timeout(INTERVAL, counting.hurry.notified()).await; // either will do
             }
         });
         Self { counts, task }
@@ -91,7 +93,8 @@ impl PinnedWriter {
         let (before, began) = (self.attempts().all, Instant::now());
         // The one that is under way may have begun before.
         while self.attempts().all < before + 2 && began.elapsed() < PATIENCE * 3 {
-            tokio::time::sleep(Duration::from_millis(2)).await; // back-off of a bounded wait
+            self.counts.hurry.notify_one();
+            tokio::time::sleep(Duration::from_millis(1)).await; // back-off of a bounded wait
         }
         self.attempts()
     }

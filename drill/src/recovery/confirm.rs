@@ -10,18 +10,16 @@ use reports::{CheckId, Outcome, Phase, Step, Verdict, What, event::LedgerCompari
 use super::{
     OpenStep, Stop, ended,
     examine::{Look, examined},
+    fenced::fence,
     kept::Kept,
+    prepared,
     repair::{repaired, repairs},
 };
 use crate::{
-    cutover::{fencing, pinned::PinnedWriter},
     stage::Drill,
-    verify::{Found, chain, ledger::Comparison, timed},
+    verify::{chain, ledger::Comparison},
     workload::{Workload, ledger::History},
 };
-
-/// What a fence promises.
-pub(super) const FENCED: &str = "no connection with the connection string that applications had";
 
 /// What is said where a restart was all that it took.
 const RESTARTED: &str = "a restart sufficed: crash recovery brought everything back";
@@ -42,6 +40,7 @@ pub(super) enum Confirmed {
 pub(super) async fn confirmed_unrecoverable(drill: &mut Drill) -> Result<Confirmed, Stop> {
     let step = OpenStep::begin(drill, Step::Confirm, 1);
     let began = drill.recorder.offset();
+    let unblocked = prepared::cleared(drill, &drill.source).await;
     let mut look = examined(drill, None).await?;
     if !look.is_clean()
         && let Err(refusal) = drill.source.authorise_destruction()
@@ -72,7 +71,12 @@ pub(super) async fn confirmed_unrecoverable(drill: &mut Drill) -> Result<Confirm
         look.must_have_passed(&before);
     }
     drill.recorder.external_since("investigate the failed database", began);
-    if look.is_clean() && repaired {
+    if look.is_clean() && (repaired || unblocked) {
+        let damage = if repaired {
+            damage.as_str()
+        } else {
+            "a prepared transaction kept writers out"
+        };
         let detail = format!("repaired in place, nothing to restore: {damage}");
         step.end(drill, Verdict::Pass, detail);
         return Ok(Confirmed::Serves(look.promises.map(|promises| promises.summary)));
@@ -113,7 +117,7 @@ pub(super) async fn confirmed_unrecoverable(drill: &mut Drill) -> Result<Confirm
         let reason = "the operator did not confirm that the database is unrecoverable";
         return Err(ended(Outcome::Refused, reason));
     }
-    fence(drill).await;
+    fence(drill, "source").await;
     stop_workload(drill).await?;
     step.end(drill, Verdict::Pass, detail);
     Ok(Confirmed::Lost)
@@ -160,26 +164,6 @@ async fn restarted(drill: &mut Drill) -> Result<Result<(), String>, Stop> {
         drill.stream_again().await?;
     }
     Ok(Ok(()))
-}
-
-/// Kills what is left of the failed primary and proves it.
-pub(super) async fn fence(drill: &mut Drill) {
-    let as_application = drill.as_application();
-    let began = drill.recorder.offset();
-    let before = drill.pinned.take().map(|pinned| pinned.attempts());
-    let check = timed(CheckId::OldPrimaryFenced, Phase::Cutover, "source", async {
-        let fenced = fencing::fence(&mut drill.source, &as_application).await;
-        Ok::<_, std::convert::Infallible>(match (fenced, before) {
-            (Err(reason), _) => Found::fail(FENCED, reason),
-            (Ok(_), Some(tried)) if tried.connected > 0 => Found::fail(FENCED, tried.to_string()),
-            (Ok(reason), Some(tried)) => Found::pass(FENCED, format!("{reason}; {tried}")),
-            (Ok(reason), None) => Found::pass(FENCED, reason),
-        })
-    })
-    .await;
-    drill.pinned = Some(PinnedWriter::start(as_application));
-    drill.recorder.external_since("fence the failed primary", began);
-    drill.check(check);
 }
 
 /// The writers' connections are dead; what they were promised is complete from here on. The WAL stream ends as well.

@@ -6,18 +6,18 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use fixtures::Role as DatabaseRole;
-use reports::{CheckId, Outcome, Phase, Role, Step, Verdict, What, event::LedgerComparison};
+use reports::{Outcome, Phase, Role, Step, Verdict, What, event::LedgerComparison};
 
 use crate::{
     scenario::Moment,
     stage::{Drill, DrillError, inject},
-    verify::{Found, chain, smoke, timed},
+    verify::{chain, smoke},
 };
 
 use super::{
-    Ending, OpenStep, Stop, Validated,
-    confirm::{FENCED, fence},
-    ended,
+    Ending, OpenStep, Sound, Stop, Validated, ended,
+    fenced::{self, fence},
+    second_look::{Position, looked_at, still_promised},
 };
 
 /// Step 9, as AppAdmin: the commit point. Returns the connection string that was there before.
@@ -35,7 +35,7 @@ pub(super) async fn connection_updated(drill: &mut Drill, validated: &Validated)
         step.end(drill, Verdict::Fail, "the operator did not confirm");
         return Err(ended(Outcome::Refused, "the operator did not confirm the cutover"));
     }
-    fence(drill).await; // proven again right before the commit point
+    fence(drill, "source, before the switch").await; // proven again right before the commit point
     let connection = drill.connection_string(&validated.cluster);
     match drill.store.replace_connection(&connection.to_npgsql()) {
         Ok(before) => {
@@ -67,7 +67,7 @@ pub(super) async fn application_back(drill: &mut Drill, validated: &Validated) -
     if let Some(pinned) = &drill.pinned {
         pinned.tried_again().await; // who else is let in?
     }
-    fence(drill).await; // what it is connected to may be the failed primary
+    fence(drill, "source, after the switch").await; // what it is connected to may be the failed primary
     restarted(drill, 2).await?;
     let Some(elsewhere) = connected_elsewhere(drill, validated, 2).await? else {
         return smoke_tested(drill, validated).await;
@@ -121,11 +121,11 @@ async fn connected_elsewhere(drill: &mut Drill, validated: &Validated, attempt: 
         .query_one(sql, &[&DatabaseRole::TransformationApp.name(), &fixtures::DATABASE])
         .await;
     let connections: i64 = connected
+        .and_then(|row| row.try_get(0))
         .map_err(|source| DrillError::Query {
             what: "cannot read pg_stat_activity",
             source,
-        })?
-        .get(0);
+        })?;
     if connections == 0 {
         let reason = "the application has no connection to the restored database";
         step.end(drill, Verdict::Fail, reason);
@@ -133,7 +133,7 @@ async fn connected_elsewhere(drill: &mut Drill, validated: &Validated, attempt: 
         let patience = Duration::from_millis(Step::Connect.budget_ms().unwrap_or(1_000));
         return match drill.application.ready(patience).await {
             Ok(ready) => {
-                let check = smoke::identity(&ready.connected_to, &validated.identity).await;
+                let check = smoke::identity(&ready.connected_to, &validated.known.identity).await;
                 let elsewhere = (check.verdict == Verdict::Fail).then(|| check.actual.clone());
                 drill.check(check);
                 elsewhere.map_or_else(|| Err(ended(Outcome::NotRecovered, reason)), |actual| Ok(Some(actual)))
@@ -167,7 +167,7 @@ async fn connected_elsewhere(drill: &mut Drill, validated: &Validated, attempt: 
             return Err(ended(Outcome::NotRecovered, reason));
         }
     };
-    let check = smoke::identity(&ready, &validated.identity).await;
+    let check = smoke::identity(&ready, &validated.known.identity).await;
     let (verdict, actual) = (check.verdict, check.actual.clone());
     drill.check(check);
     readiness.end(drill, verdict, format!("ready, connected to {actual}"));
@@ -181,7 +181,7 @@ async fn smoke_tested(drill: &mut Drill, validated: &Validated) -> Result<(), St
     let (check, took) = smoke::smoke(
         &drill.application,
         &drill.admin_token,
-        validated.served.as_ref(),
+        validated.known.served.as_ref(),
         Phase::Cutover,
     )
     .await;
@@ -189,7 +189,7 @@ async fn smoke_tested(drill: &mut Drill, validated: &Validated) -> Result<(), St
     let (verdict, actual) = (check.verdict, check.actual.clone());
     drill.check(check);
     step.end_after(drill, verdict, actual.clone(), took, None);
-    if verdict == Verdict::Pass {
+    if verdict != Verdict::Fail {
         return Ok(());
     }
     Err(ended(Outcome::NotRecovered, format!("the smoke test failed: {actual}")))
@@ -230,10 +230,13 @@ pub(super) async fn roll_back(drill: &mut Drill, before: Option<&str>) {
     });
 }
 
-/// Step 14, on the cluster that was cut over to.
-pub(super) async fn declared_restored(drill: &mut Drill, validated: Validated) -> Result<Ending, Stop> {
-    drill.restored = Some(validated.cluster);
-    declared(drill, validated.ledger.as_ref()).await
+/// Step 14, on the cluster that was cut over to; the failed primary is tried once more before.
+pub(super) async fn declared_restored(drill: &mut Drill, validated: Validated) -> Result<(Ending, Sound), Stop> {
+    let Validated { cluster, known } = validated;
+    drill.restored = Some(cluster);
+    fenced::tried_again(drill, Phase::Cutover, "source, at the declaration").await;
+    let ending = declared(drill, known.ledger.as_ref()).await?;
+    Ok((ending, known))
 }
 
 /// Step 14: the service is declared restored, with what the ledger says is lost or given up.
@@ -265,46 +268,40 @@ pub(super) async fn declared(drill: &mut Drill, ledger: Option<&LedgerComparison
     })
 }
 
-/// What may still happen to a service that is restored: the failed primary comes back, the new one fails. Looked at
-/// where a scenario lets something happen then.
-pub(super) async fn afterwards(drill: &mut Drill, ending: Ending) -> Result<Ending, Stop> {
-    if !drill
-        .scenario
-        .faults
-        .iter()
-        .any(|fault| fault.at == Moment::AfterCutover)
-    {
-        return Ok(ending);
-    }
+/// What may still happen to a service that is restored: the new database fails, or is destroyed. What the application
+/// serves is compared at the end of every drill, and so is the ledger, with the first commit of the service that runs again in
+/// it; content and inventory are, too, where anything else was written since.
+pub(super) async fn afterwards(drill: &mut Drill, ending: Ending, known: &Sound) -> Result<Ending, Stop> {
     let mut restored = drill.restored.take();
+    let faults = &drill.scenario.faults;
+    let broken = faults.iter().any(|fault| fault.at == Moment::AfterCutover);
     let injected = inject(drill, Moment::AfterCutover, restored.as_mut()).await;
     drill.restored = restored;
     injected?;
-    let pinned = drill.pinned.take();
-    let check = timed(CheckId::OldPrimaryFenced, Phase::AfterCutover, "source", async {
-        Ok::<_, std::convert::Infallible>(match &pinned {
-            Some(pinned) => {
-                let tried = pinned.tried_again().await;
-                Found::judge(tried.connected == 0, FENCED, tried.to_string())
-            }
-            None => Found::unknown(FENCED, "nothing was fenced"),
-        })
-    });
-    let check = check.await;
-    let gone = check.verdict != Verdict::Fail;
-    drill.check(check);
-    if !gone {
-        drill
-            .recorder
-            .finding("The failed primary came back after the cutover; it was fenced again.");
-        fence(drill).await;
+    let served = known.served.as_ref();
+    let (check, _) = smoke::smoke(&drill.application, &drill.admin_token, served, Phase::AfterCutover).await;
+    let mut wrong = Vec::new();
+    if check.verdict == Verdict::Fail {
+        wrong.push(format!("{}: {}", check.check, check.actual));
     }
-    let (check, _) = smoke::smoke(&drill.application, &drill.admin_token, None, Phase::AfterCutover).await;
-    let lost = (check.verdict == Verdict::Fail)
-        .then(|| format!("after the cutover the service failed again: {}", check.actual));
     drill.check(check);
-    Ok(lost.map_or(ending, |reason| Ending {
+    if let Some(cluster) = &drill.restored {
+        let now = Position::of(cluster).await;
+        let silent = known
+            .position
+            .zip(now)
+            .is_some_and(|(before, now)| now.proves_silence_since(before));
+        wrong.extend(if broken || !silent {
+            looked_at(drill, cluster, known, Phase::AfterCutover).await?
+        } else {
+            still_promised(drill, cluster, known).await?
+        });
+    }
+    if wrong.is_empty() {
+        return Ok(ending);
+    }
+    Ok(Ending {
         outcome: Outcome::NotRecovered,
-        reason,
-    }))
+        reason: format!("after the cutover the service failed again: {}", wrong.join("; ")),
+    })
 }

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use fixtures::Role as DatabaseRole;
-use reports::{CheckId, Phase, Step, Verdict, What, event::LedgerComparison};
+use reports::{CheckId, Phase, Step, Verdict, What};
 
 use crate::{
     backup::RecoveryTarget,
@@ -15,31 +15,29 @@ use crate::{
     reference::Truth,
     stage::{Drill, DrillError},
     verify::{
-        Found, connect, content_fingerprint::Against, ledger, ledger_prefix, replay, row_counts, server_start,
-        server_start::Diagnosis, smoke, suite, timed,
+        Found, connect, content_fingerprint::Against, enforcement, ledger, ledger_prefix, replay, row_counts,
+        server_start, server_start::Diagnosis, suite, timed,
     },
     workload::ledger::History,
 };
 
 use super::{
-    OpenStep, Stop, Validated,
+    OpenStep, Sound, Stop, Validated,
     choose::Choice,
+    prepared,
     promise::Early,
     repair::{promoted, repaired, repairs},
+    restart,
+    second_look::Position,
 };
-
-/// What a look at a cluster found in order: what the cutover needs to know of it.
-struct Sound {
-    identity: Ready,
-    served: Option<smoke::Expected>,
-    ledger: Option<LedgerComparison>,
-}
 
 /// What a look found wrong.
 struct Unsound {
     failed: Vec<CheckId>,
     reason: String,
     in_recovery: bool,
+    /// What no statement puts right.
+    beyond_repair: bool,
     timeline: Option<u32>,
     truth: Option<Truth>,
     /// Where recovery ended, if that is before what the plan had promised.
@@ -63,20 +61,15 @@ pub(super) async fn data_validated(
     choice: &Choice,
 ) -> Result<Result<Validated, Unfit>, Stop> {
     *looks += 1;
-    let mut found = Box::pin(looked_at(drill, *looks, &cluster, choice, None)).await?;
+    let mut found = Box::pin(looked_at(drill, *looks, &mut cluster, choice, None)).await?;
     if let Err(unsound) = &found
         && put_right(drill, &mut cluster, unsound).await?
     {
         *looks += 1;
-        found = Box::pin(looked_at(drill, *looks, &cluster, choice, unsound.timeline)).await?;
+        found = Box::pin(looked_at(drill, *looks, &mut cluster, choice, unsound.timeline)).await?;
     }
     Ok(match found {
-        Ok(sound) => Ok(Validated {
-            cluster,
-            identity: sound.identity,
-            served: sound.served,
-            ledger: sound.ledger,
-        }),
+        Ok(known) => Ok(Validated { cluster, known }),
         Err(Unsound {
             ended_early: Some(at), ..
         }) => Err(Unfit::EndedEarly(Early::new(choice, at, cluster))),
@@ -94,7 +87,7 @@ async fn put_right(drill: &Drill, cluster: &mut Cluster, unsound: &Unsound) -> R
     if unsound.in_recovery {
         return Ok(promoted(drill, cluster).await);
     }
-    let Some(repairs) = repairs(&unsound.failed) else {
+    let Some(repairs) = repairs(&unsound.failed).filter(|_| !unsound.beyond_repair) else {
         return Ok(false);
     };
     let history = History::read_or_unusable(&drill.ledger, &drill.ledger_header)?;
@@ -107,16 +100,34 @@ async fn put_right(drill: &Drill, cluster: &mut Cluster, unsound: &Unsound) -> R
 async fn looked_at(
     drill: &mut Drill,
     attempt: u32,
-    cluster: &Cluster,
+    cluster: &mut Cluster,
     choice: &Choice,
     timeline: Option<u32>,
 ) -> Result<Result<Sound, Unsound>, Stop> {
     let step = OpenStep::begin(drill, Step::Validate, attempt);
     let name = cluster.name().to_owned();
+    if timeline.is_none() {
+        if let Some(check) = restart::came_back(drill, cluster).await {
+            let reason = format!("{}: {}", check.check, check.actual);
+            drill.check(check);
+            step.end(drill, Verdict::Fail, reason.clone());
+            return Ok(Err(Unsound {
+                failed: vec![CheckId::ServerStart],
+                reason,
+                in_recovery: false,
+                beyond_repair: true,
+                timeline,
+                truth: None,
+                ended_early: None,
+            }));
+        }
+        prepared::cleared(drill, cluster).await;
+    }
+    let cluster = &*cluster;
     let began = drill.recorder.offset();
     let application = drill.login(cluster, DatabaseRole::TransformationApp);
     let (check, diagnosis) = server_start::check(&application, Phase::Restored, &name).await;
-    let superuser = match cluster.connect("postgres", fixtures::DATABASE).await {
+    let mut superuser = match cluster.connect("postgres", fixtures::DATABASE).await {
         Ok(superuser) if diagnosis != Diagnosis::InRecovery => superuser,
         Err(error) if check.verdict != Verdict::Fail => return Err(error.into()),
         _ => {
@@ -128,6 +139,7 @@ async fn looked_at(
                 failed: vec![CheckId::ServerStart],
                 reason,
                 in_recovery: diagnosis == Diagnosis::InRecovery,
+                beyond_repair: false,
                 timeline,
                 truth: None,
                 ended_early: None,
@@ -165,9 +177,9 @@ async fn looked_at(
     let mut served = None;
     let mut ledger_compared = None;
     let mut only_sequences_are_behind = false;
+    let recovery = of_ledger(drill, choice, replayed.as_ref());
     match connect(&drill.login(cluster, DatabaseRole::DrillValidator)).await {
         Ok(mut validator) => {
-            let recovery = of_ledger(drill, choice, replayed.as_ref());
             let facts = drill.seed_facts();
             let ledger = ledger_prefix::check(&mut validator, &history, &facts, &drill.seeded, recovery, &name);
             let (verdict, suite) = tokio::join!(ledger, suite);
@@ -197,6 +209,12 @@ async fn looked_at(
             );
         }
     }
+    let mut beyond_repair = false;
+    if checks.iter().all(|check| check.verdict != Verdict::Fail) {
+        let check = enforcement::check(&subject).await; // last: whatever is merely switched off is known by now
+        beyond_repair = check.verdict == Verdict::Fail;
+        checks.push(check);
+    }
     drill.recorder.external_since("validation queries", began);
     let failed: Vec<_> = checks
         .iter()
@@ -205,6 +223,11 @@ async fn looked_at(
         .collect();
     let unknown = checks.iter().filter(|check| check.verdict == Verdict::Unknown).count();
     let all = checks.len();
+    let is_sure = |id: &CheckId| {
+        let mut results = checks.iter().filter(|check| check.check == *id).peekable();
+        results.peek().is_some() && results.all(|check| check.verdict == Verdict::Pass)
+    };
+    let passed = CheckId::ALL.iter().copied().filter(is_sure).collect();
     for check in checks {
         drill.check(check);
     }
@@ -226,6 +249,7 @@ async fn looked_at(
                 .collect(),
             reason,
             in_recovery: false,
+            beyond_repair,
             timeline: Some(timeline),
             truth,
             ended_early,
@@ -238,21 +262,27 @@ async fn looked_at(
         milliseconds(slowest)
     );
     step.end_after(drill, verdict, detail, took, Some(slowest));
-    let sql = "SELECT oid FROM pg_database WHERE datname = current_database()";
-    let row = superuser.query_one(sql, &[]).await;
-    let row = row.map_err(|source| DrillError::Query {
-        what: "cannot read the number of the restored database",
+    let unreadable = |source| DrillError::Query {
+        what: "cannot read which database was restored",
         source,
-    })?;
+    };
+    let sql = "SELECT oid, (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint
+                 FROM pg_database WHERE datname = current_database()";
+    let row = superuser.query_one(sql, &[]).await.map_err(unreadable)?;
     let identity = Ready {
         system_identifier: cluster.system_identifier()?.to_string(),
         timeline_id: timeline,
-        database_oid: row.get(0),
+        database_oid: row.try_get(0).map_err(unreadable)?,
+        postmaster_started_us: row.try_get(1).map_err(unreadable)?,
     };
     Ok(Ok(Sound {
         identity,
         served,
         ledger: ledger_compared,
+        truth,
+        recovery,
+        passed,
+        position: Position::read(&mut superuser).await.ok(),
     }))
 }
 

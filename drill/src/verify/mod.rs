@@ -8,6 +8,7 @@ pub mod collations;
 pub mod content_fingerprint;
 pub mod content_hash;
 pub mod databases;
+pub mod enforcement;
 pub mod fingerprint;
 pub mod index_integrity;
 pub mod isolation;
@@ -79,7 +80,7 @@ impl Subject<'_> {
         config
     }
 
-    async fn connect(&self, config: &tokio_postgres::Config) -> Result<Client, tokio_postgres::Error> {
+    pub(crate) async fn connect(&self, config: &tokio_postgres::Config) -> Result<Client, tokio_postgres::Error> {
         let (client, connection) = config.connect(NoTls).await?;
         tokio::spawn(connection);
         Ok(client)

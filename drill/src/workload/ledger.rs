@@ -68,6 +68,10 @@ impl OperationKind {
     }
 }
 
+/// Who writes once the service runs again: no writer, but the application itself, asked by the drill. What it is promised
+/// says nothing about what a restore brought back.
+pub const RESUMED: u32 = u32::MAX;
+
 /// What is known of an operation before it is sent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Intent {
@@ -287,6 +291,19 @@ impl Ledger {
             started,
             next: AtomicU64::new(1),
             file: Mutex::new((file, None)),
+        })
+    }
+
+    /// Goes on with a ledger that was closed, after the operations that `history` read from it.
+    ///
+    /// # Errors
+    /// If the file cannot be written.
+    pub fn reopen(path: &Path, history: &History, started: Instant) -> io::Result<Self> {
+        Ok(Self {
+            path: path.to_owned(),
+            started,
+            next: AtomicU64::new(history.operations.len() as u64 + 1),
+            file: Mutex::new((OpenOptions::new().append(true).open(path)?, None)),
         })
     }
 

@@ -27,6 +27,9 @@ pub(super) struct Marks<'a> {
     pub(super) operations: &'a [Operation],
     /// Whether parts of the ledger could not be read; then rows of unknown operations accuse nobody.
     pub(super) partial: bool,
+    /// Operations from this moment on were sent to the service that runs again: that they survived proves nothing about those
+    /// before.
+    pub(super) resumed_ns: Option<u64>,
     /// Rows that an operation in the unreadable part may have written.
     pub(super) unexplained_rows: u64,
     /// Scripts that such rows name, ascending.
@@ -46,6 +49,7 @@ impl<'a> Marks<'a> {
         Self {
             operations,
             partial,
+            resumed_ns: None,
             unexplained_rows: 0,
             doubtful: Vec::new(),
             latest_survivor: None,
@@ -143,7 +147,8 @@ impl<'a> Marks<'a> {
 
     fn survived(&mut self, index: usize) {
         let invoked = |index: usize| self.operations.get(index).map(|operation| operation.invoked_ns);
-        if !self.was_rejected(index) && self.latest_survivor.and_then(invoked) < invoked(index) {
+        let resumed = self.resumed_ns.is_some() && invoked(index) >= self.resumed_ns;
+        if !resumed && !self.was_rejected(index) && self.latest_survivor.and_then(invoked) < invoked(index) {
             self.latest_survivor = Some(index);
         }
     }

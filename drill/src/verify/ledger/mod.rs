@@ -18,6 +18,7 @@
 //! - Rejected: must be absent.
 //! - Commits at or after a recovery target (exclusive, as with `recovery_target_inclusive = off`; PostgreSQL manual
 //!   20.5.6) must be absent. Where the bracket of a commit straddles the target, both are right.
+//! - What was acknowledged by the service once it ran again must be there, and tells nothing about what came before.
 //! - A script's state must be what the operations present on it make of its seed.
 
 mod audit;
@@ -127,6 +128,7 @@ pub fn compare(
         return Err(Unverifiable::TooManyOperations(operations.len()));
     }
     let mut marks = Marks::new(operations, !history.damage.is_empty());
+    marks.resumed_ns = history.resumed_ns;
     let mut findings = Findings::default();
     for row in &recovered.malformed {
         findings.altered.add(|| row.clone());

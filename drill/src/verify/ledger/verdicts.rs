@@ -62,9 +62,14 @@ pub(super) fn classify(
                 continue;
             }
         }
-        let side = recovery.target.side(operation);
+        let resumed = history.is_resumed(operation);
+        let side = if resumed {
+            Side::Within
+        } else {
+            recovery.target.side(operation)
+        };
         let in_backup = recovery.backup.is_some_and(|backup| ends_by(operation, backup));
-        since_backup += u64::from(acknowledged && !in_backup);
+        since_backup += u64::from(acknowledged && !in_backup && !resumed);
         let mut should_be_there = acknowledged;
         if present {
             if side == Side::Beyond {
@@ -75,9 +80,14 @@ pub(super) fn classify(
                 check_whole(marks, index, findings);
                 classes.recovered_commits += u64::from(acknowledged && !marks.is_torn(index));
             }
-            if acknowledged {
+            if acknowledged && !resumed {
                 last_present_ns = last_present_ns.max(Some(operation.answered_ns));
             }
+        } else if acknowledged && resumed {
+            findings.holes.add(|| {
+                let name = marks.name(index);
+                format!("{name} is missing, and the service that runs again had acknowledged it")
+            });
         } else if acknowledged && side != Side::Beyond && latest_invoked_ns > Some(operation.answered_ns) {
             findings.holes.add(|| {
                 let survivor = marks.latest_survivor.map(|index| marks.name(index)).unwrap_or_default();

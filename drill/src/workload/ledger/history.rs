@@ -8,7 +8,7 @@ use std::{
 
 use chrono::{DateTime, Utc};
 
-use super::{Answer, Answered, Entry, Intent, LedgerHeader, Line, OperationKind, PgTime, facts::digest};
+use super::{Answer, Answered, Entry, Intent, LedgerHeader, Line, OperationKind, PgTime, RESUMED, facts::digest};
 
 /// An operation as the checker needs it. 80 bytes, so that ten million fit in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,6 +49,9 @@ pub struct History {
     pub damage: Vec<String>,
     /// A wall-clock moment and the drill's clock at that moment: turns the one into the other.
     pub epoch: Option<(DateTime<Utc>, u64)>,
+    /// When the first operation was sent to the service that runs again, if one was: those from here on are no part of what
+    /// a restore had to bring back.
+    pub resumed_ns: Option<u64>,
     /// Why it says nothing at all about this drill, if that is so.
     pub unusable: Option<String>,
 }
@@ -132,6 +135,11 @@ impl History {
         self
     }
 
+    /// Whether an operation was sent to the service that runs again.
+    pub fn is_resumed(&self, operation: &Operation) -> bool {
+        operation.invoked_ns != u64::MAX && self.resumed_ns.is_some_and(|resumed| operation.invoked_ns >= resumed)
+    }
+
     /// The largest id of a script whose creation was acknowledged to anybody.
     pub fn largest_created(&self) -> Option<i64> {
         let created = self.operations.iter().filter(|operation| {
@@ -164,6 +172,9 @@ impl History {
                     return self
                         .damage
                         .push(format!("line {number} has operation {op} out of turn"));
+                }
+                if intent.writer == RESUMED {
+                    self.resumed_ns.get_or_insert(t_ns);
                 }
                 while self.operations.len() <= index {
                     self.operations.push(Operation::UNKNOWN);
@@ -279,7 +290,7 @@ mod tests {
     use super::{Answered, History, LedgerError, LedgerHeader, OperationKind, PgTime};
     use crate::{
         postgres::Lsn,
-        workload::ledger::{Answer, Intent, Ledger},
+        workload::ledger::{Answer, Intent, Ledger, RESUMED},
     };
 
     fn header() -> LedgerHeader {
@@ -355,6 +366,24 @@ mod tests {
         assert_eq!(history.damage, Vec::<String>::new());
         let first = history.operations[0];
         assert_eq!((first.rows_at, first.facts, first.script), (PgTime(0), 0, 5));
+    }
+
+    #[test]
+    fn a_ledger_that_is_opened_again_goes_on_counting_and_says_when_the_service_ran_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = written(&directory);
+        let before = History::read(&path, &header()).unwrap();
+        assert_eq!(before.resumed_ns, None);
+        let ledger = Ledger::reopen(&path, &before, Instant::now()).unwrap();
+        let resumed = Intent {
+            writer: RESUMED,
+            ..intent()
+        };
+        assert_eq!(ledger.invoked(resumed), Some(3));
+        ledger.close().unwrap();
+        let history = History::read(&path, &header()).unwrap();
+        assert_eq!((history.operations.len(), history.damage.len()), (3, 0));
+        assert_eq!(history.resumed_ns, Some(history.operations[2].invoked_ns));
     }
 
     #[test]

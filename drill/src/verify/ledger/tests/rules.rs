@@ -55,6 +55,36 @@ fn a_missing_tail_is_data_loss_and_no_failure() {
 }
 
 #[test]
+fn what_the_service_takes_once_it_runs_again_makes_no_hole_of_the_lost_tail() {
+    let mut world = three_creates();
+    world.history.resumed_ns = Some(world.history.operations[2].invoked_ns);
+    let comparison = recovered(&world, &[1, 3], Target::Lsn(Lsn(1_500)));
+    let summary = &comparison.summary;
+    assert_eq!(
+        (comparison.verdict(), summary.holes),
+        (Verdict::Pass, 0),
+        "{comparison:?}"
+    );
+    assert_eq!((summary.lost_commits, summary.commits_beyond_target), (0, 1));
+    assert_eq!(comparison.recovered_commits, 2, "no target says anything about it");
+    assert_eq!(
+        summary.recovery_point_at_utc,
+        Some(at(15)),
+        "it is no part of what was recovered"
+    );
+
+    let gone = recovered(&world, &[1], Target::End);
+    assert_eq!(
+        (gone.verdict(), gone.summary.lost_commits, gone.summary.holes),
+        (Verdict::Fail, 1, 1)
+    );
+    assert_eq!(
+        gone.holes.examples[0],
+        "operation 3 (create-script of script 9, version 1) is missing, and the service that runs again had acknowledged it"
+    );
+}
+
+#[test]
 fn nothing_there_is_everything_lost() {
     let comparison = recovered(&three_creates(), &[], Target::End);
     assert_eq!((comparison.verdict(), comparison.lost.count), (Verdict::Pass, 3));
