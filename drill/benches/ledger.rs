@@ -15,8 +15,8 @@ use std::{
 use criterion::{BenchmarkId, Criterion, SamplingMode, Throughput};
 use drill::{
     verify::ledger::{
-        AttachmentRow, AuditRow, Comparison, Recovered, Recovery, ScriptRow, SeedFacts, SeededScript, Target, VersionRow,
-        compare,
+        AttachmentRow, AuditRow, Comparison, Recovered, Recovery, ScriptRow, SeedFacts, SeededScript, Target,
+        VersionRow, compare,
     },
     workload::ledger::{Answered, History, Operation, OperationKind, PgTime},
 };

@@ -178,9 +178,9 @@ impl OpenStep {
             && measured > budget
         {
             let (step, attempt) = (self.step, self.attempt);
-            drill
-                .recorder
-                .finding(format!("Step {step} took {measured:.3?} of its {budget:?} (attempt {attempt})."));
+            drill.recorder.finding(format!(
+                "Step {step} took {measured:.3?} of its {budget:?} (attempt {attempt})."
+            ));
         }
         drill.recorder.record(What::StepFinished {
             step: self.step,

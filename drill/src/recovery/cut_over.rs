@@ -157,7 +157,11 @@ async fn connected_elsewhere(drill: &mut Drill, validated: &Validated, attempt: 
             ready.connected_to
         }
         Err(error) => {
-            step.end(drill, Verdict::Pass, format!("{told}; how long one took to open is not known"));
+            step.end(
+                drill,
+                Verdict::Pass,
+                format!("{told}; how long one took to open is not known"),
+            );
             let reason = format!("the application does not become ready: {}", chain(&error));
             readiness.end(drill, Verdict::Fail, reason.clone());
             return Err(ended(Outcome::NotRecovered, reason));

@@ -307,7 +307,9 @@ fn moment_before_the_failure(item: Item<'_>) -> Result<Moment, ScenarioError> {
     if Target::MOMENTS.contains(&moment) {
         return Ok(moment);
     }
-    Err(item.bad(format!("at {moment} there is nothing left to recover to; name a moment up to `failure`")))
+    Err(item.bad(format!(
+        "at {moment} there is nothing left to recover to; name a moment up to `failure`"
+    )))
 }
 
 fn lsn(item: Item<'_>) -> Result<String, ScenarioError> {

@@ -293,7 +293,9 @@ impl Drill {
     pub fn note_outage(&mut self) {
         let probes = self.prober.as_ref().and_then(Prober::failing_since);
         let writes = self.workload.as_ref().and_then(Workload::refused_since);
-        let Some((failed, failed_utc)) = self.failed else { return };
+        let Some((failed, failed_utc)) = self.failed else {
+            return;
+        };
         let Some(began) = probes.into_iter().chain(writes).min() else {
             return;
         };

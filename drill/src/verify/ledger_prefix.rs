@@ -12,7 +12,8 @@ use tokio_postgres::{
 use super::{
     Found, chain,
     ledger::{
-        AttachmentRow, AuditRow, Comparison, Recovered, Recovery, ScriptRow, SeedFacts, SequenceRow, VersionRow, compare,
+        AttachmentRow, AuditRow, Comparison, Recovered, Recovery, ScriptRow, SeedFacts, SequenceRow, VersionRow,
+        compare,
     },
     row_counts::Counts,
     smoke, timed,
@@ -183,7 +184,11 @@ pub async fn read(
     ];
     for table in tables {
         let owned = format!(r#"SELECT pg_get_serial_sequence('"{table}"', 'Id')"#);
-        let Some(sequence) = transaction.query_one(&owned, &[]).await?.try_get::<_, Option<String>>(0)? else {
+        let Some(sequence) = transaction
+            .query_one(&owned, &[])
+            .await?
+            .try_get::<_, Option<String>>(0)?
+        else {
             recovered
                 .malformed
                 .push(format!("{table} has no sequence from which new rows get their Id"));

@@ -182,7 +182,10 @@ mod tests {
     #[test]
     fn a_timeline_began_where_the_one_before_it_was_left() {
         let (left, why) = branches(HISTORY);
-        assert_eq!(left, [(TimelineId(1), Lsn(0x300_0000)), (TimelineId(2), Lsn(0x500_0100))]);
+        assert_eq!(
+            left,
+            [(TimelineId(1), Lsn(0x300_0000)), (TimelineId(2), Lsn(0x500_0100))]
+        );
         assert_eq!(why, "before 2026-01-01 00:00:00+00");
         assert_eq!(branches("").0, []);
         assert_eq!(branches("nonsense\n").0, []);

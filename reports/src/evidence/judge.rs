@@ -198,10 +198,7 @@ fn contradictions(evidence: &DrillEvidence, object: &mut impl FnMut(Verdict, Str
         let rpo = seconds(evidence.header.objectives.rpo_s);
         object(
             Verdict::Fail,
-            format!(
-                "the outcome is {}, but the RPO is {rpo}: {gone}",
-                evidence.outcome
-            ),
+            format!("the outcome is {}, but the RPO is {rpo}: {gone}", evidence.outcome),
         );
     }
     match (evidence.times.failed, evidence.recovery_time, evidence.rto_met) {

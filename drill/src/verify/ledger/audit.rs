@@ -114,9 +114,12 @@ pub(super) fn mark_attachments(marks: &mut Marks<'_>, rows: &[AttachmentRow], fi
                 .altered
                 .add(|| format!("{}: its attachment is not what was written", marks.name(index)));
         } else if let Some(what) = misdescribed(operation, row) {
-            findings
-                .altered
-                .add(|| format!("{}: the {what} of its attachment is not what was written", marks.name(index)));
+            findings.altered.add(|| {
+                format!(
+                    "{}: the {what} of its attachment is not what was written",
+                    marks.name(index)
+                )
+            });
         }
     }
 }

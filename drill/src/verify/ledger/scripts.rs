@@ -310,7 +310,9 @@ fn check_times(marks: &mut Marks<'_>, script: &Script<'_>, state: &State, row: &
     }
     let updated = row.updated.digest();
     if state.updated != 0 && updated != state.updated {
-        match last_absent(&script.operations[state.updated_since..], |entry| changed_at(entry) == updated) {
+        match last_absent(&script.operations[state.updated_since..], |entry| {
+            changed_at(entry) == updated
+        }) {
             Some(index) => marks.set_torn(index, findings, LEFTOVER),
             None => findings
                 .altered

@@ -90,9 +90,12 @@ pub(super) fn classify(
             && side != Side::Beyond
             && let Some(reached) = recovery.reached.filter(|&reached| ends_by(operation, reached))
         {
-            findings
-                .holes
-                .add(|| format!("{} is missing, but its WAL was replayed, up to {reached}", marks.name(index)));
+            findings.holes.add(|| {
+                format!(
+                    "{} is missing, but its WAL was replayed, up to {reached}",
+                    marks.name(index)
+                )
+            });
         } else if acknowledged {
             should_be_there = false;
             if side == Side::Within {

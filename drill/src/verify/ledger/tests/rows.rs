@@ -318,15 +318,21 @@ fn everything_that_a_commit_wrote_is_compared() {
     let attachment = "operation 3 (attach of script 7, version 2)";
     assert_eq!(
         altered(|rows| rows.attachments[0].stored += 1),
-        [format!("{attachment}: the stored hash of its attachment is not what was written")]
+        [format!(
+            "{attachment}: the stored hash of its attachment is not what was written"
+        )]
     );
     assert_eq!(
         altered(|rows| rows.attachments[0].facts += 1),
-        [format!("{attachment}: the stored size of its attachment is not what was written")]
+        [format!(
+            "{attachment}: the stored size of its attachment is not what was written"
+        )]
     );
     assert_eq!(
         altered(|rows| rows.attachments[0].at.0 += 1),
-        [format!("{attachment}: the time of its attachment is not what was written")]
+        [format!(
+            "{attachment}: the time of its attachment is not what was written"
+        )]
     );
     assert_eq!(
         altered(|rows| rows.audit[2].author = None),
@@ -364,5 +370,9 @@ fn a_time_that_only_an_absent_operation_explains_is_torn() {
     rows.audit.pop();
     (rows.scripts[0].deleted, rows.scripts[0].deleted_at) = (false, Operation::UNKNOWN.rows_at);
     let comparison = world.compare(&rows, Target::End);
-    assert_eq!((comparison.torn.count, comparison.altered.count), (1, 0), "{comparison:?}");
+    assert_eq!(
+        (comparison.torn.count, comparison.altered.count),
+        (1, 0),
+        "{comparison:?}"
+    );
 }

@@ -39,7 +39,10 @@ fn a_missing_tail_is_data_loss_and_no_failure() {
     assert_eq!((comparison.verdict(), comparison.is_prefix()), (Verdict::Pass, true));
     assert_eq!((comparison.summary.lost_commits, comparison.summary.holes), (2, 0));
     assert_eq!(
-        (comparison.summary.data_loss_window_ns, comparison.summary.given_up_window_ns),
+        (
+            comparison.summary.data_loss_window_ns,
+            comparison.summary.given_up_window_ns
+        ),
         (20 * SECOND_NS, 0),
         "failed at 40 s, the second was sent at 20 s"
     );
@@ -79,7 +82,11 @@ fn a_commit_whose_record_was_replayed_is_never_lost() {
     let world = three_creates();
     let rows = rows(&world, &[1]);
     let comparison = world.compare_after(&rows, Target::End, Some(Lsn(2_100)));
-    assert_eq!((comparison.holes.count, comparison.lost.count), (1, 1), "the third's ends at 3100");
+    assert_eq!(
+        (comparison.holes.count, comparison.lost.count),
+        (1, 1),
+        "the third's ends at 3100"
+    );
     assert_eq!(
         comparison.holes.examples,
         ["operation 2 (create-script of script 8, version 1) is missing, but its WAL was replayed, up to 0/834"]
@@ -92,7 +99,10 @@ fn a_commit_whose_record_was_replayed_is_never_lost() {
 fn work_given_up_has_a_window_of_its_own() {
     let comparison = recovered(&three_creates(), &[1], Target::Lsn(Lsn(2_000)));
     assert_eq!(
-        (comparison.summary.data_loss_window_ns, comparison.summary.given_up_window_ns),
+        (
+            comparison.summary.data_loss_window_ns,
+            comparison.summary.given_up_window_ns
+        ),
         (0, 20 * SECOND_NS)
     );
     assert!(!comparison.summary.meets_rpo(19.9) && comparison.summary.meets_rpo(20.0));
