@@ -19,7 +19,7 @@ struct Wrong {
 const WRONG: [Wrong; 6] = [
     Wrong {
         name: "an-outcome-that-is-worse",
-        scenario: "postmaster-killed",
+        scenario: "false-alarm",
         from: "outcome = \"false-alarm\"",
         to: "outcome = \"recovered\"",
         said: "expected the outcome recovered, got false-alarm",
