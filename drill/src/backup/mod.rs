@@ -8,6 +8,7 @@ pub mod basebackup;
 pub mod catalogue;
 pub mod commands;
 pub mod copy;
+mod derive;
 pub mod dump;
 pub mod job;
 pub mod pause;

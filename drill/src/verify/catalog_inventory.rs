@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use tokio_postgres::Client;
 
 use super::{Found, first_few, privileges, texts, timed};
-use crate::postgres::Cluster;
+use crate::postgres::{Cluster, connection};
 
 /// One line an object: `kind name: definition`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -91,12 +91,7 @@ pub async fn read(cluster: &Cluster) -> Result<Inventory, tokio_postgres::Error>
 }
 
 async fn connect(cluster: &Cluster) -> Result<Client, tokio_postgres::Error> {
-    let (client, connection) = cluster
-        .config("postgres", fixtures::DATABASE)
-        .connect(tokio_postgres::NoTls)
-        .await?;
-    tokio::spawn(connection);
-    Ok(client)
+    connection::verifying(&cluster.config("postgres", fixtures::DATABASE)).await
 }
 
 async fn read_with(client: &Client) -> Result<Inventory, tokio_postgres::Error> {

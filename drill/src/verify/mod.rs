@@ -16,6 +16,7 @@ pub mod page_checksums;
 pub mod privileges;
 pub mod referential_integrity;
 pub mod replay;
+pub mod restore_log;
 pub mod row_counts;
 pub mod sequences;
 pub mod server_start;
@@ -27,10 +28,16 @@ use std::{collections::BTreeSet, error::Error, time::Instant};
 
 use futures_util::future::OptionFuture;
 use reports::{CheckId, CheckResult, Phase, Verdict};
-use tokio_postgres::{Client, NoTls};
+use tokio_postgres::{
+    Client,
+    error::{DbError, SqlState},
+};
 
 use self::content_fingerprint::Against;
-use crate::{postgres::Cluster, record::milliseconds};
+use crate::{
+    postgres::{Cluster, connection},
+    record::milliseconds,
+};
 
 /// A cluster under verification, and what is known of what it should contain.
 ///
@@ -73,9 +80,7 @@ impl Subject<'_> {
     }
 
     async fn connect(&self, config: &tokio_postgres::Config) -> Result<Client, tokio_postgres::Error> {
-        let (client, connection) = config.connect(NoTls).await?;
-        tokio::spawn(connection);
-        Ok(client)
+        connection::verifying(config).await
     }
 }
 
@@ -181,6 +186,12 @@ pub fn chain(error: &dyn Error) -> String {
     let mut source = error.source();
     while let Some(cause) = source {
         text = format!("{text}: {cause}");
+        let cancelled = cause
+            .downcast_ref::<DbError>()
+            .is_some_and(|error| *error.code() == SqlState::QUERY_CANCELED);
+        if cancelled {
+            text.push_str(" (nothing moved any more)");
+        }
         source = cause.source();
     }
     text

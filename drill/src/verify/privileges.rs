@@ -15,6 +15,7 @@ use tokio_postgres::{Client, error::SqlState};
 
 pub use self::cures::cures;
 use super::{Found, Subject, catalog_inventory::Inventory, chain, first_few, texts, timed};
+use crate::postgres::connection;
 
 /// Marks the lines of an inventory that are about privileges.
 pub const PREFIX: &str = "privilege: ";
@@ -153,7 +154,7 @@ async fn logins(subject: &Subject<'_>) -> (Vec<String>, Vec<String>) {
             list.push(format!("{role} cannot log in: {}", chain(&error)));
         }
         let mut wrong = subject.cluster.config(role.name(), fixtures::DATABASE);
-        match wrong.password("not-the-password").connect(tokio_postgres::NoTls).await {
+        match connection::verifying(wrong.password("not-the-password")).await {
             Ok(_) => problems.push(format!("{role} gets in with a wrong password")),
             Err(error) if error.code() == Some(&SqlState::INVALID_PASSWORD) => {}
             Err(error) => unverified.push(format!("{role} with a wrong password: {}", chain(&error))),
