@@ -6,16 +6,17 @@ use std::time::Duration;
 
 use fixtures::Role as DatabaseRole;
 use reports::{CheckId, Phase, Step, Verdict, What};
+use tokio_postgres::Client;
 
 use crate::{
     backup::RecoveryTarget,
     cutover::application::Ready,
-    postgres::{Cluster, Shutdown},
+    postgres::{Cluster, Shutdown, connection},
     record::milliseconds,
-    stage::{Drill, DrillError},
+    stage::Drill,
     verify::{
-        self, Found, chain, ledger, ledger_prefix, replay, row_counts, server_start, server_start::Diagnosis, smoke,
-        suite, timed,
+        self, Found, chain, ledger, ledger_prefix, replay, restore_log, row_counts, server_start,
+        server_start::Diagnosis, smoke, suite, timed,
     },
     workload::ledger::History,
 };
@@ -100,11 +101,19 @@ async fn looked_at(
     let began = drill.recorder.offset();
     let application = drill.login(cluster, DatabaseRole::TransformationApp);
     let (check, diagnosis) = server_start::check(&application, Phase::Restored, &name).await;
-    let superuser = match cluster.connect("postgres", fixtures::DATABASE).await {
-        Ok(superuser) if diagnosis != Diagnosis::InRecovery => superuser,
-        Err(error) if check.verdict != Verdict::Fail => return Err(error.into()),
-        _ => {
+    // What a restored cluster cannot answer speaks against it, and not against the drill.
+    let (superuser, identity) = match usable(drill, cluster, timeline, &diagnosis).await {
+        Ok(usable) => usable,
+        Err(told) => {
             drill.recorder.external_since("validation queries", began);
+            let check = match told {
+                Some(error) if check.verdict != Verdict::Fail => {
+                    let found = Found::fail(check.expected, error);
+                    let check = async { Ok::<_, std::convert::Infallible>(found) };
+                    timed(CheckId::ServerStart, Phase::Restored, &name, check).await
+                }
+                _ => check,
+            };
             let reason = format!("{}: {}", check.check, check.actual);
             drill.check(check);
             step.end(drill, Verdict::Fail, reason.clone());
@@ -116,11 +125,9 @@ async fn looked_at(
             }));
         }
     };
-    let timeline = match timeline {
-        Some(timeline) => timeline,
-        None => drill.cluster_started(&name, cluster).await?,
-    };
+    let timeline = identity.timeline_id;
     let mut checks = vec![check];
+    checks.extend(restore_log::check(cluster).await);
     if choice.backup.start_lsn().is_some() {
         let planned = replay::Planned {
             target: &choice.target,
@@ -224,17 +231,6 @@ async fn looked_at(
         milliseconds(slowest)
     );
     step.end_after(drill, verdict, detail, took, Some(slowest));
-    let sql = "SELECT oid FROM pg_database WHERE datname = current_database()";
-    let row = superuser.query_one(sql, &[]).await;
-    let row = row.map_err(|source| DrillError::Query {
-        what: "cannot read the number of the restored database",
-        source,
-    })?;
-    let identity = Ready {
-        system_identifier: cluster.system_identifier()?.to_string(),
-        timeline_id: timeline,
-        database_oid: row.get(0),
-    };
     Ok(Ok(Sound {
         identity,
         served,
@@ -242,11 +238,41 @@ async fn looked_at(
     }))
 }
 
-pub(super) async fn connect(database: &tokio_postgres::Config) -> Result<tokio_postgres::Client, String> {
-    let (client, connection) = database
-        .connect(tokio_postgres::NoTls)
-        .await
-        .map_err(|error| chain(&error))?;
-    tokio::spawn(connection);
-    Ok(client)
+/// What only a server that can be used tells: a connection as superuser, and which database it is. The error is `None` where
+/// it answers and is still in recovery.
+async fn usable(
+    drill: &Drill,
+    cluster: &Cluster,
+    timeline: Option<u32>,
+    diagnosis: &Diagnosis,
+) -> Result<(Client, Ready), Option<String>> {
+    if *diagnosis == Diagnosis::InRecovery {
+        return Err(None);
+    }
+    let superuser = cluster.verifying("postgres", fixtures::DATABASE).await;
+    let superuser = superuser.map_err(|error| Some(chain(&error)))?;
+    let timeline_id = match timeline {
+        Some(timeline) => timeline,
+        None => drill
+            .cluster_started(cluster.name(), cluster)
+            .await
+            .map_err(|error| Some(chain(&error)))?,
+    };
+    let sql = "SELECT oid FROM pg_database WHERE datname = current_database()";
+    let row = superuser.query_one(sql, &[]).await;
+    let database_oid = row
+        .and_then(|row| row.try_get(0))
+        .map_err(|error| Some(chain(&error)))?;
+    let system_identifier = cluster.system_identifier();
+    let system_identifier = system_identifier.map_err(|error| Some(chain(&error)))?.to_string();
+    let identity = Ready {
+        system_identifier,
+        timeline_id,
+        database_oid,
+    };
+    Ok((superuser, identity))
+}
+
+pub(super) async fn connect(database: &tokio_postgres::Config) -> Result<Client, String> {
+    connection::verifying(database).await.map_err(|error| chain(&error))
 }

@@ -196,14 +196,15 @@ impl Drill {
     /// # Errors
     /// If it cannot be asked.
     pub async fn cluster_started(&self, name: &str, cluster: &Cluster) -> Result<u32, DrillError> {
-        let client = cluster.connect("postgres", "postgres").await?;
+        let client = cluster.verifying("postgres", "postgres").await?;
         let sql = "SELECT substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8)";
         let row = client.query_one(sql, &[]).await;
-        let row = row.map_err(|source| DrillError::Query {
+        let name_of_segment = row.and_then(|row| row.try_get::<_, String>(0));
+        let name_of_segment = name_of_segment.map_err(|source| DrillError::Query {
             what: "cannot read the timeline",
             source,
         })?;
-        let timeline = u32::from_str_radix(row.get(0), 16).unwrap_or(0);
+        let timeline = u32::from_str_radix(&name_of_segment, 16).unwrap_or(0);
         self.recorder.record(What::ClusterStarted {
             cluster: name.to_owned(),
             system_identifier: cluster.system_identifier()?.to_string(),
