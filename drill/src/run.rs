@@ -118,6 +118,7 @@ async fn carry_out(
     let ending = recovery::recover(&mut drill).await;
 
     recorder.part(Part::Teardown);
+    drill.look_at_repository_at_the_end().await;
     inject::mend(&mut drill).await;
     drill.tear_down(directory).await;
     ending
@@ -251,6 +252,7 @@ async fn set_up(
         target_out_of_reach: false,
         restored_again: std::collections::BTreeSet::new(),
         clock,
+        untouched: None,
         rejected: std::collections::BTreeSet::new(),
         site,
     };
@@ -336,6 +338,7 @@ async fn workload_and_backups(drill: &mut Drill, scenario: &Scenario, system: &s
         drill.recorder.record(What::BackupTaken(backup.info));
     }
     inject(drill, Moment::AfterBackups, None).await?;
+    drill.note_repository()?;
     let began = drill.recorder.offset();
     workload.allow(commits - slice * u64::from(given.backups));
     written(drill, &mut workload, commits).await?;

@@ -236,6 +236,9 @@ fn verdict(expected: &str, output: &ToolOutput) -> Found {
     let of_itself = |line: &&&str| SAID_OF_ITSELF.iter().any(|text| line.contains(text));
     match complaints.iter().find(|line| !of_itself(line)) {
         Some(first) => Found::fail(expected, *first).detail(complaints.join("\n")),
+        None if complaints.is_empty() => {
+            Found::unknown(expected, "pg_verifybackup could not look: it does not say why")
+        }
         None => Found::unknown(
             expected,
             format!("pg_verifybackup could not look: {}", complaints.join("; ")),
@@ -337,4 +340,64 @@ pub fn directory_bytes(directory: &Path) -> u64 {
             _ => 0,
         })
         .sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{os::unix::process::ExitStatusExt as _, process::ExitStatus, time::Duration};
+
+    use super::{Found, ToolOutput, verdict};
+
+    fn ended(raw: i32, stderr: &str) -> Found {
+        let output = ToolOutput {
+            status: ExitStatus::from_raw(raw),
+            stdout: String::new(),
+            stderr: stderr.to_owned(),
+            duration: Duration::ZERO,
+            command: "pg_verifybackup".to_owned(),
+        };
+        verdict("every file", &output)
+    }
+
+    #[test]
+    fn a_backup_fails_by_what_is_said_of_a_file_and_by_nothing_else() {
+        assert_eq!(ended(0, ""), Found::pass("every file", "as expected"));
+        let of_files = [
+            r#"checksum mismatch for file "base/5/1259""#,
+            r#""base/5/1259" is present in the manifest but not on disk"#,
+            r#""base/5/1259" has size 8192 on disk but size 16384 in the manifest"#,
+            "manifest checksum mismatch",
+        ];
+        for said in of_files {
+            let found = ended(1 << 8, &format!("pg_verifybackup: error: {said}\n"));
+            assert_eq!(found, Found::fail("every file", said).detail(said));
+        }
+        let both = "pg_verifybackup: error: out of memory\npg_verifybackup: error: manifest checksum mismatch\n";
+        assert_eq!(
+            ended(1 << 8, both),
+            Found::fail("every file", "manifest checksum mismatch").detail("out of memory\nmanifest checksum mismatch")
+        );
+    }
+
+    #[test]
+    fn a_tool_that_broke_off_or_could_not_look_says_nothing() {
+        let unknown = |found: Found, told: &str| assert_eq!(found, Found::unknown("every file", told));
+        unknown(
+            ended(9, ""),
+            "pg_verifybackup looked at a part only: it ended with signal 9",
+        );
+        unknown(
+            ended(137 << 8, ""),
+            "pg_verifybackup looked at a part only: it ended with exit code 137",
+        );
+        let denied = r#"could not open file "base/5/1259": Permission denied"#;
+        unknown(
+            ended(1 << 8, &format!("pg_verifybackup: error: {denied}\n")),
+            &format!("pg_verifybackup could not look: {denied}"),
+        );
+        unknown(
+            ended(1 << 8, "pg_verifybackup: detail: nothing\n"),
+            "pg_verifybackup could not look: it does not say why",
+        );
+    }
 }

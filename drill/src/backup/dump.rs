@@ -149,7 +149,14 @@ impl Dump {
             .tool("pg_restore")
             .envs(cluster.client_environment("postgres", "postgres", None))
             .served_by(&cluster)
-            .args(["--create", "--no-password", "--jobs=2", "--dbname=postgres"])
+            // Without --verbose it does not say what an error is about.
+            .args([
+                "--create",
+                "--no-password",
+                "--verbose",
+                "--jobs=2",
+                "--dbname=postgres",
+            ])
             .arg(request.backup.directory.join(DUMP));
         let restored = recorder.external("pg_restore", restore.output()).await;
         request.progress.add(directory_bytes(cluster.data_directory()));
@@ -170,7 +177,7 @@ impl Dump {
     fn globals(&self, backup: &Path, cluster: &str) -> Result<std::path::PathBuf, BackupError> {
         let from = backup.join(GLOBALS);
         let to = self.site.work.path().join(format!("{cluster}-{GLOBALS}"));
-        let text = fs::read_to_string(&from).map_err(|source| BackupError::Io {
+        let text = globals_of(backup).map_err(|source| BackupError::Io {
             action: "read",
             path: from,
             source,
@@ -221,7 +228,7 @@ impl BackupSystem for Dump {
                     .arg(backup.directory.join(DUMP))
                     .output();
                 let output = self.site.recorder.external("pg_restore (full read)", read).await?;
-                let globals = fs::read_to_string(backup.directory.join(GLOBALS)).unwrap_or_default();
+                let globals = globals_of(&backup.directory).unwrap_or_default();
                 let said = output.stderr.lines().last().unwrap_or("pg_restore failed");
                 let said = said.trim_start_matches("pg_restore: error: ");
                 Ok::<_, crate::postgres::ToolError>(if let Some(reason) = output.broke_off() {
@@ -248,6 +255,11 @@ impl BackupSystem for Dump {
     }
 }
 
+fn globals_of(backup: &Path) -> std::io::Result<String> {
+    let text = copy::read(&backup.join(GLOBALS))?;
+    String::from_utf8(text).map_err(std::io::Error::other)
+}
+
 /// `privileges` of a backup: its globals create every role there was. Without them pg_restore fails at the first owner.
 async fn roles(backup: &Backup) -> reports::CheckResult {
     verify::timed(CheckId::Privileges, Phase::Backup, &backup.info.id, async {
@@ -255,7 +267,7 @@ async fn roles(backup: &Backup) -> reports::CheckResult {
         let Some(recorded) = &backup.inventory else {
             return Ok(Found::unknown(expected, "no roles were recorded with this backup"));
         };
-        let globals = fs::read_to_string(backup.directory.join(GLOBALS))?;
+        let globals = globals_of(&backup.directory)?;
         let missing = privileges::roles_missing(recorded, &globals);
         let actual = if missing.is_empty() {
             "as expected".to_owned()

@@ -18,6 +18,7 @@ pub mod start;
 pub mod stream;
 pub mod target;
 pub mod timeline;
+pub mod untouched;
 pub mod wal;
 mod waldump;
 

@@ -210,3 +210,63 @@ impl AsyncWrite for Watched {
         self.stream()?.poll_shutdown(context)
     }
 }
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use std::time::Instant;
+
+    use rustix::process::Signal;
+    use tokio_postgres::error::SqlState;
+
+    use super::{
+        super::{Shutdown, Storage, WorkDir, process::send, tests::fresh},
+        *,
+    };
+
+    #[tokio::test]
+    async fn a_locked_table_and_a_statement_that_stands_still_are_met_and_one_at_work_is_not() {
+        let work = WorkDir::create(Storage::Memory, "limits").unwrap();
+        let cluster = fresh(&work, "source").await;
+        let other = cluster.connect("postgres", "postgres").await.unwrap();
+        other
+            .batch_execute("CREATE TABLE t (n int); BEGIN; LOCK t")
+            .await
+            .unwrap();
+        let verifying = cluster.verifying("postgres", "postgres").await.unwrap();
+        let began = Instant::now();
+        let refused = verifying.query("SELECT FROM t", &[]).await.unwrap_err();
+        assert_eq!(refused.code(), Some(&SqlState::LOCK_NOT_AVAILABLE));
+        assert!(began.elapsed() < Duration::from_secs(10));
+
+        let config = cluster.config("postgres", "postgres");
+        let client = open(&config, Some(Duration::from_secs(3))).await.unwrap();
+        let cancelled = client.query("SELECT pg_sleep(300)", &[]).await.unwrap_err();
+        assert_eq!(cancelled.code(), Some(&SqlState::QUERY_CANCELED));
+        let busy = "DO $$ DECLARE till timestamptz := clock_timestamp() + '7 s'; \
+                    BEGIN WHILE clock_timestamp() < till LOOP NULL; END LOOP; END $$";
+        client.batch_execute(busy).await.unwrap();
+
+        let row = client.query_one("SELECT pg_backend_pid()", &[]).await.unwrap();
+        send(&[row.get::<_, i32>(0).unsigned_abs()], Signal::STOP);
+        let began = Instant::now();
+        assert!(client.query("SELECT 1", &[]).await.unwrap_err().is_closed());
+        assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
+    }
+
+    #[tokio::test]
+    async fn a_server_that_was_stopped_lets_nobody_wait_and_can_be_removed() {
+        let work = WorkDir::create(Storage::Memory, "stopped").unwrap();
+        let mut cluster = fresh(&work, "source").await;
+        send(&[cluster.pid().unwrap()], Signal::STOP);
+        let began = Instant::now();
+        let refused = cluster.connect("postgres", "postgres").await.unwrap_err();
+        let source = std::error::Error::source(&refused).and_then(std::error::Error::source);
+        let told = source.map(ToString::to_string).unwrap_or_default();
+        assert_eq!(told, "the server did not let the client in within 5 s", "{refused:?}");
+        assert_eq!(cluster.stop(Shutdown::Fast).await.unwrap(), Shutdown::Kill);
+        assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
+        cluster.start().await.unwrap();
+        cluster.remove().unwrap();
+    }
+}

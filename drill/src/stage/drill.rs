@@ -15,7 +15,9 @@ use reports::{CheckResult, Phase, Verdict, What};
 
 use super::{DrillError, Options, disk::SmallDisk};
 use crate::{
-    backup::{RecoveryTarget, Site, basebackup::directory_bytes, planner::Rejection, stream::Stream},
+    backup::{
+        RecoveryTarget, Site, basebackup::directory_bytes, planner::Rejection, stream::Stream, untouched::Untouched,
+    },
     cutover::{application::Application, config_store::FileStore, pinned::PinnedWriter},
     fault::clock::SteppedClock,
     monitor::{Alerts, prober::Prober},
@@ -101,6 +103,8 @@ pub struct Drill {
     pub restored_again: BTreeSet<String>,
     /// What the source's clock is stepped by, if a fault steps it. After the source as well.
     pub clock: Option<SteppedClock>,
+    /// What the repository held when it was noted last.
+    pub untouched: Option<Untouched>,
     /// Rejections that are recorded already.
     pub rejected: BTreeSet<(String, bool)>,
     /// Backups, WAL and credentials. Last: its directory goes when everything above is gone.

@@ -11,6 +11,7 @@ pub mod foreign;
 pub mod inject;
 pub mod last_words;
 mod options;
+mod repository;
 
 pub use disk::SmallDisk;
 pub use drill::{Drill, LEFT_RUNNING, Objectives};
