@@ -229,10 +229,8 @@ mod tests {
         let work = WorkDir::create(Storage::Memory, "limits").unwrap();
         let cluster = fresh(&work, "source").await;
         let other = cluster.connect("postgres", "postgres").await.unwrap();
-        other
-            .batch_execute("CREATE TABLE t (n int); BEGIN; LOCK t")
-            .await
-            .unwrap();
+        other.batch_execute("CREATE TABLE t (n int)").await.unwrap();
+        other.batch_execute("BEGIN; LOCK t").await.unwrap();
         let verifying = cluster.verifying("postgres", "postgres").await.unwrap();
         let began = Instant::now();
         let refused = verifying.query("SELECT FROM t", &[]).await.unwrap_err();
