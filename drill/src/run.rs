@@ -128,6 +128,7 @@ async fn carry_out(
     }
 
     recorder.part(Part::Teardown);
+    drill.look_at_repository_at_the_end().await;
     inject::mend(&mut drill).await;
     drill.tear_down(directory).await;
     ending
@@ -265,6 +266,7 @@ async fn set_up(
         restored_again: std::collections::BTreeSet::new(),
         production: None,
         clock,
+        untouched: None,
         rejected: std::collections::BTreeSet::new(),
         site,
     };
@@ -343,6 +345,7 @@ async fn workload_and_backups(drill: &mut Drill, scenario: &Scenario, system: &s
         drill.recorder.record(What::BackupTaken(backup.info));
     }
     inject(drill, Moment::AfterBackups, None).await?;
+    drill.note_repository()?;
     let began = drill.recorder.offset();
     written(drill, commits - slice * u64::from(given.backups), commits).await?;
     drill.recorder.external_since("live writers", began);

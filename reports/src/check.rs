@@ -46,6 +46,8 @@ checks! {
     ArtifactAge = "artifact-age",
     /// The WAL archive is whole from the backup's start to its end.
     WalContinuity = "wal-continuity",
+    /// What restored the backup said of nothing that it left out.
+    RestoreLog = "restore-log",
     /// Replay went as far as the plan said it would.
     ReplayReachedEnd = "replay-reached-end",
     /// Row counts are what the ledger and the seed add up to.

@@ -14,6 +14,7 @@ mod recovery_time;
 mod rows;
 mod steps;
 mod timeline;
+mod used;
 mod words;
 
 use chrono::{DateTime, Utc};

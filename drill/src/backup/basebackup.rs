@@ -15,11 +15,11 @@ use futures_util::future::BoxFuture;
 use reports::{CheckId, Phase, event::BackupInfo};
 
 use super::{
-    Backup, BackupError, BackupSystem, Capabilities, RecoveryTarget, RestoreRequest, Site, catalogue, commands, copy,
-    start, target, wal,
+    Backup, BackupError, BackupSystem, Capabilities, Progress, RecoveryTarget, RestoreRequest, Site, catalogue,
+    commands, copy, start, target, wal,
 };
 use crate::{
-    postgres::{Cluster, ClusterOptions},
+    postgres::{Cluster, ClusterOptions, ToolOutput, progress},
     verify::{self, Found},
 };
 
@@ -44,6 +44,7 @@ impl BaseBackup {
             .site
             .tool("pg_basebackup")
             .envs(self.site.environment(source, Role::RecoveryOperator, "postgres"))
+            .served_by(source)
             .arg("--pgdata")
             .arg(&data)
             .arg(if self.site.wal_in_backup {
@@ -90,19 +91,16 @@ impl BaseBackup {
         let data = target.join("data");
         let began = self.site.recorder.offset();
         self.site.work.subdirectory(&request.cluster)?;
-        let (progress, source, to) = (request.progress.clone(), from.clone(), data.clone());
-        let copied =
-            tokio::task::spawn_blocking(move || copy::data_directory(&source, &to, &|bytes| progress.add(bytes)));
+        copied(&request.progress, &from, &data).await?;
         let io = |source| BackupError::Io {
-            action: "copy",
-            path: from.clone(),
+            action: "write",
+            path: data.clone(),
             source,
         };
-        copied
-            .await
-            .map_err(std::io::Error::other)
-            .and_then(|copied| copied)
-            .map_err(io)?;
+        let tablespaces = target.join(copy::TABLESPACES);
+        if tablespaces.exists() {
+            self.site.work.user().chown_recursive(&tablespaces)?;
+        }
         self.site.recorder.external_since("copy the backup", began);
         let mut settings = self.recovery_settings(request)?;
         settings.extend(isolated());
@@ -114,7 +112,7 @@ impl BaseBackup {
             ..ClusterOptions::default()
         };
         fs::write(data.join("recovery.signal"), "").map_err(io)?;
-        let cluster = Cluster::adopt(&self.site.installation, &self.site.work, data, &options)?;
+        let cluster = Cluster::adopt(&self.site.installation, &self.site.work, data.clone(), &options)?;
         let mut cluster = request.pause.pass(cluster).await.ok_or(BackupError::GivenUp)?;
         request.progress.replaying();
         let began = self.site.recorder.offset();
@@ -178,6 +176,10 @@ impl BackupSystem for BaseBackup {
     fn verify<'a>(&'a self, backup: &'a Backup) -> BoxFuture<'a, Vec<reports::CheckResult>> {
         Box::pin(async move {
             let result = verify::timed(CheckId::BackupManifest, Phase::Backup, &backup.info.id, async {
+                let expected = "every file, its size and checksum, as in the manifest";
+                if let Some(strange) = copy::no_file(&backup.directory) {
+                    return Ok(Found::fail(expected, strange)); // nobody opens that
+                }
                 let output = self
                     .site
                     .recorder
@@ -186,20 +188,13 @@ impl BackupSystem for BaseBackup {
                         self.site
                             .tool("pg_verifybackup")
                             .arg("--quiet")
-                            // Whether the WAL that it needs is there, here or in the archive, is wal-continuity's to say.
-                            .arg("--no-parse-wal")
+                            .arg("--no-parse-wal") // the WAL is wal-continuity's to look at, wherever it is
                             .arg(backup.directory.join("data"))
                             .output(),
                     )
                     .await?;
                 let expected = "every file, its size and checksum, as in the manifest";
-                if output.status.success() {
-                    return Ok::<_, crate::postgres::ToolError>(Found::pass(expected, "as expected"));
-                }
-                let complaints: Vec<_> = output.stderr.lines().filter(|line| line.contains("error:")).collect();
-                let first = complaints.first().map_or("pg_verifybackup failed", |line| line.trim());
-                let first = first.trim_start_matches("pg_verifybackup: error: ");
-                Ok(Found::fail(expected, first.to_owned()).detail(complaints.join("\n")))
+                Ok::<_, crate::postgres::ToolError>(verdict(expected, &output))
             });
             vec![result.await]
         })
@@ -207,6 +202,38 @@ impl BackupSystem for BaseBackup {
 
     fn restore<'a>(&'a self, request: &'a RestoreRequest) -> BoxFuture<'a, Result<Cluster, BackupError>> {
         Box::pin(self.restore_into(request))
+    }
+}
+
+/// What pg_verifybackup came to. It fails a backup by what it says of a file; that it could not look says nothing.
+fn verdict(expected: &str, output: &ToolOutput) -> Found {
+    const SAID_OF_ITSELF: &[&str] = &[
+        "out of memory",
+        "Permission denied",
+        "Too many open files",
+        "pg_waldump",
+    ];
+    if let Some(reason) = output.broke_off() {
+        return Found::unknown(expected, format!("pg_verifybackup looked at a part only: {reason}"));
+    }
+    if output.status.success() {
+        return Found::pass(expected, "as expected");
+    }
+    let complaints: Vec<&str> = output
+        .stderr
+        .lines()
+        .filter_map(|line| Some(line.trim().strip_prefix("pg_verifybackup: ")?.split_once("error: ")?.1))
+        .collect();
+    let of_itself = |line: &&&str| SAID_OF_ITSELF.iter().any(|text| line.contains(text));
+    match complaints.iter().find(|line| !of_itself(line)) {
+        Some(first) => Found::fail(expected, *first).detail(complaints.join("\n")),
+        None if complaints.is_empty() => {
+            Found::unknown(expected, "pg_verifybackup could not look: it does not say why")
+        }
+        None => Found::unknown(
+            expected,
+            format!("pg_verifybackup could not look: {}", complaints.join("; ")),
+        ),
     }
 }
 
@@ -230,22 +257,47 @@ pub fn isolated() -> Vec<(String, String)> {
     .to_vec()
 }
 
+/// Copies a backup's data directory into the place of a new cluster, as long as bytes arrive there.
+async fn copied(progress: &Progress, from: &Path, to: &Path) -> Result<(), BackupError> {
+    let io = |source| BackupError::Io {
+        action: "copy",
+        path: from.to_owned(),
+        source,
+    };
+    let copier = copy::Copier::new(progress.clone());
+    let (source, to) = (from.to_owned(), to.to_owned());
+    let under_way = copier.clone(); // gone with this future, which tells the thread to end
+    let task = tokio::task::spawn_blocking(move || under_way.data_directory(&source, &to));
+    let _stop = copier.stop_when_dropped();
+    let done = progress::while_it_moves(task, progress::PATIENCE, || Some(progress.bytes())).await;
+    let done = done.ok_or_else(|| {
+        io(std::io::Error::new(
+            std::io::ErrorKind::TimedOut,
+            "no byte arrived for a minute",
+        ))
+    });
+    done?
+        .map_err(std::io::Error::other)
+        .and_then(|copied| copied)
+        .map_err(io)
+}
+
 /// Writes everything of the filesystem that `path` is on to its disk.
 fn sync_filesystem(path: &Path) -> std::io::Result<()> {
     rustix::fs::syncfs(fs::File::open(path)?).map_err(std::io::Error::from)
 }
 
 /// The WAL range of a backup manifest.
-struct Manifest {
-    timeline: u32,
-    start_lsn: String,
-    end_lsn: String,
+pub(super) struct Manifest {
+    pub(super) timeline: u32,
+    pub(super) start_lsn: String,
+    pub(super) end_lsn: String,
 }
 
 impl Manifest {
-    fn read(data: &Path) -> Result<Self, BackupError> {
+    pub(super) fn read(data: &Path) -> Result<Self, BackupError> {
         let path: PathBuf = data.join("backup_manifest");
-        let text = fs::read(&path).map_err(|source| BackupError::Io {
+        let text = copy::read(&path).map_err(|source| BackupError::Io {
             action: "read",
             path: path.clone(),
             source,
@@ -279,4 +331,64 @@ pub fn directory_bytes(directory: &Path) -> u64 {
             _ => 0,
         })
         .sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{os::unix::process::ExitStatusExt as _, process::ExitStatus, time::Duration};
+
+    use super::{Found, ToolOutput, verdict};
+
+    fn ended(raw: i32, stderr: &str) -> Found {
+        let output = ToolOutput {
+            status: ExitStatus::from_raw(raw),
+            stdout: String::new(),
+            stderr: stderr.to_owned(),
+            duration: Duration::ZERO,
+            command: "pg_verifybackup".to_owned(),
+        };
+        verdict("every file", &output)
+    }
+
+    #[test]
+    fn a_backup_fails_by_what_is_said_of_a_file_and_by_nothing_else() {
+        assert_eq!(ended(0, ""), Found::pass("every file", "as expected"));
+        let of_files = [
+            r#"checksum mismatch for file "base/5/1259""#,
+            r#""base/5/1259" is present in the manifest but not on disk"#,
+            r#""base/5/1259" has size 8192 on disk but size 16384 in the manifest"#,
+            "manifest checksum mismatch",
+        ];
+        for said in of_files {
+            let found = ended(1 << 8, &format!("pg_verifybackup: error: {said}\n"));
+            assert_eq!(found, Found::fail("every file", said).detail(said));
+        }
+        let both = "pg_verifybackup: error: out of memory\npg_verifybackup: error: manifest checksum mismatch\n";
+        assert_eq!(
+            ended(1 << 8, both),
+            Found::fail("every file", "manifest checksum mismatch").detail("out of memory\nmanifest checksum mismatch")
+        );
+    }
+
+    #[test]
+    fn a_tool_that_broke_off_or_could_not_look_says_nothing() {
+        let unknown = |found: Found, told: &str| assert_eq!(found, Found::unknown("every file", told));
+        unknown(
+            ended(9, ""),
+            "pg_verifybackup looked at a part only: it ended with signal 9",
+        );
+        unknown(
+            ended(137 << 8, ""),
+            "pg_verifybackup looked at a part only: it ended with exit code 137",
+        );
+        let denied = r#"could not open file "base/5/1259": Permission denied"#;
+        unknown(
+            ended(1 << 8, &format!("pg_verifybackup: error: {denied}\n")),
+            &format!("pg_verifybackup could not look: {denied}"),
+        );
+        unknown(
+            ended(1 << 8, "pg_verifybackup: detail: nothing\n"),
+            "pg_verifybackup could not look: it does not say why",
+        );
+    }
 }

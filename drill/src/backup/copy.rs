@@ -1,65 +1,322 @@
 //! Copies a backup's data directory into a new place, `pg_control` last: a copy that was interrupted cannot start.
+//!
+//! The copy stands by itself: what a link leads to is copied, so that nothing that runs on the copy reaches back into the
+//! repository, and it is its owner's to write, whatever modes the backup was kept with. What is neither file nor directory
+//! nor leads to one is named and refused, never opened.
 
 use std::{
-    fs, io,
-    os::unix::fs::{DirBuilderExt as _, symlink},
-    path::Path,
+    fs::{self, File, Permissions},
+    io::{self, Read as _},
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _, symlink},
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
+use super::Progress;
+use crate::postgres::{no_file as strange, open_file};
+
+/// Where in the new cluster's place its tablespaces are.
+pub const TABLESPACES: &str = "tablespaces";
 /// The file without which no server starts.
 const CONTROL: &str = "global/pg_control";
+/// What says how the server that was copied ran, or how another restore was to go: the new one starts as it is told here. Its
+/// tablespaces are where this copy puts them, not where a map says.
+const LEFT_OUT: &[&str] = &[
+    "standby.signal",
+    "recovery.signal",
+    "postmaster.pid",
+    "postmaster.opts",
+    "backup_label.old",
+    "tablespace_map",
+    "tablespace_map.old",
+];
+/// How much is copied at a time.
+const CHUNK: u64 = 8 << 20;
 
-/// Copies everything below `from` to `to`, which must not exist; `copied` is told the bytes of each file.
-///
-/// # Errors
-/// If anything cannot be read or written; what was copied stays.
-pub fn data_directory(from: &Path, to: &Path, copied: &dyn Fn(u64)) -> io::Result<()> {
-    tree(from, to, &from.join(CONTROL), copied)?;
-    copied(fs::copy(from.join(CONTROL), to.join(CONTROL))?);
-    Ok(())
+/// Copies, tells how far it has come, and ends early when it is told to.
+#[derive(Clone, Default)]
+pub struct Copier {
+    progress: Progress,
+    stop: Arc<AtomicBool>,
 }
 
-fn tree(from: &Path, to: &Path, except: &Path, copied: &dyn Fn(u64)) -> io::Result<()> {
-    fs::DirBuilder::new().mode(0o700).create(to)?;
-    for entry in fs::read_dir(from)? {
-        let entry = entry?;
-        let (path, target) = (entry.path(), to.join(entry.file_name()));
-        let kind = entry.file_type()?;
-        if kind.is_dir() {
-            tree(&path, &target, except, copied)?;
-        } else if kind.is_symlink() {
-            symlink(fs::read_link(&path)?, &target)?;
-        } else if path != except {
-            copied(fs::copy(&path, &target)?);
+/// Ends a copy when it is dropped.
+pub struct Stop(Arc<AtomicBool>);
+
+impl Drop for Stop {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Copier {
+    /// One that counts there.
+    pub fn new(progress: Progress) -> Self {
+        Self {
+            progress,
+            stop: Arc::default(),
         }
     }
-    Ok(())
+
+    /// What ends it when nobody waits for it any longer.
+    pub fn stop_when_dropped(&self) -> Stop {
+        Stop(Arc::clone(&self.stop))
+    }
+
+    /// Copies everything below `from` to `to`, which must not exist, and tablespaces beside it.
+    ///
+    /// # Errors
+    /// If anything cannot be read or written, or is no file; what was copied stays.
+    pub fn data_directory(&self, from: &Path, to: &Path) -> io::Result<()> {
+        directory(to)?;
+        for entry in fs::read_dir(from)? {
+            let name = entry?.file_name();
+            match name.to_str() {
+                Some(left_out) if LEFT_OUT.contains(&left_out) => {}
+                Some("pg_tblspc") => self.tablespaces(&from.join(&name), to)?,
+                // What it led to may be gone: its WAL then comes from the archive.
+                Some("pg_wal") if !from.join(&name).exists() => directory(&to.join(&name))?,
+                _ => self.entry(&from.join(&name), &to.join(&name), &from.join(CONTROL))?,
+            }
+        }
+        self.file(&from.join(CONTROL), &to.join(CONTROL))
+    }
+
+    /// A link in `pg_tblspc` is a tablespace elsewhere: it gets a place of its own, and the link leads there.
+    fn tablespaces(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let links = to.join("pg_tblspc");
+        directory(&links)?;
+        for entry in fs::read_dir(from)? {
+            let entry = entry?;
+            let (path, name) = (entry.path(), entry.file_name());
+            if !entry.file_type()?.is_symlink() {
+                self.entry(&path, &links.join(&name), Path::new(""))?;
+                continue;
+            }
+            let own = to.with_file_name(TABLESPACES);
+            fs::create_dir_all(&own)?;
+            self.entry(&path, &own.join(&name), Path::new(""))?;
+            symlink(own.join(&name), links.join(&name))?;
+        }
+        Ok(())
+    }
+
+    fn entry(&self, from: &Path, to: &Path, except: &Path) -> io::Result<()> {
+        if from == except {
+            return Ok(());
+        }
+        let metadata = fs::metadata(from).map_err(|error| named(from, &error))?;
+        if metadata.is_file() {
+            return self.file(from, to);
+        }
+        if !metadata.is_dir() {
+            return Err(io::Error::other(strange(from, metadata.file_type())));
+        }
+        if leads_to_itself(from)? {
+            return Err(io::Error::other(format!(
+                "{} leads to a directory that it is in",
+                from.display()
+            )));
+        }
+        directory(to)?;
+        for entry in fs::read_dir(from)? {
+            let name = entry?.file_name();
+            self.entry(&from.join(&name), &to.join(&name), except)?;
+        }
+        Ok(())
+    }
+
+    fn file(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let mut source = open_file(from).map_err(|error| named(from, &error))?;
+        let mut target = File::options().write(true).create_new(true).mode(0o600).open(to)?;
+        loop {
+            if self.stop.load(Ordering::Relaxed) {
+                return Err(io::Error::other("the restore was given up"));
+            }
+            let copied = io::copy(&mut source.by_ref().take(CHUNK), &mut target)?;
+            if copied == 0 {
+                return Ok(());
+            }
+            self.progress.add(copied);
+        }
+    }
+}
+
+fn directory(path: &Path) -> io::Result<()> {
+    fs::DirBuilder::new().mode(0o700).create(path)?;
+    fs::set_permissions(path, Permissions::from_mode(0o700)) // whatever the umask
+}
+
+/// Whether a link leads to a directory above it: copying what is in there would never end.
+fn leads_to_itself(path: &Path) -> io::Result<bool> {
+    if !fs::symlink_metadata(path)?.is_symlink() {
+        return Ok(false);
+    }
+    let parent = path.parent().unwrap_or(path).canonicalize()?;
+    Ok(parent.starts_with(path.canonicalize()?))
+}
+
+fn named(path: &Path, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+}
+
+/// Reads a file that is small by its nature.
+///
+/// # Errors
+/// If it cannot be read, is no file, or is larger than such a file ever is.
+pub fn read(path: &Path) -> io::Result<Vec<u8>> {
+    const LARGEST: u64 = 256 << 20;
+    let mut bytes = Vec::new();
+    open_file(path)?.take(LARGEST).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 == LARGEST {
+        return Err(io::Error::other("it is larger than such a file ever is"));
+    }
+    Ok(bytes)
+}
+
+/// The first thing in a backup that is neither file nor directory nor leads to one, in words.
+pub fn no_file(directory: &Path) -> Option<String> {
+    let entries: Vec<PathBuf> = fs::read_dir(directory)
+        .ok()?
+        .flatten()
+        .map(|entry| entry.path())
+        .collect();
+    entries.iter().find_map(|path| {
+        let kind = fs::symlink_metadata(path).ok()?.file_type();
+        if kind.is_dir() {
+            return no_file(path);
+        }
+        let kind = fs::metadata(path).ok()?.file_type();
+        (!kind.is_file() && !kind.is_dir()).then(|| strange(path, kind))
+    })
 }
 
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
-    use std::{cell::Cell, fs};
+    use super::*;
 
-    use super::data_directory;
+    fn backup(root: &Path) -> PathBuf {
+        let from = root.join("backup/data");
+        for directory in ["global", "pg_wal", "pg_tblspc", "base/5"] {
+            fs::create_dir_all(from.join(directory)).unwrap();
+        }
+        fs::write(from.join("PG_VERSION"), "16").unwrap();
+        fs::write(from.join(CONTROL), "control").unwrap();
+        from
+    }
+
+    fn copied(from: &Path, place: &Path) -> io::Result<u64> {
+        fs::create_dir_all(place).unwrap();
+        let progress = Progress::default();
+        Copier::new(progress.clone()).data_directory(from, &place.join("data"))?;
+        Ok(progress.bytes())
+    }
 
     #[test]
     fn everything_is_copied_and_without_a_control_file_the_copy_fails() {
         let root = tempfile::tempdir().unwrap();
-        let from = root.path().join("from");
-        fs::create_dir_all(from.join("global")).unwrap();
-        fs::write(from.join("PG_VERSION"), "16").unwrap();
-        let bytes = Cell::new(0);
-        let count = |copied| bytes.set(bytes.get() + copied);
-        assert!(data_directory(&from, &root.path().join("broken"), &count).is_err());
-        assert!(!root.path().join("broken/global/pg_control").exists());
-        fs::write(from.join("global/pg_control"), "control").unwrap();
-        bytes.set(0);
-        data_directory(&from, &root.path().join("to"), &count).unwrap();
+        let from = backup(root.path());
+        assert_eq!(copied(&from, &root.path().join("to")).unwrap(), 9);
         assert_eq!(
-            fs::read_to_string(root.path().join("to/global/pg_control")).unwrap(),
+            fs::read_to_string(root.path().join("to/data/global/pg_control")).unwrap(),
             "control"
         );
-        assert_eq!(bytes.get(), 9);
+        fs::remove_file(from.join(CONTROL)).unwrap();
+        assert!(copied(&from, &root.path().join("broken")).is_err());
+        assert!(!root.path().join("broken/data/global/pg_control").exists());
+    }
+
+    #[test]
+    fn what_is_copied_has_no_way_back_to_the_backup() {
+        let root = tempfile::tempdir().unwrap();
+        let from = backup(root.path());
+        let (wal, space) = (root.path().join("backup/wal"), root.path().join("backup/16400"));
+        fs::remove_dir(from.join("pg_wal")).unwrap();
+        fs::create_dir_all(space.join("PG_16_1/5")).unwrap();
+        fs::create_dir(&wal).unwrap();
+        fs::write(wal.join("000000010000000000000002"), "wal").unwrap();
+        fs::write(space.join("PG_16_1/5/1"), "row").unwrap();
+        symlink(&wal, from.join("pg_wal")).unwrap();
+        symlink(&space, from.join("pg_tblspc/16400")).unwrap();
+        symlink(from.join("PG_VERSION"), from.join("base/5/PG_VERSION")).unwrap();
+        let place = root.path().join("to");
+        copied(&from, &place).unwrap();
+        let is_link = |path: &str| fs::symlink_metadata(place.join(path)).unwrap().is_symlink();
+        assert!(!is_link("data/pg_wal") && !is_link("data/base/5/PG_VERSION"));
+        assert_eq!(
+            fs::read_link(place.join("data/pg_tblspc/16400")).unwrap(),
+            place.join("tablespaces/16400")
+        );
+        assert_eq!(
+            fs::read(place.join("data/pg_tblspc/16400/PG_16_1/5/1")).unwrap(),
+            b"row"
+        );
+        assert_eq!(
+            fs::read(place.join("data/pg_wal/000000010000000000000002")).unwrap(),
+            b"wal"
+        );
+        fs::remove_dir_all(&wal).unwrap();
+        copied(&from, &root.path().join("without")).unwrap();
+        assert!(
+            root.path().join("without/data/pg_wal").is_dir(),
+            "its WAL may be in the archive"
+        );
+    }
+
+    #[test]
+    fn how_another_server_was_to_run_is_left_out_and_modes_are_for_the_restore() {
+        let root = tempfile::tempdir().unwrap();
+        let from = backup(root.path());
+        for left_out in LEFT_OUT {
+            fs::write(from.join(left_out), "").unwrap();
+        }
+        fs::write(from.join("base/5/1"), "row").unwrap();
+        fs::set_permissions(from.join("base/5/1"), Permissions::from_mode(0o400)).unwrap();
+        fs::set_permissions(from.join("base/5"), Permissions::from_mode(0o500)).unwrap();
+        copied(&from, &root.path().join("to")).unwrap();
+        let to = root.path().join("to/data");
+        assert!(LEFT_OUT.iter().all(|left_out| !to.join(left_out).exists()));
+        let mode = |path: &str| fs::metadata(to.join(path)).unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode("base/5/1"), mode("base/5")), (0o600, 0o700));
+        fs::set_permissions(from.join("base/5"), Permissions::from_mode(0o700)).unwrap();
+    }
+
+    #[test]
+    fn what_is_no_file_is_named_and_never_opened() {
+        let root = tempfile::tempdir().unwrap();
+        let from = backup(root.path());
+        assert_eq!(no_file(&from), None);
+        let pipe = from.join("pg_wal/000000010000000000000003");
+        let made = std::process::Command::new("mkfifo").arg(&pipe).status().unwrap();
+        assert!(made.success());
+        let told = format!("{} is a pipe, no file", pipe.display());
+        assert_eq!(no_file(&from).as_deref(), Some(told.as_str()));
+        assert_eq!(copied(&from, &root.path().join("to")).unwrap_err().to_string(), told);
+        assert_eq!(read(&pipe).unwrap_err().to_string(), told);
+        fs::remove_file(&pipe).unwrap();
+        symlink("/dev/zero", from.join("base/5/1")).unwrap();
+        assert!(no_file(&from).unwrap().ends_with("base/5/1 is a device, no file"));
+        fs::remove_file(from.join("base/5/1")).unwrap();
+        symlink(&from, from.join("base/5/loop")).unwrap();
+        let told = copied(&from, &root.path().join("round")).unwrap_err().to_string();
+        assert!(told.ends_with("leads to a directory that it is in"), "{told}");
+    }
+
+    #[test]
+    fn a_copy_that_nobody_waits_for_ends() {
+        let root = tempfile::tempdir().unwrap();
+        let from = backup(root.path());
+        let copier = Copier::new(Progress::default());
+        drop(copier.stop_when_dropped());
+        fs::create_dir(root.path().join("to")).unwrap();
+        let told = copier
+            .data_directory(&from, &root.path().join("to/data"))
+            .unwrap_err()
+            .to_string();
+        assert_eq!(told, "the restore was given up");
     }
 }

@@ -12,18 +12,20 @@ use reports::{CheckId, Phase, event::BackupInfo};
 use super::{
     Backup, BackupError, BackupSystem, Capabilities, RecoveryTarget, RestoreRequest, Site,
     basebackup::{directory_bytes, isolated},
-    catalogue, target,
+    catalogue, copy, target,
 };
 use crate::{
     postgres::{Cluster, ClusterOptions, Shutdown},
     reference::{Reading, Record},
-    verify::{self, Found, privileges},
+    verify::{self, Found, privileges, restore_log},
 };
 
 /// Its name on the command line.
 pub const NAME: &str = "dump";
-const DUMP: &str = "transformations.dump";
-const GLOBALS: &str = "globals.sql";
+pub(super) const DUMP: &str = "transformations.dump";
+pub(super) const GLOBALS: &str = "globals.sql";
+/// A table that somebody holds locked ends a dump, in time.
+const LOCK_LIMIT: &str = "--lock-wait-timeout=60s";
 
 /// The system.
 pub struct Dump {
@@ -61,7 +63,8 @@ impl Dump {
                 Some(role) => self.site.environment(source, role, fixtures::DATABASE),
                 None => source.client_environment("postgres", fixtures::DATABASE, None),
             })
-            .args(["--format=custom", "--no-password", "--compress=1"])
+            .served_by(source)
+            .args(["--format=custom", "--no-password", "--compress=1", LOCK_LIMIT])
             .args(&self.site.backup_options)
             .arg("--snapshot")
             .arg(&snapshot)
@@ -71,7 +74,8 @@ impl Dump {
             .site
             .tool("pg_dumpall")
             .envs(source.client_environment("postgres", "postgres", None))
-            .args(["--globals-only", "--no-password", "--file"])
+            .served_by(source)
+            .args(["--globals-only", "--no-password", LOCK_LIMIT, "--file"])
             .arg(directory.join(GLOBALS));
         let both = async { tokio::try_join!(dump.run(), globals.run()) };
         self.site.recorder.external("pg_dump", both).await?;
@@ -131,6 +135,7 @@ impl Dump {
             .site
             .tool("psql")
             .envs(cluster.client_environment("postgres", "postgres", None))
+            .served_by(&cluster)
             .args([
                 "--no-psqlrc",
                 "--quiet",
@@ -144,18 +149,27 @@ impl Dump {
             .site
             .tool("pg_restore")
             .envs(cluster.client_environment("postgres", "postgres", None))
-            .args(["--create", "--no-password", "--jobs=2", "--dbname=postgres"])
+            .served_by(&cluster)
+            // Without --verbose it does not say what an error is about.
+            .args([
+                "--create",
+                "--no-password",
+                "--verbose",
+                "--jobs=2",
+                "--dbname=postgres",
+            ])
             .arg(request.backup.directory.join(DUMP));
-        let restored = recorder.external("pg_restore", restore.run()).await;
+        let restored = recorder.external("pg_restore", restore.output()).await;
         request.progress.add(directory_bytes(cluster.data_directory()));
+        let restored = match restored {
+            // Whether what is there will do is for the checks to say, not for an exit code.
+            Ok(output) if restore_log::went_to_its_end(&output) => restore_log::keep(&cluster, &output.stderr),
+            Ok(output) => Err(output.failed().into()),
+            Err(error) => Err(error.into()),
+        };
         if let Err(error) = restored {
-            if let Some(ignored) = errors_ignored(error.stderr()) {
-                // Whether what is there will do is for the checks to say, not for an exit code.
-                recorder.finding(format!("pg_restore did not restore everything: {ignored}."));
-                return Ok(cluster);
-            }
             let _ = cluster.stop(Shutdown::Immediate).await; // the restore's own error is what matters
-            return Err(error.into());
+            return Err(error);
         }
         Ok(cluster)
     }
@@ -164,7 +178,7 @@ impl Dump {
     fn globals(&self, backup: &Path, cluster: &str) -> Result<std::path::PathBuf, BackupError> {
         let from = backup.join(GLOBALS);
         let to = self.site.work.path().join(format!("{cluster}-{GLOBALS}"));
-        let text = fs::read_to_string(&from).map_err(|source| BackupError::Io {
+        let text = globals_of(backup).map_err(|source| BackupError::Io {
             action: "read",
             path: from,
             source,
@@ -203,6 +217,10 @@ impl BackupSystem for Dump {
     fn verify<'a>(&'a self, backup: &'a Backup) -> BoxFuture<'a, Vec<reports::CheckResult>> {
         Box::pin(async move {
             let result = verify::timed(CheckId::ArtifactReadable, Phase::Backup, &backup.info.id, async {
+                let expected = "pg_restore reads the dump to its end; the globals are complete";
+                if let Some(strange) = copy::no_file(&backup.directory) {
+                    return Ok(Found::fail(expected, strange)); // nobody opens that
+                }
                 // Only writing the whole script out reads every block; listing reads the table of contents alone.
                 let read = self
                     .site
@@ -211,11 +229,18 @@ impl BackupSystem for Dump {
                     .arg(backup.directory.join(DUMP))
                     .output();
                 let output = self.site.recorder.external("pg_restore (full read)", read).await?;
-                let globals = fs::read_to_string(backup.directory.join(GLOBALS)).unwrap_or_default();
-                let expected = "pg_restore reads the dump to its end; the globals are complete";
-                Ok::<_, crate::postgres::ToolError>(if !output.status.success() {
-                    let said = output.stderr.lines().last().unwrap_or("pg_restore failed");
-                    Found::fail(expected, said.trim_start_matches("pg_restore: error: ").to_owned())
+                let globals = globals_of(&backup.directory).unwrap_or_default();
+                let said = output.stderr.lines().last().unwrap_or("pg_restore failed");
+                let said = said.trim_start_matches("pg_restore: error: ");
+                Ok::<_, crate::postgres::ToolError>(if let Some(reason) = output.broke_off() {
+                    Found::unknown(expected, format!("pg_restore read a part only: {reason}"))
+                } else if ["out of memory", "Permission denied"]
+                    .iter()
+                    .any(|own| said.contains(own))
+                {
+                    Found::unknown(expected, format!("pg_restore could not look: {said}"))
+                } else if !output.status.success() {
+                    Found::fail(expected, said)
                 } else if !globals.contains("PostgreSQL database cluster dump complete") {
                     Found::fail(expected, "the globals file is cut off or missing")
                 } else {
@@ -232,6 +257,11 @@ impl BackupSystem for Dump {
     }
 }
 
+fn globals_of(backup: &Path) -> std::io::Result<String> {
+    let text = copy::read(&backup.join(GLOBALS))?;
+    String::from_utf8(text).map_err(std::io::Error::other)
+}
+
 /// `privileges` of a backup: its globals create every role there was. Without them pg_restore fails at the first owner.
 async fn roles(backup: &Backup, recorded: Option<&Record>) -> reports::CheckResult {
     verify::timed(CheckId::Privileges, Phase::Backup, &backup.info.id, async {
@@ -239,7 +269,7 @@ async fn roles(backup: &Backup, recorded: Option<&Record>) -> reports::CheckResu
         let Some(recorded) = recorded else {
             return Ok(Found::unknown(expected, "no roles were recorded with this backup"));
         };
-        let globals = fs::read_to_string(backup.directory.join(GLOBALS))?;
+        let globals = globals_of(&backup.directory)?;
         let missing = privileges::roles_missing(&recorded.inventory, &globals);
         let actual = if missing.is_empty() {
             "as expected".to_owned()
@@ -249,32 +279,4 @@ async fn roles(backup: &Backup, recorded: Option<&Record>) -> reports::CheckResu
         Ok::<_, std::io::Error>(Found::judge(missing.is_empty(), expected, actual))
     })
     .await
-}
-
-/// What pg_restore says last when it went on after errors, to its end; it then exits with 1, as it does when it gave up.
-fn errors_ignored(stderr: &str) -> Option<String> {
-    let said = stderr.lines().last()?.strip_prefix("pg_restore: warning: ")?;
-    let last = stderr
-        .lines()
-        .rev()
-        .find_map(|line| line.strip_prefix("pg_restore: error: "));
-    said.starts_with("errors ignored on restore")
-        .then(|| format!("{said}, the last: {}", last.unwrap_or("not said")))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::errors_ignored;
-
-    #[test]
-    fn errors_that_pg_restore_went_on_after_are_told_from_the_one_that_stopped_it() {
-        let went_on = "pg_restore: error: could not execute query: ERROR:  role \"a\" does not exist\npg_restore: warning: errors ignored on restore: 2";
-        assert_eq!(
-            errors_ignored(went_on).as_deref(),
-            Some("errors ignored on restore: 2, the last: could not execute query: ERROR:  role \"a\" does not exist")
-        );
-        let gave_up = "pg_restore: error: could not read from input file: end of file";
-        assert_eq!(errors_ignored(gave_up), None);
-        assert_eq!(errors_ignored(""), None);
-    }
 }

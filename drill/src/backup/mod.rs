@@ -9,6 +9,7 @@ pub mod catalogue;
 pub mod commands;
 mod copies;
 pub mod copy;
+mod derive;
 pub mod dump;
 pub mod job;
 pub mod pause;
@@ -18,6 +19,7 @@ pub mod start;
 pub mod stream;
 pub mod target;
 pub mod timeline;
+pub mod untouched;
 pub mod wal;
 mod waldump;
 

@@ -20,7 +20,7 @@ use crate::postgres::{Lsn, TimelineId};
 pub enum Standing {
     /// It may be used; whether it is sound was not looked at yet.
     Unverified,
-    /// It was verified and found sound.
+    /// It was verified, and nothing speaks against it; what could not be verified keeps the drill from passing.
     Sound,
     /// It was to be verified, and could not be: nothing is known against it, nor for it.
     Unverifiable,
@@ -141,9 +141,18 @@ pub struct Plan {
 
 /// Chooses among `candidates`; `None` if none is usable.
 pub fn choose(candidates: &[Candidate], failed_at: DateTime<Utc>, rpo: TimeDelta) -> Option<Plan> {
+    // Positions compare only where all of them are known: that of a dump whose record is damaged is not.
+    let usable = || candidates.iter().filter(|candidate| candidate.standing.is_usable());
+    let by_time =
+        usable().any(|candidate| candidate.reach.is_none()) && usable().all(|candidate| candidate.reach_at.is_some());
     let rank = |candidate: &Candidate| {
         let newest = candidate.backup.info.taken_at_utc;
-        (candidate.proven, point(candidate), newest)
+        let point = if by_time {
+            (None, candidate.reach_at)
+        } else {
+            point(candidate)
+        };
+        (candidate.proven, point, newest)
     };
     let (chosen, best) = candidates
         .iter()

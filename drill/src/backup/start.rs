@@ -6,12 +6,12 @@ use reports::{CheckId, Phase, Verdict, What};
 
 use super::{BackupError, Site};
 use crate::{
-    postgres::{Cluster, ControlData, StartError},
+    postgres::{Cluster, ControlData, StartError, progress::PATIENCE},
     verify::{Found, chain, timed},
 };
 
 /// How long a server may take to come out of recovery without making progress.
-pub const REPLAY_PATIENCE: Duration = Duration::from_mins(10);
+pub const REPLAY_PATIENCE: Duration = PATIENCE;
 
 /// How long a server that has lost its clients may take to end, or to take them again.
 const LAST_WORDS: Duration = Duration::from_secs(30);
@@ -71,7 +71,7 @@ async fn wait_for_promotion(cluster: &mut Cluster) -> Result<(), BackupError> {
         what: "cannot ask the restored server whether it is in recovery",
         source,
     };
-    let client = cluster.connect("postgres", "postgres").await?;
+    let client = cluster.verifying("postgres", "postgres").await?;
     let (mut last, mut since) = (String::new(), Instant::now());
     loop {
         let sql = "SELECT pg_is_in_recovery(), coalesce(pg_last_wal_replay_lsn()::text, ''), \

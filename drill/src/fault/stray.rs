@@ -171,7 +171,7 @@ pub(super) async fn restore_cluster(
 /// Copies a backup's data directory.
 async fn copied(from: PathBuf, to: PathBuf) -> Result<(), FaultError> {
     let source = from.clone();
-    tokio::task::spawn_blocking(move || copy::data_directory(&source, &to, &|_| {}))
+    tokio::task::spawn_blocking(move || copy::Copier::default().data_directory(&source, &to))
         .await
         .map_err(std::io::Error::other)
         .flatten()

@@ -2,13 +2,12 @@
 //! reports; it changes nothing (`identity` does, for fresh clones only).
 
 use std::{
-    fs::File,
     io::{self, Read},
     path::{Path, PathBuf},
     str::FromStr,
 };
 
-use super::{Installation, Lsn, SystemIdentifier, TimelineId, Tool, ToolError};
+use super::{Installation, Lsn, SystemIdentifier, TimelineId, Tool, ToolError, files::open_file};
 
 /// The control file's place in a data directory.
 pub(super) const PG_CONTROL: &str = "global/pg_control";
@@ -187,7 +186,7 @@ fn value<T: FromStr>(label: &'static str, printed: String) -> Result<T, ControlE
 pub fn read_system_identifier(data_directory: &Path) -> Result<SystemIdentifier, ControlError> {
     let path = data_directory.join(PG_CONTROL);
     let mut bytes = [0; 8];
-    match File::open(&path).and_then(|mut file| file.read_exact(&mut bytes)) {
+    match open_file(&path).and_then(|mut file| file.read_exact(&mut bytes)) {
         Ok(()) => Ok(SystemIdentifier(u64::from_ne_bytes(bytes))),
         Err(source) => Err(ControlError::Unreadable { path, source }),
     }

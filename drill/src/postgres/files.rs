@@ -2,12 +2,14 @@
 //! thread wrap the longer ones.
 
 use std::{
-    fs::{self, File, OpenOptions, Permissions, TryLockError},
+    fs::{self, File, FileType, OpenOptions, Permissions, TryLockError},
     io,
-    os::unix::fs::{DirBuilderExt, PermissionsExt, symlink},
+    os::unix::fs::{DirBuilderExt, FileTypeExt, OpenOptionsExt, PermissionsExt, symlink},
     path::Path,
     time::{Duration, Instant},
 };
+
+use rustix::fs::OFlags;
 
 /// Calls `visit` for a path and everything below it, directories before what they hold. Symbolic links are not followed.
 pub(super) fn walk(path: &Path, visit: &mut dyn FnMut(&Path, &fs::Metadata) -> io::Result<()>) -> io::Result<()> {
@@ -96,6 +98,32 @@ pub(super) fn make_readable(path: &Path) -> io::Result<()> {
             fs::set_permissions(entry, Permissions::from_mode(wanted))
         }
     })
+}
+
+/// Opens a file and nothing else: a pipe would wait for somebody at its other end, a device for who knows what.
+///
+/// # Errors
+/// If it cannot be opened, or is no file.
+pub(crate) fn open_file(path: &Path) -> io::Result<File> {
+    let flags = OFlags::NONBLOCK.bits().cast_signed();
+    let file = File::options().read(true).custom_flags(flags).open(path)?;
+    let kind = file.metadata()?.file_type();
+    if kind.is_file() {
+        Ok(file)
+    } else {
+        Err(io::Error::other(no_file(path, kind)))
+    }
+}
+
+/// What something is that is no file, in words.
+pub(crate) fn no_file(path: &Path, kind: FileType) -> String {
+    let what = match kind {
+        kind if kind.is_fifo() => "a pipe",
+        kind if kind.is_socket() => "a socket",
+        kind if kind.is_dir() => "a directory",
+        _ => "a device",
+    };
+    format!("{} is {what}, no file", path.display())
 }
 
 const COMPLETE: &str = "complete";

@@ -2,7 +2,7 @@
 //! in its log, and the error carries that explanation.
 
 use std::{
-    fs::File,
+    fs::{self, File},
     io::{self, Read, Seek, SeekFrom},
     path::{Path, PathBuf},
     time::{Duration, Instant},
@@ -64,13 +64,13 @@ pub enum StartError {
     },
     /// It does not answer.
     #[error(
-        "the server of cluster {name} did not accept connections within {} s: {reason} (log: {})",
+        "the server of cluster {name} does not accept connections, and made no progress for {} s: {reason} (log: {})",
         limit.as_secs(), log.display()
     )]
     TimedOut {
         /// The cluster.
         name: String,
-        /// How long it had.
+        /// How long it made none.
         limit: Duration,
         /// What the last attempt to connect was answered.
         reason: String,
@@ -127,6 +127,7 @@ pub(super) struct Watch<'a> {
     /// Length of the log before this start.
     pub(super) log_offset: u64,
     pub(super) config: tokio_postgres::Config,
+    /// How long it may make no progress: its log tells.
     pub(super) limit: Duration,
 }
 
@@ -138,7 +139,7 @@ impl Watch<'_> {
         server: &mut Server,
         replaying_counts: bool,
     ) -> Result<Accepting, StartError> {
-        let begun = Instant::now();
+        let (mut moved, mut said) = (Instant::now(), self.said());
         loop {
             let reason = match ask(&self.config).await {
                 Ok(Accepting::ReadOnly) if !replaying_counts => "it still replays".to_owned(),
@@ -155,7 +156,14 @@ impl Watch<'_> {
                     log: self.log.to_owned(),
                 });
             }
-            if begun.elapsed() >= self.limit {
+            let now = if moved.elapsed() < self.limit {
+                said
+            } else {
+                self.said()
+            };
+            if now != said {
+                (moved, said) = (Instant::now(), now);
+            } else if moved.elapsed() >= self.limit {
                 return Err(StartError::TimedOut {
                     name: self.name.to_owned(),
                     limit: self.limit,
@@ -168,11 +176,28 @@ impl Watch<'_> {
         }
     }
 
+    /// How much the server has said of its own accord: what it answers to those who ask too early is no progress, nor is that
+    /// it still waits.
+    fn said(&self) -> usize {
+        let log = fs::read(self.log).unwrap_or_default();
+        let new = log
+            .get(usize::try_from(self.log_offset).unwrap_or(0)..)
+            .unwrap_or_default();
+        said(&String::from_utf8_lossy(new))
+    }
+
     fn log_tail(&self) -> String {
         read_from(self.log, self.log_offset)
             .map(|text| last_lines(&text, LOG_LINES))
             .unwrap_or_default()
     }
+}
+
+fn said(log: &str) -> usize {
+    let waits = ["the database system is ", "waiting for WAL to become available"];
+    log.lines()
+        .filter(|line| !waits.iter().any(|text| line.contains(text)))
+        .count()
 }
 
 /// Asks the server whether it answers. Any answer counts but "cannot connect now"; the error is why there was none.
@@ -243,6 +268,16 @@ fn read_from(path: &Path, offset: u64) -> io::Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_what_a_server_says_of_its_own_accord_is_progress() {
+        let waits = "[2] FATAL:  the database system is starting up\n[3] LOG:  waiting for WAL to become available at 0/3000010\n";
+        assert_eq!(said(waits), 0);
+        assert_eq!(
+            said(&format!("{waits}[4] LOG:  redo in progress, elapsed time: 10.00 s\n")),
+            1
+        );
+    }
 
     #[test]
     fn the_last_fatal_message_is_the_reason() {

@@ -31,7 +31,7 @@ fn options(name: &str) -> ClusterOptions {
     }
 }
 
-async fn fresh(work: &WorkDir, name: &str) -> Cluster {
+pub(super) async fn fresh(work: &WorkDir, name: &str) -> Cluster {
     let mut cluster = Cluster::create(&postgres().await, work, &options(name)).await.unwrap();
     cluster.start().await.unwrap();
     cluster

@@ -25,9 +25,9 @@ pub use self::{
     running::{RunningTool, ToolOutput},
 };
 use super::{
-    Installation, ServerUser,
+    Cluster, Installation, ServerUser,
     container::{Call, Containers, Exec, Sink},
-    files::last_lines,
+    progress,
 };
 
 const STDERR_LINES: usize = 6;
@@ -40,6 +40,8 @@ pub struct Tool {
     environment: Vec<(OsString, OsString)>,
     current_dir: PathBuf,
     time_limit: Option<Duration>,
+    patience: Duration,
+    server: Option<u32>,
     stdin: Option<File>,
     stdout: Option<File>,
     stderr: Option<File>,
@@ -63,6 +65,8 @@ impl Tool {
             environment: Vec::new(),
             current_dir: "/".into(),
             time_limit: None,
+            patience: progress::PATIENCE,
+            server: None,
             stdin: None,
             stdout: None,
             stderr: None,
@@ -114,6 +118,20 @@ impl Tool {
         self
     }
 
+    /// How long it may make no progress before it is killed; a minute unless said otherwise.
+    #[must_use]
+    pub fn patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
+    }
+
+    /// A server that works for it: what that does for its clients is the program's progress as well.
+    #[must_use]
+    pub fn served_by(mut self, cluster: &Cluster) -> Self {
+        self.server = cluster.pid();
+        self
+    }
+
     /// Reads its stdin from an open file; nothing unless said otherwise.
     #[must_use]
     pub fn stdin(mut self, file: File) -> Self {
@@ -151,12 +169,7 @@ impl Tool {
         if output.status.success() {
             return Ok(output);
         }
-        let stderr = last_lines(&output.stderr, STDERR_LINES);
-        Err(ToolError::Failed {
-            command: output.command,
-            status: output.status,
-            stderr,
-        })
+        Err(output.failed())
     }
 
     /// Runs it to its end, whatever its exit code.
@@ -211,6 +224,8 @@ impl Tool {
             command: command_line,
             started,
             time_limit: self.time_limit,
+            patience: self.patience,
+            server: self.server,
         })
     }
 
@@ -243,6 +258,8 @@ impl Tool {
             command,
             started: Instant::now(),
             time_limit: self.time_limit,
+            patience: self.patience,
+            server: self.server,
         }
     }
 }
@@ -320,6 +337,40 @@ mod tests {
         assert!(
             matches!(&error, ToolError::TimedOut { stderr, .. } if stderr == "waiting"),
             "{error}"
+        );
+    }
+
+    #[tokio::test]
+    #[cfg(target_os = "linux")]
+    async fn a_program_that_stands_still_is_killed_and_one_at_work_is_not() {
+        let patience = Duration::from_millis(400);
+        let still = shell("echo waiting >&2; sleep 60 & wait")
+            .patience(patience)
+            .run()
+            .await;
+        let said = still.unwrap_err().to_string();
+        assert!(
+            said.ends_with("was killed: it made no progress for 0.4 s: waiting"),
+            "{said}"
+        );
+        let at_work = "end=$(($(date +%s) + 2)); while [ $(date +%s) -lt $end ]; do :; done; echo done";
+        let output = shell(at_work).patience(patience).run().await.unwrap();
+        assert_eq!(output.stdout, "done\n");
+    }
+
+    #[tokio::test]
+    async fn what_broke_off_is_told_from_what_found_something() {
+        let ended = async |script: &str| shell(script).output().await.unwrap().broke_off();
+        assert_eq!(ended("exit 0").await, None);
+        assert_eq!(ended("exit 1").await, None);
+        assert_eq!(ended("kill -KILL $$").await.as_deref(), Some("it ended with signal 9"));
+        assert_eq!(
+            ended("sh -c 'kill -TERM $$'; exit $?").await.as_deref(),
+            Some("it ended with exit code 143")
+        );
+        assert_eq!(
+            ended("exec /nowhere/tool").await.as_deref(),
+            Some("it ended with exit code 127")
         );
     }
 

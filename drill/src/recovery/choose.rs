@@ -49,6 +49,11 @@ pub(super) async fn backups_listed(drill: &mut Drill, attempt: u32) -> Result<Ve
         }
     };
     if attempt == 1 {
+        for (id, problem) in &listing.derived {
+            drill.recorder.finding(format!(
+                "The record of the backup {id} is damaged ({problem}); what it said was derived from the backup itself."
+            ));
+        }
         for (id, reason) in &listing.unfinished {
             let check = timed(CheckId::ArtifactReadable, Phase::Backup, id, async {
                 Ok::<_, std::convert::Infallible>(Found::fail("a finished backup", reason.clone()))
@@ -186,7 +191,7 @@ async fn looked_at(
         reason: reason.to_owned(),
     };
     let recorded = drill.source.recorded_identifier().to_string();
-    let is_foreign = backup.info.system_identifier != recorded;
+    let is_foreign = !["", recorded.as_str()].contains(&backup.info.system_identifier.as_str());
     if is_foreign {
         let theirs = &backup.info.system_identifier;
         let reason = format!("it is a backup of another cluster: system identifier {theirs}, not {recorded}");

@@ -115,17 +115,14 @@ async fn restarted(drill: &mut Drill, attempt: u32) -> Result<(), Stop> {
 /// Steps 11 and 12. The database that the application is connected to, if it is not the validated one.
 async fn connected_elsewhere(drill: &mut Drill, validated: &Validated, attempt: u32) -> Result<Option<String>, Stop> {
     let step = OpenStep::begin(drill, Step::Connect, attempt);
-    let superuser = validated.cluster.connect("postgres", "postgres").await?;
-    let sql = "SELECT count(*) FROM pg_stat_activity WHERE usename = $1 AND datname = $2";
-    let connected = superuser
-        .query_one(sql, &[&DatabaseRole::TransformationApp.name(), &fixtures::DATABASE])
-        .await;
-    let connections: i64 = connected
-        .and_then(|row| row.try_get(0))
-        .map_err(|source| DrillError::Query {
-            what: "cannot read pg_stat_activity",
-            source,
-        })?;
+    let connections = match connections_of_the_application(validated).await {
+        Ok(connections) => connections,
+        Err(reason) => {
+            let reason = format!("the restored cluster cannot be asked who is connected: {reason}");
+            step.end(drill, Verdict::Fail, reason.clone());
+            return Err(ended(Outcome::NotRecovered, reason));
+        }
+    };
     if connections == 0 {
         let reason = "the application has no connection to the restored database";
         step.end(drill, Verdict::Fail, reason);
@@ -172,6 +169,15 @@ async fn connected_elsewhere(drill: &mut Drill, validated: &Validated, attempt: 
     drill.check(check);
     readiness.end(drill, verdict, format!("ready, connected to {actual}"));
     Ok((verdict == Verdict::Fail).then_some(actual))
+}
+
+async fn connections_of_the_application(validated: &Validated) -> Result<i64, String> {
+    let superuser = validated.cluster.verifying("postgres", "postgres").await;
+    let superuser = superuser.map_err(|error| chain(&error))?;
+    let sql = "SELECT count(*) FROM pg_stat_activity WHERE usename = $1 AND datname = $2";
+    let role = DatabaseRole::TransformationApp.name();
+    let row = superuser.query_one(sql, &[&role, &fixtures::DATABASE]).await;
+    row.and_then(|row| row.try_get(0)).map_err(|error| chain(&error))
 }
 
 /// Step 13.

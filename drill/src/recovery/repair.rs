@@ -172,7 +172,7 @@ async fn run(subject: &Subject<'_>, statements: &Statements) -> Result<String, S
 }
 
 async fn connect(subject: &Subject<'_>, database: &str) -> Result<Client, String> {
-    let client = subject.cluster.connect("postgres", database).await;
+    let client = subject.cluster.verifying("postgres", database).await;
     client.map_err(|error| chain(&error))
 }
 
@@ -196,7 +196,7 @@ pub(super) async fn promoted(drill: &Drill, cluster: &mut Cluster) -> bool {
 async fn resumed(cluster: &mut Cluster) -> Result<String, String> {
     let failed = |error: tokio_postgres::Error| chain(&error);
     let client = cluster
-        .connect("postgres", "postgres")
+        .verifying("postgres", "postgres")
         .await
         .map_err(|error| chain(&error))?;
     let paused = "SELECT pg_get_wal_replay_pause_state(), coalesce(pg_last_wal_replay_lsn()::text, '')";

@@ -138,6 +138,7 @@ pub(super) async fn data_restored(
         }
     };
     let bytes = job.bytes();
+    drill.look_at_repository().await;
     let completed = Instant::now();
     let notify = |drill: &Drill| OpenStep::begin(drill, Step::Notify, attempt);
     if status == JobStatus::Completed {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use fixtures::Role as DatabaseRole;
 use reports::{CheckId, Phase, Step, Verdict, What};
+use tokio_postgres::Client;
 
 use crate::{
     backup::RecoveryTarget,
@@ -13,10 +14,10 @@ use crate::{
     postgres::{Cluster, Lsn, Shutdown},
     record::milliseconds,
     reference::Truth,
-    stage::{Drill, DrillError},
+    stage::Drill,
     verify::{
-        Found, connect, content_fingerprint::Against, enforcement, ledger, ledger_prefix, replay, row_counts,
-        server_start, server_start::Diagnosis, suite, timed,
+        Found, chain, connect, content_fingerprint::Against, enforcement, ledger, ledger_prefix, replay, restore_log,
+        row_counts, server_start, server_start::Diagnosis, suite, timed,
     },
     workload::ledger::History,
 };
@@ -127,11 +128,19 @@ async fn looked_at(
     let began = drill.recorder.offset();
     let application = drill.login(cluster, DatabaseRole::TransformationApp);
     let (check, diagnosis) = server_start::check(&application, Phase::Restored, &name).await;
-    let mut superuser = match cluster.connect("postgres", fixtures::DATABASE).await {
-        Ok(superuser) if diagnosis != Diagnosis::InRecovery => superuser,
-        Err(error) if check.verdict != Verdict::Fail => return Err(error.into()),
-        _ => {
+    // What a restored cluster cannot answer speaks against it, and not against the drill.
+    let (mut superuser, identity) = match usable(drill, cluster, timeline, &diagnosis).await {
+        Ok(usable) => usable,
+        Err(told) => {
             drill.recorder.external_since("validation queries", began);
+            let check = match told {
+                Some(error) if check.verdict != Verdict::Fail => {
+                    let found = Found::fail(check.expected, error);
+                    let check = async { Ok::<_, std::convert::Infallible>(found) };
+                    timed(CheckId::ServerStart, Phase::Restored, &name, check).await
+                }
+                _ => check,
+            };
             let reason = format!("{}: {}", check.check, check.actual);
             drill.check(check);
             step.end(drill, Verdict::Fail, reason.clone());
@@ -146,12 +155,10 @@ async fn looked_at(
             }));
         }
     };
-    let timeline = match timeline {
-        Some(timeline) => timeline,
-        None => drill.cluster_started(&name, cluster).await?,
-    };
+    let timeline = identity.timeline_id;
     let mut checks = vec![check];
     let (mut ended_early, mut replayed) = (None, None);
+    checks.extend(restore_log::check(cluster).await);
     if choice.backup.start_lsn().is_some() {
         let read = replay::Replayed::of(&superuser, choice.backup.info.timeline, timeline).await;
         let planned = replay::Planned {
@@ -262,19 +269,6 @@ async fn looked_at(
         milliseconds(slowest)
     );
     step.end_after(drill, verdict, detail, took, Some(slowest));
-    let unreadable = |source| DrillError::Query {
-        what: "cannot read which database was restored",
-        source,
-    };
-    let sql = "SELECT oid, (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint
-                 FROM pg_database WHERE datname = current_database()";
-    let row = superuser.query_one(sql, &[]).await.map_err(unreadable)?;
-    let identity = Ready {
-        system_identifier: cluster.system_identifier()?.to_string(),
-        timeline_id: timeline,
-        database_oid: row.try_get(0).map_err(unreadable)?,
-        postmaster_started_us: row.try_get(1).map_err(unreadable)?,
-    };
     Ok(Ok(Sound {
         identity,
         served,
@@ -299,4 +293,41 @@ fn of_ledger(drill: &Drill, choice: &Choice, replayed: Option<&replay::Replayed>
         backup: choice.backup.stop_lsn(),
         failed_ns: crate::record::nanoseconds(drill.failed_offset()),
     }
+}
+
+/// What only a server that can be used tells: a connection as superuser, and which database it is. The error is `None` where
+/// it answers and is still in recovery.
+async fn usable(
+    drill: &Drill,
+    cluster: &Cluster,
+    timeline: Option<u32>,
+    diagnosis: &Diagnosis,
+) -> Result<(Client, Ready), Option<String>> {
+    if *diagnosis == Diagnosis::InRecovery {
+        return Err(None);
+    }
+    let superuser = cluster.verifying("postgres", fixtures::DATABASE).await;
+    let superuser = superuser.map_err(|error| Some(chain(&error)))?;
+    let timeline_id = match timeline {
+        Some(timeline) => timeline,
+        None => drill
+            .cluster_started(cluster.name(), cluster)
+            .await
+            .map_err(|error| Some(chain(&error)))?,
+    };
+    let sql = "SELECT oid, (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint
+                 FROM pg_database WHERE datname = current_database()";
+    let row = superuser.query_one(sql, &[]).await;
+    let (database_oid, postmaster_started_us) = row
+        .and_then(|row| Ok((row.try_get(0)?, row.try_get(1)?)))
+        .map_err(|error| Some(chain(&error)))?;
+    let system_identifier = cluster.system_identifier();
+    let system_identifier = system_identifier.map_err(|error| Some(chain(&error)))?.to_string();
+    let identity = Ready {
+        system_identifier,
+        timeline_id,
+        database_oid,
+        postmaster_started_us,
+    };
+    Ok((superuser, identity))
 }

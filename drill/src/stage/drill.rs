@@ -16,7 +16,10 @@ use tokio_postgres::Client;
 
 use super::{DrillError, Options, disk::SmallDisk};
 use crate::{
-    backup::{Backup, RecoveryTarget, Site, basebackup::directory_bytes, planner::Rejection, stream::Stream},
+    backup::{
+        Backup, RecoveryTarget, Site, basebackup::directory_bytes, planner::Rejection, stream::Stream,
+        untouched::Untouched,
+    },
     cutover::{application::Application, config_store::FileStore, pinned::PinnedWriter},
     fault::clock::SteppedClock,
     monitor::{Alerts, prober::Prober},
@@ -109,6 +112,8 @@ pub struct Drill {
     pub production: Option<Production>,
     /// What the source's clock is stepped by, if a fault steps it. After the source as well.
     pub clock: Option<SteppedClock>,
+    /// What the repository held when it was noted last.
+    pub untouched: Option<Untouched>,
     /// Rejections that are recorded already.
     pub rejected: BTreeSet<(String, bool)>,
     /// Backups, WAL and credentials. Last: its directory goes when everything above is gone.
@@ -230,14 +235,15 @@ impl Drill {
     /// # Errors
     /// If it cannot be asked.
     pub async fn cluster_started(&self, name: &str, cluster: &Cluster) -> Result<u32, DrillError> {
-        let client = cluster.connect("postgres", "postgres").await?;
+        let client = cluster.verifying("postgres", "postgres").await?;
         let sql = "SELECT substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8)";
         let row = client.query_one(sql, &[]).await;
-        let row = row.map_err(|source| DrillError::Query {
+        let name_of_segment = row.and_then(|row| row.try_get::<_, String>(0));
+        let name_of_segment = name_of_segment.map_err(|source| DrillError::Query {
             what: "cannot read the timeline",
             source,
         })?;
-        let timeline = u32::from_str_radix(row.get(0), 16).unwrap_or(0);
+        let timeline = u32::from_str_radix(&name_of_segment, 16).unwrap_or(0);
         self.recorder.record(What::ClusterStarted {
             cluster: name.to_owned(),
             system_identifier: cluster.system_identifier()?.to_string(),

@@ -42,13 +42,18 @@ pub async fn inject(drill: &mut Drill, moment: Moment, mut restored: Option<&mut
         .filter(|fault| due(fault))
         .cloned()
         .collect();
-    if faults.iter().any(|fault| !drill.injected.contains(&fault.number)) {
-        locate_relations(drill, restored.as_deref()).await;
+    if faults.iter().all(|fault| drill.injected.contains(&fault.number)) {
+        return Ok(());
     }
+    drill.look_at_repository_before_a_fault().await;
+    locate_relations(drill, restored.as_deref()).await;
     for fault in faults {
         if drill.injected.insert(fault.number) {
             one(drill, &fault, restored.as_deref_mut()).await?;
         }
+    }
+    if drill.untouched.is_some() {
+        drill.note_repository()?;
     }
     Ok(())
 }

@@ -15,6 +15,7 @@ pub mod last_words;
 mod options;
 pub mod promises;
 pub mod remember;
+mod repository;
 
 pub use disk::SmallDisk;
 pub use drill::{Drill, LEFT_RUNNING, Objectives};

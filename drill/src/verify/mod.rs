@@ -18,6 +18,7 @@ pub mod page_checksums;
 pub mod privileges;
 pub mod referential_integrity;
 pub mod replay;
+pub mod restore_log;
 pub mod row_counts;
 pub mod sequences;
 pub mod server_start;
@@ -28,9 +29,16 @@ pub mod wal_continuity;
 use std::{error::Error, time::Instant};
 
 use reports::{CheckId, CheckResult, Phase, Verdict};
-use tokio_postgres::{Client, NoTls};
+use tokio_postgres::{
+    Client,
+    error::{DbError, SqlState},
+};
 
-use crate::{postgres::Cluster, record::milliseconds, reference::Truth};
+use crate::{
+    postgres::{Cluster, connection},
+    record::milliseconds,
+    reference::Truth,
+};
 
 /// A cluster under verification, and what is known of what it should contain.
 ///
@@ -81,9 +89,7 @@ impl Subject<'_> {
     }
 
     pub(crate) async fn connect(&self, config: &tokio_postgres::Config) -> Result<Client, tokio_postgres::Error> {
-        let (client, connection) = config.connect(NoTls).await?;
-        tokio::spawn(connection);
-        Ok(client)
+        connection::verifying(config).await
     }
 }
 
@@ -169,6 +175,12 @@ pub fn chain(error: &dyn Error) -> String {
     let mut source = error.source();
     while let Some(cause) = source {
         text = format!("{text}: {cause}");
+        let cancelled = cause
+            .downcast_ref::<DbError>()
+            .is_some_and(|error| *error.code() == SqlState::QUERY_CANCELED);
+        if cancelled {
+            text.push_str(" (nothing moved any more)");
+        }
         source = cause.source();
     }
     text
@@ -179,9 +191,7 @@ pub fn chain(error: &dyn Error) -> String {
 /// # Errors
 /// Why not, in words.
 pub async fn connect(database: &tokio_postgres::Config) -> Result<Client, String> {
-    let (client, connection) = database.connect(NoTls).await.map_err(|error| chain(&error))?;
-    tokio::spawn(connection);
-    Ok(client)
+    connection::verifying(database).await.map_err(|error| chain(&error))
 }
 
 /// What an error says of damage, if it does: corrupted data or index, an internal error, a file that cannot be read. A

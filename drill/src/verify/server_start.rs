@@ -5,10 +5,13 @@
 use std::time::Duration;
 
 use reports::{CheckId, CheckResult, Phase};
-use tokio_postgres::{Config, NoTls};
+use tokio_postgres::Config;
 
 use super::{Found, timed};
-use crate::monitor::prober::{QUERY, describe};
+use crate::{
+    monitor::prober::{QUERY, describe},
+    postgres::connection,
+};
 
 /// How long a connection attempt may take.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -41,11 +44,8 @@ impl std::fmt::Display for Diagnosis {
 pub async fn diagnose(database: &Config) -> Diagnosis {
     let mut database = database.clone();
     database.connect_timeout(PATIENCE);
-    let client = match tokio::time::timeout(PATIENCE, database.connect(NoTls)).await {
-        Ok(Ok((client, connection))) => {
-            tokio::spawn(connection);
-            client
-        }
+    let client = match tokio::time::timeout(PATIENCE, connection::verifying(&database)).await {
+        Ok(Ok(client)) => client,
         Ok(Err(error)) => return Diagnosis::Unreachable(describe(&error)),
         Err(_) => return Diagnosis::Unreachable(format!("no answer within {PATIENCE:?}")),
     };

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::text::{counted, listed, millis, seconds};
 use crate::{CheckId, CheckResult, Outcome, Phase, Verdict};
 
-use super::{DrillEvidence, Objection, RejectedCandidate, words};
+use super::{DrillEvidence, Objection, RejectedCandidate, used, words};
 
 /// Fills in `as_expected`, `mismatches`, `objections` and `verdict`.
 ///
@@ -129,17 +129,17 @@ fn objections(evidence: &DrillEvidence) -> Vec<Objection> {
             format!("undoing {} did not work: {}", undo.what, undo.detail),
         );
     }
-    let in_place = evidence.restore_jobs.is_empty();
     match evidence.outcome {
         Some(outcome) if outcome.is_restored() => {
-            failed_or_unknown_checks(evidence, &mut object);
+            failed_checks(evidence, &mut object);
+            unverified(evidence, &mut object);
             contradictions(evidence, outcome, &mut object);
-            if in_place {
-                unverified_source(evidence, &mut object);
-            }
         }
         Some(Outcome::FalseAlarm) => unverified_source(evidence, &mut object),
         _ => {}
+    }
+    if evidence.outcome.is_some() {
+        trespassed(evidence, &mut object);
     }
     found
 }
@@ -161,24 +161,40 @@ fn unverified_source(evidence: &DrillEvidence, object: &mut impl FnMut(Verdict, 
 }
 
 /// A restored service has to hold up against every check of its last attempt, but for those that are meant to fail.
-fn failed_or_unknown_checks(evidence: &DrillEvidence, object: &mut impl FnMut(Verdict, String)) {
+fn failed_checks(evidence: &DrillEvidence, object: &mut impl FnMut(Verdict, String)) {
     let meant_to_fail = evidence.header.expected.detected_by.as_deref().unwrap_or_default();
-    for row in evidence.checks.iter().filter(|row| row.deciding) {
-        let result = &row.result;
-        match result.verdict {
-            Verdict::Pass => {}
-            Verdict::Fail if meant_to_fail.contains(&result.check) => {}
-            Verdict::Fail => {
-                let text = format!("{} failed in phase {}: {}", result.check, result.phase, result.actual);
-                object(Verdict::Fail, text);
-            }
-            Verdict::Unknown => {
-                let text = format!(
-                    "{} could not be verified in phase {}: {}",
-                    result.check, result.phase, result.detail
-                );
-                object(Verdict::Unknown, text);
-            }
+    let deciding = evidence.checks.iter().filter(|row| row.deciding).map(|row| &row.result);
+    for result in deciding.filter(|result| result.verdict == Verdict::Fail && !meant_to_fail.contains(&result.check)) {
+        let text = format!("{} failed in phase {}: {}", result.check, result.phase, result.actual);
+        object(Verdict::Fail, text);
+    }
+}
+
+/// A recovery that wrote where production or its backups are did harm, whatever became of that attempt and of the drill.
+fn trespassed(evidence: &DrillEvidence, object: &mut impl FnMut(Verdict, String)) {
+    let expected = evidence.header.expected.detected_by.as_deref().unwrap_or_default();
+    let decides = |deciding: bool| deciding && evidence.outcome.is_some_and(Outcome::is_restored);
+    let failed = evidence
+        .checks
+        .iter()
+        .filter(|row| !decides(row.deciding))
+        .map(|row| &row.result);
+    let failed = failed.filter(|result| result.check == CheckId::Isolation && result.verdict == Verdict::Fail);
+    for result in failed.filter(|_| !expected.contains(&CheckId::Isolation)) {
+        let text = format!("{} failed in phase {}: {}", result.check, result.phase, result.actual);
+        object(Verdict::Fail, text);
+    }
+}
+
+/// What is not known of anything that was used, nobody can vouch for.
+fn unverified(evidence: &DrillEvidence, object: &mut impl FnMut(Verdict, String)) {
+    for result in used::relied_upon(evidence) {
+        if result.verdict == Verdict::Unknown {
+            let text = format!(
+                "{} could not be verified in phase {}: {}",
+                result.check, result.phase, result.detail
+            );
+            object(Verdict::Unknown, text);
         }
     }
 }

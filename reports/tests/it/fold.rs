@@ -7,7 +7,8 @@ use reports::event::{DrillHeader, LedgerComparison, Part, WorkloadCounts};
 use reports::evidence::RecoveryTime;
 use reports::run::UnreadableLog;
 use reports::{
-    CheckId, DrillEvidence, FoldError, Outcome, Phase, RunEvidence, Step, StepVerdict, Verdict, What, exit, fold,
+    CheckId, CheckResult, DrillEvidence, FoldError, Outcome, Phase, RunEvidence, Step, StepVerdict, Verdict, What,
+    exit, fold,
 };
 
 use crate::drills;
@@ -256,6 +257,84 @@ fn an_unknown_check_on_the_restored_cluster_is_never_a_pass() {
         .end(Outcome::Recovered, "")
         .fold();
     passes(&superseded);
+}
+
+/// Every check in every phase, on what was used: the backup of the plan, the cluster of the last attempt. The failed
+/// database is not what is used once a backup is restored; whether its alert came is about the recovery.
+#[test]
+fn what_is_unknown_of_anything_that_was_used_is_never_a_pass() {
+    const PHASES: [Phase; 5] = [
+        Phase::Source,
+        Phase::Backup,
+        Phase::Restored,
+        Phase::Cutover,
+        Phase::AfterCutover,
+    ];
+    for id in CheckId::ALL {
+        for phase in PHASES {
+            for subject in ["", "base-1"] {
+                let result = CheckResult {
+                    subject: subject.into(),
+                    ..check(*id, phase, Verdict::Unknown)
+                };
+                let script = drills::recovered().without_last().then(What::CheckFinished(result));
+                let evidence = script.end(Outcome::Recovered, "").fold();
+                let was_used = phase != Phase::Source || *id == CheckId::AlertDelivered;
+                assert!(evidence.as_expected, "{id} in phase {phase}");
+                let expected = if was_used { Verdict::Unknown } else { Verdict::Pass };
+                assert_eq!(evidence.verdict, expected, "{id} in phase {phase} of {subject:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_service_that_was_put_right_where_it_is_rests_on_the_looks_at_it() {
+    let in_place = |verdict| {
+        let script = Script::begin(header("index", Outcome::Recovered, Some(&[])));
+        let script = script.prepared().alerted(250);
+        let script = script.check(CheckId::IndexIntegrity, Phase::Source, verdict);
+        let script = script.then(What::LedgerCompared(ledger(0, 0.0)));
+        script.after(3, What::Restored).end(Outcome::Recovered, "").fold()
+    };
+    assert_eq!(in_place(Verdict::Unknown).verdict, Verdict::Unknown);
+    assert_eq!(in_place(Verdict::Pass).verdict, Verdict::Pass);
+}
+
+#[test]
+fn what_is_unknown_of_a_backup_that_was_not_used_is_no_objection() {
+    let other = CheckResult {
+        subject: "base-0".into(),
+        ..check(CheckId::BackupManifest, Phase::Backup, Verdict::Unknown)
+    };
+    let script = drills::recovered().without_last().then(What::CheckFinished(other));
+    passes(&script.end(Outcome::Recovered, "").fold());
+    let verdicts = [Verdict::Unknown, Verdict::Pass].map(|verdict| CheckResult {
+        subject: "base-1".into(),
+        ..check(CheckId::BackupManifest, Phase::Backup, verdict)
+    });
+    let [first, again] = verdicts.map(What::CheckFinished);
+    let verified = drills::recovered().without_last().then(first).then(again);
+    passes(&verified.end(Outcome::Recovered, "").fold());
+}
+
+#[test]
+fn what_touched_production_counts_in_every_attempt_and_however_it_ended() {
+    let touched = |expected: &[CheckId]| {
+        let script = Script::begin(header("index", Outcome::NotRecovered, Some(expected)));
+        let script = script.prepared().alerted(250).decided();
+        let script = script.check(CheckId::Isolation, Phase::Restored, Verdict::Fail);
+        let script = script.passed(Step::RestoreData, 1_000);
+        script.end(Outcome::NotRecovered, "no backup can be used").fold()
+    };
+    let evidence = touched(&[]);
+    assert_eq!(evidence.verdict, Verdict::Fail);
+    assert!(
+        evidence.objections[0].text.contains("isolation"),
+        "{:?}",
+        evidence.objections
+    );
+    passes(&touched(&[CheckId::Isolation]));
 }
 
 #[test]

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use tokio_postgres::{Client, NoTls};
+use tokio_postgres::Client;
 
-use super::{Cluster, ClusterError};
+use super::{super::connection, Cluster, ClusterError};
 
 impl Cluster {
     /// How to connect to it.
@@ -24,6 +24,13 @@ impl Cluster {
         self.connect_by(&self.config(user, database)).await
     }
 
+    /// Connects as [`Cluster::connect`] does to verify something: it waits for no lock, and for no statement that stands still.
+    pub async fn verifying(&self, user: &str, database: &str) -> Result<Client, ClusterError> {
+        let config = self.config(user, database);
+        let connected = connection::verifying(&config).await;
+        connected.map_err(|source| self.not_connected(&config, source))
+    }
+
     /// Connects with a password.
     pub async fn connect_with_password(
         &self,
@@ -35,19 +42,17 @@ impl Cluster {
     }
 
     async fn connect_by(&self, config: &tokio_postgres::Config) -> Result<Client, ClusterError> {
-        let (client, connection) = config.connect(NoTls).await.map_err(|source| ClusterError::Connect {
+        let connected = connection::open(config, None).await;
+        connected.map_err(|source| self.not_connected(config, source))
+    }
+
+    fn not_connected(&self, config: &tokio_postgres::Config, source: tokio_postgres::Error) -> ClusterError {
+        ClusterError::Connect {
             name: self.name().to_owned(),
             user: config.get_user().unwrap_or_default().to_owned(),
             database: config.get_dbname().unwrap_or_default().to_owned(),
             source,
-        })?;
-        let name = self.name().to_owned();
-        tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(cluster = name, %error, "a connection ended");
-            }
-        });
-        Ok(client)
+        }
     }
 
     /// The environment by which client programs find this cluster; for [`crate::postgres::Tool::envs`].

@@ -16,6 +16,7 @@ use super::{
         container::ContainerServer,
         files,
         process::{ChildServer, Server, record_postmaster},
+        progress,
         readiness::Watch,
         settings, tool,
     },
@@ -189,13 +190,17 @@ impl Cluster {
     }
 
     /// Stops the server, and answers how it was really stopped: one that does not obey is treated harder (after 30 s of fast,
-    /// 10 s of immediate). A server that does not run is stopped already.
+    /// 10 s of immediate; at once where a process of it was stopped by a signal and hears no other). A server that does not run
+    /// is stopped already.
     pub async fn stop(&mut self, mode: Shutdown) -> Result<Shutdown, ClusterError> {
         let attempts = [
             (Shutdown::Fast, Signal::INT, Duration::from_secs(30)),
             (Shutdown::Immediate, Signal::QUIT, Duration::from_secs(10)),
         ];
         for (attempt, signal, patience) in attempts.into_iter().skip_while(|(attempt, ..)| *attempt != mode) {
+            if self.pid().is_some_and(progress::is_stopped) {
+                break;
+            }
             if let Some(server) = &mut self.server {
                 server.signal(signal);
             }
@@ -261,7 +266,9 @@ impl Drop for Cluster {
             return;
         }
         // "Immediate" first: the server then gives back what the system lent it.
-        if let Some(server) = &mut self.server {
+        if let Some(server) = &mut self.server
+            && !progress::is_stopped(server.pid())
+        {
             server.signal(Signal::QUIT);
             files::wait_blocking(Duration::from_millis(500), || server.exit_status().is_some());
         }

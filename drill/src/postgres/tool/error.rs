@@ -43,6 +43,16 @@ pub enum ToolError {
         /// The last lines of what it said until then.
         stderr: String,
     },
+    /// It stood still and was killed.
+    #[error("{command} was killed: it made no progress for {} s: {}", patience.as_secs_f64(), said(stderr))]
+    Stalled {
+        /// The command line.
+        command: String,
+        /// How long it made none.
+        patience: Duration,
+        /// The last lines of what it said until then.
+        stderr: String,
+    },
     /// The system lost it.
     #[error("cannot wait for {command}")]
     Wait {
@@ -57,7 +67,7 @@ impl ToolError {
     /// The last lines of what the program said on stderr; empty when it never ran.
     pub fn stderr(&self) -> &str {
         match self {
-            Self::Failed { stderr, .. } | Self::TimedOut { stderr, .. } => stderr,
+            Self::Failed { stderr, .. } | Self::TimedOut { stderr, .. } | Self::Stalled { stderr, .. } => stderr,
             Self::Start { .. } | Self::User { .. } | Self::Wait { .. } => "",
         }
     }
@@ -80,7 +90,7 @@ fn said(stderr: &str) -> &str {
     }
 }
 
-fn status_text(status: ExitStatus) -> String {
+pub(super) fn status_text(status: ExitStatus) -> String {
     use std::os::unix::process::ExitStatusExt;
     match (status.code(), status.signal()) {
         (Some(code), _) => format!("exit code {code}"),

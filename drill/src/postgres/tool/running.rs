@@ -14,8 +14,9 @@ use tokio::{
 };
 
 use super::{
-    super::{container::Exec, files::last_lines},
+    super::{container::Exec, files::last_lines, progress},
     STDERR_LINES, ToolError,
+    error::status_text,
 };
 
 /// What is kept of each output stream: its first and, when there is more, its last part.
@@ -36,6 +37,31 @@ pub struct ToolOutput {
     pub command: String,
 }
 
+impl ToolOutput {
+    /// That it ended with an error, as an error.
+    pub fn failed(self) -> ToolError {
+        let stderr = last_lines(&self.stderr, STDERR_LINES);
+        ToolError::Failed {
+            command: self.command,
+            status: self.status,
+            stderr,
+        }
+    }
+
+    /// Why it says nothing about what it was to look at, if it did not get to its end: a signal, or what a shell makes of one
+    /// and of a program that is not there.
+    pub fn broke_off(&self) -> Option<String> {
+        let whole = self.status.code().is_some_and(|code| code < 126);
+        (!whole).then(|| format!("it ended with {}", status_text(self.status)))
+    }
+}
+
+/// Why a program is not waited for any longer.
+enum GivenUp {
+    TooLong,
+    StoodStill,
+}
+
 /// A program at work. Dropping it kills it and what it started.
 #[derive(Debug)]
 pub struct RunningTool {
@@ -45,6 +71,8 @@ pub struct RunningTool {
     pub(super) command: String,
     pub(super) started: Instant,
     pub(super) time_limit: Option<Duration>,
+    pub(super) patience: Duration,
+    pub(super) server: Option<u32>,
 }
 
 /// Where it is at work.
@@ -74,6 +102,14 @@ impl RunningTool {
         }
     }
 
+    /// Its process id for watching what it does; asking a container's daemon for it would take longer than most tools.
+    fn pid_now(&self) -> Option<u32> {
+        match &self.body {
+            Body::Process { child, .. } => child.id(),
+            Body::Exec(_) => None,
+        }
+    }
+
     /// Whether it has not ended yet.
     pub fn is_running(&mut self) -> bool {
         match &mut self.body {
@@ -94,36 +130,47 @@ impl RunningTool {
         }
     }
 
-    /// Waits for its end, within its time limit.
+    /// Waits for its end, within its time limit and as long as it makes progress.
     pub async fn wait(mut self) -> Result<ToolOutput, ToolError> {
-        let ended = match self.time_limit {
-            None => Some(self.body.wait().await),
-            Some(limit) => tokio::time::timeout(limit.saturating_sub(self.started.elapsed()), self.body.wait())
-                .await
-                .ok(),
+        let limit = self
+            .time_limit
+            .map(|limit| limit.saturating_sub(self.started.elapsed()));
+        let (pid, server) = (self.pid_now(), self.server);
+        let measure = || Some((progress::of_family(pid?)?, server.map(progress::of_clients)));
+        let moving = progress::while_it_moves(self.body.wait(), self.patience, measure);
+        let ended = match limit {
+            None => moving.await.ok_or(GivenUp::StoodStill),
+            Some(limit) => match tokio::time::timeout(limit, moving).await {
+                Ok(moved) => moved.ok_or(GivenUp::StoodStill),
+                Err(_) => Err(GivenUp::TooLong),
+            },
         };
         let duration = self.started.elapsed();
-        if ended.is_none() {
+        if ended.is_err() {
             self.signal(Signal::KILL);
             let _ = self.body.wait().await;
         }
         let (stdout, stderr) = (finish(self.stdout.take()).await, finish(self.stderr.take()).await);
         let command = std::mem::take(&mut self.command);
         match ended {
-            Some(Ok(status)) => Ok(ToolOutput {
+            Ok(Ok(status)) => Ok(ToolOutput {
                 status,
                 stdout,
                 stderr,
                 duration,
                 command,
             }),
-            Some(Err(source)) => Err(ToolError::Wait { command, source }),
-            None => {
-                let limit = self.time_limit.unwrap_or_default();
-                Err(ToolError::TimedOut {
-                    command,
-                    limit,
-                    stderr: last_lines(&stderr, STDERR_LINES),
+            Ok(Err(source)) => Err(ToolError::Wait { command, source }),
+            Err(why) => {
+                let stderr = last_lines(&stderr, STDERR_LINES);
+                let (limit, patience) = (self.time_limit.unwrap_or_default(), self.patience);
+                Err(match why {
+                    GivenUp::TooLong => ToolError::TimedOut { command, limit, stderr },
+                    GivenUp::StoodStill => ToolError::Stalled {
+                        command,
+                        patience,
+                        stderr,
+                    },
                 })
             }
         }

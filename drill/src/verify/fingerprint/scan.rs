@@ -13,9 +13,10 @@ use std::{
 
 use futures_util::{TryStreamExt as _, future::join_all};
 use postgres_protocol::escape::escape_literal;
-use tokio_postgres::{Client, Config, NoTls, Row};
+use tokio_postgres::{Client, Config, Row};
 
 use super::{FingerprintError, Section, Sums};
+use crate::postgres::connection;
 
 /// How finely a section is summed up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -225,8 +226,7 @@ async fn attempt(client: &Client, task: &Task<'_>) -> Result<Scanned, Fingerprin
 
 /// A connection in a read-only transaction, with every setting that plans and text forms depend on.
 async fn session(config: &Config, snapshot: Option<&str>) -> Result<Client, tokio_postgres::Error> {
-    let (client, connection) = config.connect(NoTls).await?;
-    tokio::spawn(connection);
+    let client = connection::verifying(config).await?;
     client.batch_execute(&settings(cores())).await?;
     client
         .batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
