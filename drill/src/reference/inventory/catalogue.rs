@@ -314,9 +314,10 @@ fn select(table: &str, column: &str, kind: &str, as_what: &Kind, references: &[&
     }
     match as_what {
         Kind::Deparsed => listed(&DEPARSED).unwrap_or_else(|| {
-            let relation = references
-                .iter()
-                .find(|row| row.text(3) == "pg_class" && row.text(2).is_empty());
+            // The relation whose columns the row speaks of by number, else the one that it is about.
+            let numbered = references.iter().find(|row| !row.text(2).is_empty());
+            let about = references.iter().find(|row| row.text(3) == "pg_class");
+            let relation = numbered.or(about);
             let relation = relation.map_or("0".to_owned(), |row| format!("c.{}", row.text(1)));
             format!("pg_get_expr(c.{column}, {relation})")
         }),

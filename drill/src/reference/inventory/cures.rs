@@ -3,7 +3,7 @@
 
 use postgres_protocol::escape::{escape_identifier, escape_literal};
 
-use super::{About, Difference, Fact, GRANTABLE, GRANTED, Handle, Name, WITHDRAWN, What};
+use super::{About, Difference, Fact, GRANTABLE, GRANTED, Handle, Name, WITHDRAWN, What, large_objects};
 
 /// A statement, where it is carried out, and how it is told of: without what may be secret.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -36,6 +36,12 @@ impl std::fmt::Debug for Cure {
 /// The statements that cure all of these differences; none if one of them is more than a statement puts right.
 pub fn cures(differences: &[&Difference]) -> Option<Vec<Cure>> {
     let mut cures = Vec::new();
+    let (large, differences): (Vec<&Difference>, Vec<&Difference>) = differences
+        .iter()
+        .partition(|difference| difference.catalogue == large_objects::CATALOGUE);
+    if !large.is_empty() {
+        cures.push(large_objects::cure(&large)?);
+    }
     for difference in differences {
         for statement in cured(difference)? {
             let told = match (&difference.about, statement.split_once(" = ")) {
@@ -215,7 +221,7 @@ fn right(difference: &Difference) -> Option<String> {
         "owner" => owner(difference),
         "pg_authid" => role(difference),
         "pg_auth_members" => membership(difference),
-        "pg_default_acl" | "pg_largeobject_metadata" => None,
+
         _ => {
             let fact = recorded.or(difference.found.as_ref())?;
             let was = recorded.and_then(Fact::right);
@@ -236,6 +242,12 @@ fn grant(handle: &Handle, was: Option<&str>, is: Option<&str>) -> Option<String>
     else {
         return None;
     };
+    // Default privileges are named by what is said of them: `for role a in schema b on tables`.
+    if on.kind == "default acl" {
+        let (whose, kind) = on.name.rsplit_once(" on ")?;
+        let statement = granted(&format!("{privilege} ON {kind}"), grantee, was, is)?;
+        return Some(format!("ALTER DEFAULT PRIVILEGES {whose} {statement}"));
+    }
     let kind = match on.kind.as_str() {
         "table" | "view" | "materialized view" | "foreign table" | "partitioned table" => "TABLE",
         "sequence" => "SEQUENCE",
@@ -254,15 +266,18 @@ fn grant(handle: &Handle, was: Option<&str>, is: Option<&str>) -> Option<String>
         .as_ref()
         .map(|column| format!(" ({})", escape_identifier(column)));
     let what = format!("{privilege}{} ON {kind} {}", of_column.unwrap_or_default(), on.name);
-    let statement = match (was, is) {
+    granted(&what, grantee, was, is)
+}
+
+fn granted(what: &str, grantee: &str, was: Option<&str>, is: Option<&str>) -> Option<String> {
+    Some(match (was, is) {
         (Some(GRANTABLE), _) => format!("GRANT {what} TO {grantee} WITH GRANT OPTION"),
         (Some(GRANTED), Some(GRANTABLE)) => format!("REVOKE GRANT OPTION FOR {what} FROM {grantee}"),
         // What is there by default and was neither given nor taken is given back.
         (Some(GRANTED), _) | (None, Some(WITHDRAWN)) => format!("GRANT {what} TO {grantee}"),
         (Some(WITHDRAWN), _) | (None, Some(_)) => format!("REVOKE {what} FROM {grantee}"),
         _ => return None,
-    };
-    Some(statement)
+    })
 }
 
 /// An object belongs to whom it belonged.

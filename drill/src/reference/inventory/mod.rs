@@ -10,8 +10,10 @@ mod compare;
 mod cures;
 mod exceptions;
 mod facts;
+mod large_objects;
 mod rights;
 pub mod roundtrip;
+mod rows;
 mod settings;
 mod sql;
 
@@ -110,7 +112,7 @@ enum Handle {
         grantee: String,
         privilege: String,
     },
-    /// A default privilege: of whose objects, in which schema, of which kind.
+    /// A setting of a role, of a database, or of a role in a database; empty for every one.
     Setting {
         role: String,
         database: String,
