@@ -235,7 +235,6 @@ impl Database {
             name: "source",
             phase: Phase::Source,
             credentials: &self.credentials,
-            inventory: None,
             truth: None,
         };
         let history = History::default();

@@ -151,12 +151,7 @@ mod tests {
             timeline: Some(1),
             system_identifier: "7481223344556677889".into(),
         };
-        let backup = Backup {
-            info,
-            directory,
-            inventory: None,
-            fingerprint: None,
-        };
+        let backup = Backup { info, directory };
         enter(&backup).unwrap();
         backup
     }

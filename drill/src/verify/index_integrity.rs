@@ -15,6 +15,7 @@ mod scans;
 
 use std::collections::BTreeSet;
 
+use futures_util::future::OptionFuture;
 use reports::{CheckId, CheckResult};
 
 use self::index::Index;
@@ -165,13 +166,34 @@ pub async fn cures(subject: &Subject<'_>) -> Result<Option<Vec<(String, String)>
     Ok(Some(cures.into_iter().collect()))
 }
 
+/// Whether a database holds no relation but those that came with the server.
+async fn is_bare(client: &tokio_postgres::Client) -> Result<bool, tokio_postgres::Error> {
+    let sql = "SELECT NOT EXISTS (SELECT FROM pg_class WHERE oid >= 16384)";
+    client.query_one(sql, &[]).await?.try_get(0)
+}
+
 /// Both ways side by side, in every database.
 async fn look(subject: &Subject<'_>) -> Result<Vec<(String, Look)>, tokio_postgres::Error> {
     databases::each(subject, |database, mut first| async move {
         let mut second = subject.database(&database).await?;
-        let (checked, (mut tally, indexes)) = tokio::try_join!(amcheck::look(&mut first), scans::compare(&mut second))?;
+        // A database that holds nothing of its own has only copies of the server's catalogues: amcheck alone will do.
+        let amcheck_is_enough = amcheck::is_available(&first).await? && is_bare(&second).await?;
+        let scans = OptionFuture::from((!amcheck_is_enough).then(|| scans::compare(&mut second)));
+        let (checked, scanned) = tokio::join!(amcheck::look(&mut first), scans);
+        let (checked, scanned) = (checked?, scanned.transpose()?);
         let amcheck = checked.is_some();
         let checked = checked.unwrap_or_default();
+        let (mut tally, indexes) = scanned.unwrap_or_else(|| {
+            let text = "entries of catalogue indexes without a row, as the database holds nothing of its own";
+            let not_planned = vec![text.to_owned()];
+            (
+                Tally {
+                    not_planned,
+                    ..Tally::default()
+                },
+                checked.trees,
+            )
+        });
         tally.problems.extend(checked.problems);
         tally.trees = checked.trees;
         Ok(Look {

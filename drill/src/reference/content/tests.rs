@@ -66,6 +66,7 @@ fn truth(scope: Scope, before: &[&Content], after: &[&Content]) -> Truth {
                 from: Lsn(1),
                 until: Lsn(1),
                 snapshot: String::new(),
+                slots: Vec::new(),
                 inventory: Inventory::default(),
                 content: (*content).clone(),
             })
@@ -354,6 +355,7 @@ async fn a_reading_leaves_out_what_it_is_told_to() {
     let reading = Reading {
         database: Some("postgres".into()),
         snapshot: Some(exported.get(0)),
+        slots: Vec::new(),
         largest_bytes: Some(65536),
         answered_elsewhere: vec![("postgres".into(), r#""public"."theirs""#.into())],
         ..Reading::default()

@@ -55,6 +55,7 @@ impl Archive {
             backup_role: None,
             durable: false,
             wal_in_backup: true,
+            references: crate::reference::SharedLog::default(),
             recorder: Recorder::create(&directory.join("events.jsonl"), None).unwrap(),
         };
         // The next segment begins behind the switch.

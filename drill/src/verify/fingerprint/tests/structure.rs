@@ -26,6 +26,7 @@ impl Seeded {
             from: Lsn(1),
             until: Lsn(1),
             snapshot: String::new(),
+            slots: Vec::new(),
             inventory: Inventory::default(),
             content: content::read(&self.cluster, &reading).await.unwrap(),
         })

@@ -7,7 +7,7 @@ use super::world::{World, forget_answer};
 use crate::{
     postgres::Lsn,
     verify::ledger::Target,
-    workload::ledger::{Answered, History, Operation, OperationKind},
+    workload::ledger::{Answered, History, Operation},
 };
 
 /// Histories of up to some fifty operations by one to four writers.
