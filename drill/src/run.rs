@@ -117,7 +117,7 @@ async fn carry_out(
     workload_and_backups(&mut drill, scenario, assignment.system).await?;
 
     recorder.part(Part::Failure);
-    remember::record(&drill, "right before the failure", Tables::All, false).await;
+    let _ = remember::record(&drill, "right before the failure", Tables::All, false).await;
     drill.failure_lsn = drill.source_lsn().await;
     inject(&mut drill, Moment::Failure, None).await?;
     drill.failed();
@@ -317,7 +317,7 @@ fn source_settings(scenario: &Scenario, archive: Option<&Path>, durable: bool) -
 async fn workload_and_backups(drill: &mut Drill, scenario: &Scenario, system: &str) -> Result<(), DrillError> {
     let given = &scenario.given;
     let commits = given.commits.unwrap_or(drill.options.commits);
-    remember::record(drill, "at seeding", Tables::All, true).await;
+    let _ = remember::record(drill, "at seeding", Tables::All, true).await;
     begin_workload(drill)?;
     inject(drill, Moment::BeforeBackups, None).await?;
     // Commits are spread over the backups, so that each is taken with writers at work and the failure comes after
@@ -331,11 +331,16 @@ async fn workload_and_backups(drill: &mut Drill, scenario: &Scenario, system: &s
         let method = backup::system(name, &drill.site)
             .ok_or_else(|| DrillError::UnknownBackupSystem { name: name.to_owned() })?;
         let id = format!("{}-{number}", method.name());
-        let (backup, ()) = tokio::join!(
+        let (backup, recorded) = tokio::join!(
             method.take(&drill.source, &id),
             remember::record(drill, &id, Tables::All, false)
         );
-        drill.recorder.record(What::BackupTaken(backup?.info));
+        let mut backup = backup?;
+        if backup.recorded.is_none() {
+            backup.recorded = recorded; // a dump has its own, of its snapshot
+            backup::catalogue::enter(&backup)?;
+        }
+        drill.recorder.record(What::BackupTaken(backup.info));
         if number < given.backups {
             inject(drill, Moment::BetweenBackups, None).await?;
         }

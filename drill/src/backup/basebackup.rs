@@ -80,6 +80,7 @@ impl BaseBackup {
                 system_identifier: source.recorded_identifier().to_string(),
             },
             directory,
+            recorded: None, // that is read meanwhile
         };
         catalogue::enter(&backup)?;
         Ok(backup)

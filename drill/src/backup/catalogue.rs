@@ -151,7 +151,11 @@ mod tests {
             timeline: Some(1),
             system_identifier: "7481223344556677889".into(),
         };
-        let backup = Backup { info, directory };
+        let backup = Backup {
+            info,
+            directory,
+            recorded: None,
+        };
         enter(&backup).unwrap();
         backup
     }

@@ -41,6 +41,7 @@ pub(super) fn backup(id: &str, directory: &Path) -> Option<Backup> {
     Some(Backup {
         info,
         directory: directory.to_owned(),
+        recorded: None,
     })
 }
 

@@ -90,6 +90,7 @@ impl Dump {
             .recorder
             .external("record what the snapshot holds", record)
             .await?;
+        let summary = record.summary();
         self.site.references.with(|log| log.add_dump(id, record));
         client
             .batch_execute("COMMIT")
@@ -107,6 +108,7 @@ impl Dump {
                 system_identifier: source.recorded_identifier().to_string(),
             },
             directory,
+            recorded: Some(summary),
         };
         catalogue::enter(&backup)?;
         Ok(backup)

@@ -39,7 +39,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     postgres::{Cluster, ClusterError, Installation, Lsn, StartError, TimelineId, Tool, WorkDir},
     record::Recorder,
-    reference::{ReferenceError, SharedLog},
+    reference::{ReferenceError, SharedLog, Summary},
 };
 
 /// Where the service's backups are and with what they are made. One per drill, shared by everything in it.
@@ -118,6 +118,9 @@ pub struct Backup {
     pub info: BackupInfo,
     /// Its directory, which it has to itself.
     pub directory: PathBuf,
+    /// What was true of the service's cluster when it was taken, in hashes; none if that could not be recorded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recorded: Option<Summary>,
 }
 
 impl Backup {

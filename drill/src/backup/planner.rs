@@ -276,6 +276,7 @@ mod tests {
             backup: Backup {
                 info,
                 directory: "/nowhere".into(),
+                recorded: None,
             },
             timeline: Some(TimelineId(if matches!(standing, Standing::Foreign { .. }) {
                 2

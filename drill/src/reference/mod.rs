@@ -8,11 +8,15 @@
 pub mod content;
 pub mod inventory;
 mod log;
+mod summary;
 
 use tokio_postgres::Client;
 
-pub use self::log::{Log, Reached, Scope, SharedLog, Truth};
 use self::{content::Content, inventory::Inventory};
+pub use self::{
+    log::{Log, Reached, Scope, SharedLog, Truth},
+    summary::Summary,
+};
 use crate::postgres::{Cluster, ClusterError, Lsn, SystemIdentifier, TimelineId};
 
 /// Tables larger than this are recorded at backups and right before the failure only, in bytes.

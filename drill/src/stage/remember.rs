@@ -5,7 +5,7 @@ use reports::Verdict;
 
 use super::{Drill, DrillError, promises};
 use crate::{
-    reference::{LARGE_TABLE_BYTES, Reading, Record},
+    reference::{LARGE_TABLE_BYTES, Reading, Record, Summary},
     scenario::{Action, Fault, FaultTarget, Moment, Target},
     verify::{chain, content_fingerprint},
 };
@@ -52,10 +52,10 @@ pub enum Tables {
     Small,
 }
 
-/// Records what is true now. What cannot be recorded is left out; the records before it stand.
-pub async fn record(drill: &Drill, moment: &str, tables: Tables, system_rows: bool) {
+/// Records what is true now, and hands it out in hashes. What cannot be recorded is left out; the records before it stand.
+pub async fn record(drill: &Drill, moment: &str, tables: Tables, system_rows: bool) -> Option<Summary> {
     if drill.site.references.with(|log| log.has_ended()) {
-        return;
+        return None;
     }
     let reading = Reading {
         system_rows,
@@ -67,11 +67,18 @@ pub async fn record(drill: &Drill, moment: &str, tables: Tables, system_rows: bo
         .recorder
         .external("record what is true", Record::take(&drill.source, moment, &reading));
     match taken.await {
-        Ok(record) => drill.site.references.with(|log| log.add(record)),
-        Err(error) => drill.recorder.finding(format!(
-            "What was true {moment} could not be recorded: {}. What was recorded before is compared with instead.",
-            chain(&error)
-        )),
+        Ok(record) => {
+            let summary = record.summary();
+            drill.site.references.with(|log| log.add(record));
+            Some(summary)
+        }
+        Err(error) => {
+            drill.recorder.finding(format!(
+                "What was true {moment} could not be recorded: {}. What was recorded before is compared with instead.",
+                chain(&error)
+            ));
+            None
+        }
     }
 }
 
@@ -80,6 +87,9 @@ pub async fn record(drill: &Drill, moment: &str, tables: Tables, system_rows: bo
 /// # Errors
 /// If it changed rows of the seed or of the ledger: then nothing tells any more which rows there should be.
 pub async fn history(drill: &mut Drill, fault: &Fault, touched: &[String]) -> Result<(), DrillError> {
+    if drill.site.references.with(|log| log.has_ended()) {
+        return Ok(()); // the rows are not what they should be anyway
+    }
     let moment = format!("after the {} {} (line {})", fault.action.kind(), fault.at, fault.line);
     record(drill, &moment, Tables::Small, true).await;
     if matches!(fault.action, Action::Setting { .. }) || !drill.source.is_running() {

@@ -355,7 +355,6 @@ async fn a_reading_leaves_out_what_it_is_told_to() {
     let reading = Reading {
         database: Some("postgres".into()),
         snapshot: Some(exported.get(0)),
-        slots: Vec::new(),
         largest_bytes: Some(65536),
         answered_elsewhere: vec![("postgres".into(), r#""public"."theirs""#.into())],
         ..Reading::default()

@@ -148,6 +148,25 @@ impl Inventory {
         self.facts.keys().filter(|key| key.about == about).count()
     }
 
+    /// Each fact with a hash of all its values, in hexadecimal.
+    pub fn hashes(&self) -> impl Iterator<Item = (String, String)> {
+        self.facts.iter().map(|(key, fact)| {
+            let place = if key.database.is_empty() {
+                "every database"
+            } else {
+                &key.database
+            };
+            let all = fact
+                .values
+                .iter()
+                .fold(0_u64, |all, value| all.rotate_left(7) ^ value.hash);
+            (
+                format!("{place}: {}: {}", key.catalogue, key.identity),
+                format!("{all:016x}"),
+            )
+        })
+    }
+
     /// The roles that do not come with the server.
     pub fn roles(&self) -> Vec<String> {
         let roles = self.facts.iter().filter(|(key, _)| key.catalogue == "pg_authid");
