@@ -20,7 +20,7 @@ pub fn restore_script(wal: &WalSource, instead: &Instead, service: &Path) -> Str
         "if [ -f '{service}' ]; then sh '{service}' \"$1\" || exit 1; fi\n\
          case \"$1\" in *.*) whole=any ;; *) whole={bytes} ;; esac\n\
          offer() {{ [ -f \"$1\" ] && {{ [ $whole = any ] || [ \"$(wc -c < \"$1\")\" -eq $whole ]; }}; }}\n\
-         give() {{ cp \"$1\" \"$2\" && {{ [ -w \"$2\" ] || chmod u+w \"$2\"; }}; exit $?; }}\n"
+         give() {{ cp \"$1\" \"$2\" && chmod u+w \"$2\"; exit $?; }}\n"
     );
     for (name, copy) in instead {
         let instead = copy.as_ref().map_or_else(

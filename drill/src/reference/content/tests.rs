@@ -39,8 +39,11 @@ impl Server {
     }
 
     async fn run(&self, database: &str, sql: &str) {
-        let done = self.client(database).await.batch_execute(sql).await;
-        done.unwrap_or_else(|error| panic!("{sql}: {}", crate::verify::chain(&error)));
+        let client = self.client(database).await;
+        for statement in sql.split(';') {
+            let done = client.batch_execute(statement).await; // each by itself: some refuse a transaction block
+            done.unwrap_or_else(|error| panic!("{statement}: {}", crate::verify::chain(&error)));
+        }
     }
 
     async fn read(&self) -> Content {

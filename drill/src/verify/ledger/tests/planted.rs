@@ -128,7 +128,19 @@ const PLANTS: &[(&str, Plant)] = &[
         Some((altered, format!("script {}:", row.id)))
     }),
     ("altered time of the last change", |case| {
-        let row = case.recovered.scripts.iter_mut().rfind(|row| row.id > SEEDED)?;
+        // Of an operation that was never answered nobody knows when the server says that it was.
+        let answered = |id: i64| {
+            let all = &case.world.history.operations;
+            let mut of_script = all
+                .iter()
+                .filter(|operation| operation.script == id || operation.script == 0);
+            of_script.all(|operation| operation.answered == Answered::Acknowledged)
+        };
+        let row = case
+            .recovered
+            .scripts
+            .iter_mut()
+            .rfind(|row| row.id > SEEDED && answered(row.id))?;
         row.updated = PgTime(-1);
         Some((altered, format!("script {}:", row.id)))
     }),
