@@ -294,7 +294,7 @@ fn a_service_that_was_put_right_where_it_is_rests_on_the_looks_at_it() {
         let script = Script::begin(header("index", Outcome::Recovered, Some(&[])));
         let script = script.prepared().alerted(250);
         let script = script.check(CheckId::IndexIntegrity, Phase::Source, verdict);
-        let script = script.then(What::LedgerCompared(ledger(0, 0.0)));
+        let script = script.then(What::LedgerCompared(ledger(0, 0)));
         script.after(3, What::Restored).end(Outcome::Recovered, "").fold()
     };
     assert_eq!(in_place(Verdict::Unknown).verdict, Verdict::Unknown);
@@ -505,7 +505,7 @@ fn an_outcome_that_contradicts_the_numbers_fails() {
     assert_eq!(lossy.verdict, Verdict::Fail);
     assert_eq!(
         lossy.objections[0].text,
-        "the outcome is recovered, but the loss is 1 h and the RPO 1 h"
+        "the outcome is recovered, but the RPO is 1 h: loss of 3601.000 s"
     );
     let uncompared = base().cut_over().end(Outcome::Recovered, "").fold();
     assert_eq!(uncompared.verdict, Verdict::Unknown);

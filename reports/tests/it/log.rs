@@ -144,7 +144,7 @@ fn what() -> impl Strategy<Value = What> {
             began_ns,
             ended_ns
         }),
-        (".*", ".*", 0..1_000_000_000_000_u64).prop_map(|(actual, detail, duration_ms)| {
+        (".*", ".*", 0.0..1e12_f64).prop_map(|(actual, detail, duration_ms)| {
             let base = check(CheckId::Smoke, Phase::Cutover, Verdict::Fail);
             What::CheckFinished(reports::CheckResult {
                 actual,
@@ -153,7 +153,7 @@ fn what() -> impl Strategy<Value = What> {
                 ..base
             })
         }),
-        (any::<u64>(), 0.0..1e12_f64, prop::collection::vec(".*", 0..3)).prop_map(|(lost, window, examples)| {
+        (any::<u64>(), 0..1_000_000_000_000_u64, prop::collection::vec(".*", 0..3)).prop_map(|(lost, window, examples)| {
             What::LedgerCompared(reports::event::LedgerComparison {
                 examples,
                 ..crate::script::ledger(lost, window)
