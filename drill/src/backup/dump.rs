@@ -84,7 +84,7 @@ impl Dump {
             snapshot: Some(snapshot),
             ..Reading::default()
         };
-        let record = Record::take(source, id, &reading);
+        let record = Record::take(source, id, &reading, None);
         let record = self
             .site
             .recorder

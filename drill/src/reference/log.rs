@@ -149,6 +149,11 @@ impl Log {
         }
     }
 
+    /// The newest record.
+    pub fn newest(&self) -> Option<Arc<Record>> {
+        self.records.last().map(Arc::clone)
+    }
+
     /// Adds what a dump's own snapshot holds.
     pub fn add_dump(&mut self, backup: &str, record: Record) {
         self.dumps.insert(backup.to_owned(), Arc::new(record));
@@ -238,6 +243,7 @@ mod tests {
             until: Lsn(until),
             snapshot: String::new(),
             slots: Vec::new(),
+            marks: std::collections::BTreeMap::new(),
             inventory: super::super::Inventory::default(),
             content: super::super::Content::default(),
         }

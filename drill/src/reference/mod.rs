@@ -8,11 +8,12 @@
 pub mod content;
 pub mod inventory;
 mod log;
+mod marks;
 mod summary;
 
 use tokio_postgres::Client;
 
-use self::{content::Content, inventory::Inventory};
+use self::{content::Content, inventory::Inventory, marks::Marks};
 pub use self::{
     log::{Log, Reached, Scope, SharedLog, Truth},
     summary::Summary,
@@ -54,6 +55,8 @@ pub struct Record {
     pub snapshot: String,
     /// Replication slots: no restore brings them back.
     pub slots: Vec<String>,
+    /// Who wrote which row of the catalogues.
+    pub(crate) marks: Marks,
     /// Objects, rights and settings.
     pub inventory: Inventory,
     /// Rows.
@@ -92,15 +95,29 @@ pub enum ReferenceError {
 pub const MAINTENANCE: &str = "postgres";
 
 impl Record {
-    /// Records what is true of a running cluster now.
+    /// Records what is true of a running cluster now. Where nobody wrote to a catalogue since `last` was taken, its inventory
+    /// still holds.
     ///
     /// # Errors
     /// If any part cannot be read: a record is whole or none.
-    pub async fn take(cluster: &Cluster, moment: &str, reading: &Reading) -> Result<Self, ReferenceError> {
+    pub async fn take(
+        cluster: &Cluster,
+        moment: &str,
+        reading: &Reading,
+        last: Option<&Self>,
+    ) -> Result<Self, ReferenceError> {
         let client = cluster.connect("postgres", MAINTENANCE).await?;
         let before = Standing::read(&client).await?;
-        let (inventory, content) =
-            tokio::try_join!(inventory::read(cluster, reading), content::read(cluster, reading))?;
+        // The marks are read first: what is written behind them makes the next record read everything again.
+        let defined = async {
+            let marks = marks::read(cluster).await?;
+            let inventory = match last.filter(|last| last.system == before.system && last.marks == marks) {
+                Some(last) => last.inventory.clone(),
+                None => inventory::read(cluster, reading).await?,
+            };
+            Ok((marks, inventory))
+        };
+        let ((marks, inventory), content) = tokio::try_join!(defined, content::read(cluster, reading))?;
         let after = Standing::read(&client).await?;
         Ok(Self {
             moment: moment.to_owned(),
@@ -110,6 +127,7 @@ impl Record {
             until: after.lsn,
             snapshot: before.snapshot,
             slots: before.slots,
+            marks,
             inventory,
             content,
         })

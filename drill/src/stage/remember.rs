@@ -63,10 +63,10 @@ pub async fn record(drill: &Drill, moment: &str, tables: Tables, system_rows: bo
         answered_elsewhere: drill.answered_by_the_ledger(),
         ..Reading::default()
     };
-    let taken = drill
-        .recorder
-        .external("record what is true", Record::take(&drill.source, moment, &reading));
-    match taken.await {
+    // What people do is read in full; between that, only writers are at work.
+    let last = drill.site.references.with(|log| log.newest()).filter(|_| !system_rows);
+    let record = Record::take(&drill.source, moment, &reading, last.as_deref());
+    match drill.recorder.external("record what is true", record).await {
         Ok(record) => {
             let summary = record.summary();
             drill.site.references.with(|log| log.add(record));

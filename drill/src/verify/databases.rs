@@ -37,6 +37,29 @@ where
     Ok(all.into_iter().flatten().collect())
 }
 
+/// As [`each`], but only in databases that have relations of their own: for what the server's own catalogues have none of.
+///
+/// # Errors
+/// As [`each`].
+pub async fn each_with_relations<T, E, W, F>(subject: &Subject<'_>, work: W) -> Result<Vec<(String, T)>, E>
+where
+    E: From<tokio_postgres::Error>,
+    W: Fn(String, Client) -> F,
+    F: Future<Output = Result<T, E>>,
+{
+    let work = &work;
+    let all = each(subject, |database, client| async move {
+        let sql = "SELECT EXISTS (SELECT FROM pg_class WHERE oid >= 16384)";
+        let has_some: bool = client.query_one(sql, &[]).await?.try_get(0)?;
+        Ok::<_, E>(match has_some {
+            true => Some(work(database, client).await?),
+            false => None,
+        })
+    });
+    let all = all.await?.into_iter();
+    Ok(all.filter_map(|(database, found)| Some((database, found?))).collect())
+}
+
 /// Names of the databases that let connections in. One whose DROP was interrupted (`datconnlimit` -2) lets nobody in.
 async fn names(client: &Client) -> Result<Vec<String>, tokio_postgres::Error> {
     let sql = "SELECT datname::text FROM pg_database WHERE datallowconn AND datconnlimit <> -2

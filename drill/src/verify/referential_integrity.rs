@@ -43,7 +43,7 @@ struct Look {
 /// The check.
 pub async fn check(subject: &Subject<'_>) -> CheckResult {
     timed(CheckId::ReferentialIntegrity, subject.phase, subject.name, async {
-        let looks = databases::each(subject, |_, client| look(client)).await?;
+        let looks = databases::each_with_relations(subject, |_, client| look(client)).await?;
         let (mut keys, mut problems, mut not_planned) = (0, Vec::new(), Vec::new());
         for (database, look) in looks {
             let place = databases::place(&database);

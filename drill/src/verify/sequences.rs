@@ -87,7 +87,9 @@ impl Feeding {
 /// The check. `largest_acknowledged` is the largest script id that the ledger promised to anybody.
 pub async fn check(subject: &Subject<'_>, largest_acknowledged: Option<i64>) -> CheckResult {
     timed(CheckId::Sequences, subject.phase, subject.name, async {
-        let looks = databases::each(subject, |database, client| look(database, client, largest_acknowledged)).await?;
+        let looks =
+            databases::each_with_relations(subject, |database, client| look(database, client, largest_acknowledged))
+                .await?;
         let (mut sequences, mut problems, mut unlogged) = (0, Vec::new(), Vec::new());
         for (database, look) in looks {
             let place = databases::place(&database);

@@ -153,12 +153,17 @@ fn what() -> impl Strategy<Value = What> {
                 ..base
             })
         }),
-        (any::<u64>(), 0..1_000_000_000_000_u64, prop::collection::vec(".*", 0..3)).prop_map(|(lost, window, examples)| {
-            What::LedgerCompared(reports::event::LedgerComparison {
-                examples,
-                ..crate::script::ledger(lost, window)
-            })
-        }),
+        (
+            any::<u64>(),
+            0..1_000_000_000_000_u64,
+            prop::collection::vec(".*", 0..3)
+        )
+            .prop_map(|(lost, window, examples)| {
+                What::LedgerCompared(reports::event::LedgerComparison {
+                    examples,
+                    ..crate::script::ledger(lost, window)
+                })
+            }),
         (".*", prop::option::of(".*")).prop_map(|(reason, error)| What::DrillFinished {
             outcome: error.is_none().then_some(Outcome::Refused),
             reason,

@@ -22,6 +22,10 @@ const WORKERS_FROM: &str = "SET min_parallel_table_scan_size = '8MB'";
 const DATABASES: &str =
     "SELECT datname FROM pg_database WHERE datallowconn AND datconnlimit <> -2 AND datname <> 'template0'";
 
+/// Whether a database holds anything of its own.
+const ANYTHING: &str =
+    "SELECT EXISTS (SELECT FROM pg_class WHERE oid >= 16384) OR EXISTS (SELECT FROM pg_largeobject_metadata)";
+
 /// Each large object with a hash of its owner and its bytes. Zeros at the end of a page do not count, because a hole has no
 /// page where a restored object has zeros; the length is that of the last page.
 const LARGE_OBJECTS: &str = "
@@ -110,6 +114,13 @@ async fn database(
         .batch_execute(WORKERS_FROM)
         .await
         .map_err(FingerprintError::Connect)?;
+    let row = client.query_one(ANYTHING, &[]).await;
+    if !row
+        .and_then(|row| row.try_get(0))
+        .map_err(FingerprintError::Catalogue)?
+    {
+        return Ok((Database::default(), Vec::new()));
+    }
     let relations = relations(client).await?;
     let known: Vec<Option<Rows>> = relations
         .iter()

@@ -70,6 +70,7 @@ fn truth(scope: Scope, before: &[&Content], after: &[&Content]) -> Truth {
                 until: Lsn(1),
                 snapshot: String::new(),
                 slots: Vec::new(),
+                marks: std::collections::BTreeMap::new(),
                 inventory: Inventory::default(),
                 content: (*content).clone(),
             })

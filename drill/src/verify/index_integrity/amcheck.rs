@@ -8,12 +8,12 @@ use crate::verify::damage;
 
 /// Valid B-trees of a database, and their tables.
 const TREES: &str =
-    "SELECT i.indexrelid, i.indexrelid::regclass::text FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
+    "SELECT i.indexrelid, i.indexrelid::regclass::text AS name FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
      WHERE c.relam = 403 AND c.relkind = 'i' AND c.relpersistence <> 't' AND i.indisvalid AND i.indisready
        AND c.relnamespace IS DISTINCT FROM to_regnamespace('drill_amcheck')";
 /// Tables with rows of the usual kind.
 const TABLES: &str =
-    "SELECT c.oid, c.oid::regclass::text FROM pg_class c JOIN pg_am a ON a.oid = c.relam AND a.amname = 'heap'
+    "SELECT c.oid, c.oid::regclass::text AS name FROM pg_class c JOIN pg_am a ON a.oid = c.relam AND a.amname = 'heap'
      WHERE c.relkind IN ('r', 'm') AND c.relpersistence <> 't'";
 
 /// Whether the server has it.

@@ -45,7 +45,7 @@ pub(super) struct Column {
 /// Every index but those of temporary tables. Shared catalogues are the same in each database. A key that does not sort by
 /// the collation of its column (an expression: by the database's) has its own beside it.
 const INDEXES: &str = r"
-WITH part AS (
+WITH part AS NOT MATERIALIZED (
   SELECT i.indexrelid, n, o.opcfamily AS family, o.opcintype AS type, o.opcdefault AS usual, i.indoption[n - 1] AS option,
          CASE WHEN k.coll = 0 OR k.coll = coalesce(a.attcollation, 100) THEN pg_get_indexdef(i.indexrelid, n, true)
               ELSE format('(%s) COLLATE %s', pg_get_indexdef(i.indexrelid, n, true), k.coll::regcollation) END AS key
@@ -53,7 +53,7 @@ WITH part AS (
    CROSS JOIN LATERAL (SELECT i.indcollation[n - 1] AS coll, i.indkey[n - 1] AS column) k
     JOIN pg_opclass o ON o.oid = i.indclass[n - 1]
     LEFT JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.column AND k.column <> 0),
-operator AS (
+operator AS NOT MATERIALIZED (
   SELECT a.amopfamily AS family, a.amoplefttype AS type, a.amopstrategy AS strategy, p.oprname AS name,
          format('OPERATOR(%I.%s)', s.nspname, p.oprname) AS sql
     FROM pg_amop a JOIN pg_operator p ON p.oid = a.amopopr JOIN pg_namespace s ON s.oid = p.oprnamespace

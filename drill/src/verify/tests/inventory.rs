@@ -401,7 +401,7 @@ async fn a_dump_brings_everything_back_but_what_is_known() {
         database: Some(database.to_owned()),
         ..Reading::default()
     };
-    let record = Record::take(&world.cluster, "b-1", &reading).await.unwrap();
+    let record = Record::take(&world.cluster, "b-1", &reading, None).await.unwrap();
     let log = SharedLog::default();
     let truth = log.with(|log| {
         log.add_dump("b-1", record);

@@ -62,7 +62,7 @@ impl World {
             system_rows: true,
             ..Reading::default()
         };
-        let record = Record::take(&self.cluster, "now", &reading).await.unwrap();
+        let record = Record::take(&self.cluster, "now", &reading, None).await.unwrap();
         let log = SharedLog::default();
         log.with(|log| {
             log.add(record);

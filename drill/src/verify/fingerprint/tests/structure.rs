@@ -27,6 +27,7 @@ impl Seeded {
             until: Lsn(1),
             snapshot: String::new(),
             slots: Vec::new(),
+            marks: std::collections::BTreeMap::new(),
             inventory: Inventory::default(),
             content: content::read(&self.cluster, &reading).await.unwrap(),
         })
