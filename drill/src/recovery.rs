@@ -105,7 +105,7 @@ struct Sound {
 /// # Errors
 /// [`Stop::Harness`] if the harness could not go on; every way in which a *recovery* can fail is an [`Ending`].
 pub async fn recover(drill: &mut Drill) -> Result<Ending, DrillError> {
-    let ending = match runbook(drill).await {
+    let ending = match Box::pin(runbook(drill)).await {
         Ok(ending) | Err(Stop::Ended(ending)) => ending,
         Err(Stop::Harness(error)) => return Err(error),
     };
@@ -135,7 +135,7 @@ async fn runbook(drill: &mut Drill) -> Result<Ending, Stop> {
         attempt += 1;
         drill.recorder.part(Part::Decision);
         let backups = backups_listed(drill, attempt).await?; // 3
-        let choice = backup_chosen(drill, attempt, backups, &mut known).await?; // 4
+        let choice = Box::pin(backup_chosen(drill, attempt, backups, &mut known)).await?; // 4
         let restored = if let Some(early) = early.take_if(|early: &mut Early| early.is_of(&choice)) {
             early.into_cluster() // it was restored already, as far as it goes
         } else {
@@ -157,7 +157,7 @@ async fn runbook(drill: &mut Drill) -> Result<Ending, Stop> {
         drill.recorder.part(Part::Validation);
         match data_validated(drill, &mut looks, restored, &choice).await? {
             Ok(validated) => break validated, // 8
-            Err(Unfit::EndedEarly(again)) => early = known.ended_early(drill, &choice, again, early.take()).await,
+            Err(Unfit::EndedEarly(again)) => early = known.ended_early(drill, &choice, *again, early.take()).await,
             Err(Unfit::Unsound(check, reason)) => known.reject(&choice, Some(check), reason),
         }
     };
@@ -171,7 +171,7 @@ async fn runbook(drill: &mut Drill) -> Result<Ending, Stop> {
     if let Err(stop) = application_back(drill, &validated).await {
         return Err(cutover_failed(drill, validated, Some(&before), stop).await);
     } // 10 to 13
-    let sound = still_sound(drill, &validated).await;
+    let sound = Box::pin(still_sound(drill, &validated)).await;
     let in_service = match sound {
         Ok(()) => first_write::taken(drill, &mut validated).await,
         unsound => unsound,
@@ -180,7 +180,7 @@ async fn runbook(drill: &mut Drill) -> Result<Ending, Stop> {
         return Err(cutover_failed(drill, validated, Some(&before), stop).await);
     } // nothing is unobserved until it is declared
     let (ending, known) = declared_restored(drill, validated).await?; // 14
-    afterwards(drill, ending, &known).await
+    Box::pin(afterwards(drill, ending, &known)).await
 }
 
 /// A step that has begun. It is over when it passes or fails.

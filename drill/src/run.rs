@@ -122,7 +122,7 @@ async fn carry_out(
     inject(&mut drill, Moment::Failure, None).await?;
     drill.failed();
     drill.note_outage();
-    let ending = recovery::recover(&mut drill).await;
+    let ending = Box::pin(recovery::recover(&mut drill)).await;
     if let Ok(ending) = &ending {
         answers::ask(&drill, ending.outcome).await;
     }

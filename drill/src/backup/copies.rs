@@ -12,7 +12,7 @@ use super::wal::{SegmentNumber, WalSource};
 #[derive(Debug, Default)]
 pub(super) struct Copies {
     /// The copies of each segment, in the order in which they are offered to a server.
-    pub(super) copies: BTreeMap<SegmentNumber, VecDeque<PathBuf>>,
+    pub(super) by_segment: BTreeMap<SegmentNumber, VecDeque<PathBuf>>,
     /// Files of the archive and the stream that are named as no segment is.
     pub(super) strays: Vec<PathBuf>,
     /// Places that cannot be listed.
@@ -36,7 +36,7 @@ impl WalSource {
             for path in paths {
                 let name = file_name(&path);
                 match (self.parse(&name), name.strip_suffix(".partial")) {
-                    (Some(segment), _) => there.copies.entry(segment).or_default().push_back(path),
+                    (Some(segment), _) => there.by_segment.entry(segment).or_default().push_back(path),
                     (None, Some(stem)) => unfinished.extend(self.parse(stem).map(|segment| (segment, path))),
                     (None, None) if name.starts_with('.') => {} // the archiver is at work on it, or was
                     (None, None) => there.strays.push(path),
@@ -48,7 +48,7 @@ impl WalSource {
             .into_iter()
             .filter_map(|path| Some((self.parse(&file_name(&path))?, path)));
         for (segment, path) in unfinished.into_iter().chain(held) {
-            there.copies.entry(segment).or_default().push_back(path);
+            there.by_segment.entry(segment).or_default().push_back(path);
         }
         there.strays.sort();
         there

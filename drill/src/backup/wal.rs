@@ -130,7 +130,7 @@ impl WalSource {
     /// If there is no place for what pg_waldump is shown.
     pub async fn reach(&self, site: &Site, start: Start<'_>) -> Result<Reach, BackupError> {
         let Copies {
-            copies: mut spares,
+            by_segment: mut spares,
             strays,
             mut problems,
         } = self.copies(start.held);
@@ -144,7 +144,7 @@ impl WalSource {
         let way = match timeline::way(backup, start.own, &histories, &there, self.segment_bytes) {
             Ok(way) => way,
             Err(stray) => {
-                problems.extend(unreadable.into_iter().map(|(_, text)| text));
+                problems.extend(unreadable.into_values());
                 problems.push(stray.clone());
                 return Ok(Reach {
                     problems,

@@ -32,16 +32,14 @@ pub async fn while_it_moves<T, M: PartialEq>(
     tokio::pin!(work);
     let (mut last, mut since) = (None, Instant::now());
     loop {
-        match tokio::time::timeout(TICK.min(patience / 2), &mut work).await {
-            Ok(done) => return Some(done),
-            Err(_) => {
-                let now = measure();
-                if now.is_none() || now != last {
-                    (last, since) = (now, Instant::now());
-                } else if since.elapsed() >= patience {
-                    return None;
-                }
-            }
+        if let Ok(done) = tokio::time::timeout(TICK.min(patience / 2), &mut work).await {
+            return Some(done);
+        }
+        let now = measure();
+        if now.is_none() || now != last {
+            (last, since) = (now, Instant::now());
+        } else if since.elapsed() >= patience {
+            return None;
         }
     }
 }

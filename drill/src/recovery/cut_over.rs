@@ -298,7 +298,7 @@ pub(super) async fn afterwards(drill: &mut Drill, ending: Ending, known: &Sound)
             .zip(now)
             .is_some_and(|(before, now)| now.proves_silence_since(before));
         wrong.extend(if broken || !silent {
-            looked_at(drill, cluster, known, Phase::AfterCutover).await?
+            Box::pin(looked_at(drill, cluster, known, Phase::AfterCutover)).await?
         } else {
             still_promised(drill, cluster, known).await?
         });

@@ -96,7 +96,7 @@ pub(super) async fn still_sound(drill: &Drill, validated: &Validated) -> Result<
         }
         return Ok(());
     }
-    match looked_at(drill, &validated.cluster, &validated.known, Phase::Cutover).await? {
+    match Box::pin(looked_at(drill, &validated.cluster, &validated.known, Phase::Cutover)).await? {
         None => Ok(()),
         Some(reason) => Err(ended(
             Outcome::NotRecovered,

@@ -50,7 +50,7 @@ pub(super) enum Unfit {
     /// A check found that something is wrong with it.
     Unsound(CheckId, String),
     /// Its recovery ended before what the plan had promised.
-    EndedEarly(Early),
+    EndedEarly(Box<Early>),
 }
 
 /// Step 8, as the read-only role. What a repair cures is repaired, once, and everything is looked at again as another
@@ -73,7 +73,7 @@ pub(super) async fn data_validated(
         Ok(known) => Ok(Validated { cluster, known }),
         Err(Unsound {
             ended_early: Some(at), ..
-        }) => Err(Unfit::EndedEarly(Early::new(choice, at, cluster))),
+        }) => Err(Unfit::EndedEarly(Box::new(Early::new(choice, at, cluster)))),
         Err(unsound) => {
             let _ = cluster.stop(Shutdown::Immediate).await; // it is removed with the drill's directory in any case
             let first = unsound.failed.first().copied().unwrap_or(CheckId::ServerStart);

@@ -315,7 +315,7 @@ mod tests {
     #[test]
     fn the_header_of_the_next_page_is_behind_the_last_record() {
         assert_eq!(end_of_record(Lsn(8192 + 24)), Lsn(8192));
-        assert_eq!(end_of_record(Lsn(1 << 20 | 40)), Lsn(1 << 20));
+        assert_eq!(end_of_record(Lsn((1 << 20) + 40)), Lsn(1 << 20));
         assert_eq!(end_of_record(Lsn(8192 + 48)), Lsn(8192 + 48));
     }
 }

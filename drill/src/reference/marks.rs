@@ -26,6 +26,10 @@ SELECT string_agg(format('SELECT %L, count(*), sum(xmin::text::bigint), sum(hash
   FROM pg_class WHERE relnamespace = 'pg_catalog'::regnamespace AND relkind = 'r'
    AND relname NOT IN ('pg_statistic', 'pg_statistic_ext_data', 'pg_largeobject', 'pg_largeobject_metadata', 'pg_shdepend')";
 
+/// Of large objects only whose they are and who may read them: that is part of an inventory.
+const KINDS: &str =
+    "SELECT coalesce(string_agg(DISTINCT concat(' ', lomowner, lomacl), ''), '') FROM pg_largeobject_metadata";
+
 /// Reads them.
 ///
 /// # Errors
@@ -55,6 +59,6 @@ pub(super) async fn read(cluster: &Cluster) -> Result<Marks, ReferenceError> {
 
 async fn of(client: &Client) -> Result<String, tokio_postgres::Error> {
     let statement: String = client.query_one(STATEMENT, &[]).await?.try_get(0)?;
-    let all = format!("SELECT md5(string_agg(m::text, ' ')) FROM ({statement}) AS m");
+    let all = format!("SELECT md5(string_agg(m::text, ' ')) || ({KINDS}) FROM ({statement}) AS m");
     client.query_one(&all, &[]).await?.try_get(0)
 }

@@ -127,10 +127,9 @@ mod tests {
     use crate::scenario::{Target, parse};
 
     fn changes(at: &str, target: &str, kinds: &[&str]) -> Vec<Change> {
-        let faults: String = kinds
-            .iter()
-            .map(|kind| format!("[[fault]]\nat = \"{at}\"\ntarget = \"cluster\"\n{kind}\n"))
-            .collect();
+        let faults = kinds.iter().fold(String::new(), |faults, kind| {
+            faults + &format!("[[fault]]\nat = \"{at}\"\ntarget = \"cluster\"\n{kind}\n")
+        });
         let text = format!(
             "id = \"x\"\ntitle = \"x\"\nwhy = \"x\"\nsource = \"x\"\n[given]\nbackup = \"basebackup\"\n{faults}\
              [recovery]\ntarget = \"{target}\"\n[expect]\noutcome = \"recovered\"\n"

@@ -190,7 +190,7 @@ impl Structure {
         let holds = |columns: &[_]| seeded.iter().all(|column| columns.contains(column));
         let said = |record: &Arc<Record>| {
             let known = record.content.table(fixtures::DATABASE, table)?;
-            holds(&known.columns).then(|| matches!(known.rows, content::Rows::Sums(_)))
+            holds(&known.columns).then_some(matches!(known.rows, content::Rows::Sums(_)))
         };
         match truth.and_then(Truth::newest).map(said) {
             Some(None) => return Self::Restructured,

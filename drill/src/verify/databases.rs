@@ -51,9 +51,10 @@ where
     let all = each(subject, |database, client| async move {
         let sql = "SELECT EXISTS (SELECT FROM pg_class WHERE oid >= 16384)";
         let has_some: bool = client.query_one(sql, &[]).await?.try_get(0)?;
-        Ok::<_, E>(match has_some {
-            true => Some(work(database, client).await?),
-            false => None,
+        Ok::<_, E>(if has_some {
+            Some(work(database, client).await?)
+        } else {
+            None
         })
     });
     let all = all.await?.into_iter();

@@ -326,12 +326,11 @@ impl Session {
         let hash = Sha256::digest(operation.content.as_bytes());
         let hash: &[u8] = hash.as_slice();
         self.client.batch_execute("BEGIN").await?;
-        let script = match operation.intent.script {
-            Some(script) => script,
-            None => {
-                let row: [&(dyn ToSql + Sync); 3] = [name, description, rows_at];
-                self.client.query_one(&self.create, &row).await?.try_get(0)?
-            }
+        let script = if let Some(script) = operation.intent.script {
+            script
+        } else {
+            let row: [&(dyn ToSql + Sync); 3] = [name, description, rows_at];
+            self.client.query_one(&self.create, &row).await?.try_get(0)?
         };
         answer.script = Some(script);
         match kind {

@@ -133,7 +133,7 @@ fn the_step_at_which_it_ends() {
 fn findings_by_text_and_severity() {
     let finds = |text: &str| {
         expecting(drills::not_recovered(), |header| {
-            header.expected.findings = vec![text.to_owned()]
+            header.expected.findings = vec![text.to_owned()];
         })
     };
     passes(&finds("out of 2 are damaged"));

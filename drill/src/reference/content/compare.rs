@@ -101,12 +101,14 @@ fn decide<'a, T: PartialEq>(before: &Known<'a, T>, after: &Known<'a, T>) -> Deci
     match (before, after) {
         (Known::As { it, .. }, Known::As { it: then, .. }) if *it == *then => Decision::MustBe(it),
         (Known::As { it, nearest: true }, Known::NoRecord) => Decision::MustBe(it),
-        (Known::As { .. }, Known::NoRecord | Known::Unread) => Decision::NotRead,
-        (Known::As { .. }, Known::As { .. } | Known::Absent { .. }) => Decision::Changed,
-        (Known::Absent { nearest: true }, Known::NoRecord | Known::Absent { .. }) => Decision::NotOurs,
-        (Known::Absent { nearest: true }, Known::As { .. } | Known::Unread) => Decision::Changed,
-        (Known::Absent { nearest: false } | Known::Unread, _) => Decision::NotRead,
-        (Known::NoRecord, _) => Decision::NotOurs,
+        (Known::As { .. }, Known::NoRecord | Known::Unread) | (Known::Absent { nearest: false } | Known::Unread, _) => {
+            Decision::NotRead
+        }
+        (Known::As { .. }, Known::As { .. } | Known::Absent { .. })
+        | (Known::Absent { nearest: true }, Known::As { .. } | Known::Unread) => Decision::Changed,
+        (Known::Absent { nearest: true }, Known::NoRecord | Known::Absent { .. }) | (Known::NoRecord, _) => {
+            Decision::NotOurs
+        }
     }
 }
 
@@ -268,7 +270,7 @@ impl Differences {
             // What the columns are called is for the inventory.
             Rows::Sums(there) if there == sums => self.alike.tables += 1,
             Rows::Sums(there) if found.columns == expected.columns => {
-                self.wrong.push(rows_differ(&name, *there, *sums))
+                self.wrong.push(rows_differ(&name, *there, *sums));
             }
             Rows::Sums(_) => self.wrong.push(format!("{name}: has other columns")),
             Rows::Unreadable(why) => self.unreadable(&name, why),

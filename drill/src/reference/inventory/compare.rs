@@ -128,7 +128,7 @@ impl Sides<'_> {
                 });
             }
         }
-        self.leave_out_what_follows(&mut compared);
+        Self::leave_out_what_follows(&mut compared);
         compared
     }
 
@@ -174,7 +174,7 @@ impl Sides<'_> {
 
     /// What goes with an object that is gone, or that is too much, needs no line of its own; nor do the dependencies of
     /// one that is something else now.
-    fn leave_out_what_follows(&self, compared: &mut Compared) {
+    fn leave_out_what_follows(compared: &mut Compared) {
         let parents = |difference: &Difference| {
             let fact = difference.recorded.as_ref().or(difference.found.as_ref());
             fact.map_or(Vec::new(), |fact| fact.parents.clone())

@@ -1,6 +1,8 @@
 //! From differences to the statements that put them right: a flag that is off, a right that is missing or too much, an
 //! owner, a setting. Nothing is made up that is gone, and nothing is redefined.
 
+use std::fmt::Write as _;
+
 use postgres_protocol::escape::{escape_identifier, escape_literal};
 
 use super::{About, Difference, Fact, GRANTABLE, GRANTED, Handle, Name, WITHDRAWN, What, large_objects};
@@ -196,9 +198,11 @@ fn setting(difference: &Difference) -> Option<String> {
             } else {
                 escape_literal(value).trim_start().to_owned()
             };
-            statement.push_str(&format!(" SET {quoted} = {value}"));
+            let _ = write!(statement, " SET {quoted} = {value}");
         }
-        None => statement.push_str(&format!(" RESET {quoted}")),
+        None => {
+            let _ = write!(statement, " RESET {quoted}");
+        }
     }
     Some(statement)
 }
@@ -313,18 +317,18 @@ fn role(difference: &Difference) -> Option<String> {
             "rolreplication" => "REPLICATION",
             "rolbypassrls" => "BYPASSRLS",
             "rolconnlimit" => {
-                statement.push_str(&format!(" CONNECTION LIMIT {}", was?));
+                let _ = write!(statement, " CONNECTION LIMIT {}", was?);
                 continue;
             }
             "rolvaliduntil" => {
                 let until = escape_literal(was.unwrap_or("infinity"));
-                statement.push_str(&format!(" VALID UNTIL {}", until.trim_start()));
+                let _ = write!(statement, " VALID UNTIL {}", until.trim_start());
                 continue;
             }
             _ => return None,
         };
         let no = if was? == "t" { "" } else { "NO" };
-        statement.push_str(&format!(" {no}{word}"));
+        let _ = write!(statement, " {no}{word}");
     }
     Some(statement)
 }

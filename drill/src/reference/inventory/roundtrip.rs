@@ -126,16 +126,17 @@ fn steps(difference: &Difference, column: &str, text: &str) -> Option<Steps> {
         _ => None,
     };
     Some(match (difference.catalogue.as_str(), column) {
-        ("pg_constraint", "conbin") => match relation("conrelid") {
-            Some(table) => Steps {
-                load: copied(table, format!("ALTER TABLE {COPY} ADD CHECK ({text})")),
-                read: of_copy(
-                    "pg_get_expr(conbin, conrelid)",
-                    "pg_constraint",
-                    "contype = 'c' AND conrelid",
-                ),
-            },
-            None => {
+        ("pg_constraint", "conbin") => {
+            if let Some(table) = relation("conrelid") {
+                Steps {
+                    load: copied(table, format!("ALTER TABLE {COPY} ADD CHECK ({text})")),
+                    read: of_copy(
+                        "pg_get_expr(conbin, conrelid)",
+                        "pg_constraint",
+                        "contype = 'c' AND conrelid",
+                    ),
+                }
+            } else {
                 let domain = found.clear("contypid")?.strip_prefix("type ")?;
                 Steps {
                     load: format!("ALTER DOMAIN {domain} ADD CONSTRAINT drill_again CHECK ({text}) NOT VALID"),
@@ -145,7 +146,7 @@ fn steps(difference: &Difference, column: &str, text: &str) -> Option<Steps> {
                     ),
                 }
             }
-        },
+        }
         ("pg_attrdef", "adbin") => {
             let (table, name) = (relation("adrelid")?, quoted(found.clear("adnum")?));
             Steps {

@@ -210,15 +210,15 @@ impl<'a> Rows<'a> {
             Value::new(value.map(|_| names.join(", ")).as_deref(), true, true)
         };
         let named = || {
-            let named = numbers(value).into_iter().map(|number| match number {
-                0 => "-".to_owned(),
-                _ => {
-                    let objects = self.referred(column, Some(&number.to_string()), row);
-                    let object = objects.first();
-                    object.map_or(number.to_string(), |(class, number)| {
-                        self.called(*class, *number).to_string()
-                    })
+            let named = numbers(value).into_iter().map(|number| {
+                if number == 0 {
+                    return "-".to_owned();
                 }
+                let objects = self.referred(column, Some(&number.to_string()), row);
+                let object = objects.first();
+                object.map_or(number.to_string(), |(class, number)| {
+                    self.called(*class, *number).to_string()
+                })
             });
             named.collect::<Vec<_>>()
         };

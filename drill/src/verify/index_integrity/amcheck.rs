@@ -61,9 +61,10 @@ pub(super) async fn look(client: &mut Client) -> Result<Option<Tally>, tokio_pos
     let sql = format!(
         "SELECT format('block %s, item %s: %s', blkno, offnum, msg) FROM {schema}.verify_heapam(relation => $1::oid::regclass) LIMIT 3"
     );
-    let tables = match is_silent(&mut transaction, &all, 0).await? {
-        true => Vec::new(),
-        false => transaction.query(TABLES, &[]).await?,
+    let tables = if is_silent(&mut transaction, &all, 0).await? {
+        Vec::new()
+    } else {
+        transaction.query(TABLES, &[]).await?
     };
     for table in &tables {
         let (oid, name): (u32, &str) = (table.try_get(0)?, table.try_get(1)?);

@@ -2,6 +2,7 @@
 
 use tokio_postgres::{Client, Row};
 
+#[expect(clippy::struct_excessive_bools, reason = "each is a column of the catalog")]
 /// An index that has rows of its own: of a table, a partition, a materialised view or a system catalogue.
 pub(super) struct Index {
     pub(super) oid: u32,

@@ -119,7 +119,7 @@ async fn every_kind_of_index_is_compared_or_named() {
 async fn what_only_a_scan_of_the_index_alone_or_of_a_catalogue_sees_is_named() {
     let mut world = World::new("alone", &[]).await;
     world
-        .sql(r#"CREATE TABLE twice (k int, n int); CREATE UNIQUE INDEX once ON twice (k)"#)
+        .sql("CREATE TABLE twice (k int, n int); CREATE UNIQUE INDEX once ON twice (k)")
         .await;
     world.sql(r#"VACUUM "AuditEvents""#).await;
     let map = world.file(r#""AuditEvents""#).await;

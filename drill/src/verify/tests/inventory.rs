@@ -78,7 +78,7 @@ async fn every_column_of_every_catalogue_is_read_or_excused() {
 }
 
 /// A schema with something of everything.
-const RICH: &str = r#"
+const RICH: &str = r"
 CREATE TABLE r (i int, t text); CREATE RULE rr AS ON INSERT TO r DO ALSO SELECT 1; ALTER TABLE r ENABLE ROW LEVEL SECURITY;
 CREATE POLICY p ON r FOR SELECT TO transformation_app USING (i > 0); CREATE TYPE mood AS ENUM ('a', 'b');
 CREATE AGGREGATE mysum(int) (sfunc = int4pl, stype = int, initcond = '0'); CREATE OPERATOR public.=== (leftarg = int, rightarg = int, function = int4eq);
@@ -111,7 +111,7 @@ ALTER TABLE r REPLICA IDENTITY FULL; CREATE PUBLICATION pub2 FOR TABLES IN SCHEM
 CREATE OPERATOR CLASS public.myops FOR TYPE int USING btree AS OPERATOR 1 <, OPERATOR 2 <=, OPERATOR 3 =, OPERATOR 4 >=, OPERATOR 5 >, FUNCTION 1 btint4cmp(int, int);
 CREATE TABLE typed OF comp; GRANT SET ON PARAMETER work_mem TO drill_validator; ALTER ROLE ALL SET log_min_duration_statement = 1000;
 ALTER ROLE drill_validator IN DATABASE transformations SET search_path = 'a b', public
-"#;
+";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_definition_that_changes_is_named() {
@@ -190,7 +190,7 @@ async fn every_definition_that_changes_is_named() {
             "changed: materialized view public.mv (relispopulated t, now f)",
         ),
         (
-            r#"ALTER TABLE exc ALTER r SET STORAGE EXTERNAL"#,
+            "ALTER TABLE exc ALTER r SET STORAGE EXTERNAL",
             "changed: column r of table public.exc (attstorage x, now e)",
         ),
         (

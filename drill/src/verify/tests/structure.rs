@@ -40,7 +40,7 @@ async fn a_healthy_cluster_passes_and_stays_as_it_was() {
         reference: &seeded,
         theirs: &[],
     };
-    for result in suite::restored(&world.subject(Some(&truth)), seed, None).await {
+    for result in Box::pin(suite::restored(&world.subject(Some(&truth)), seed, None)).await {
         println!(
             "{:24} {:8.1} ms  {} {}",
             result.check.id(),
@@ -192,8 +192,8 @@ async fn orphans_under_a_valid_key_are_named_in_every_database() {
     passes(&referential_integrity::check(&world.subject(None)).await);
     world
         .sql(
-            r#"CREATE TABLE loose (a int, b int); INSERT INTO loose VALUES (8, 8);
-               ALTER TABLE loose ADD FOREIGN KEY (a, b) REFERENCES parent (a, b) NOT VALID"#,
+            "CREATE TABLE loose (a int, b int); INSERT INTO loose VALUES (8, 8);
+               ALTER TABLE loose ADD FOREIGN KEY (a, b) REFERENCES parent (a, b) NOT VALID",
         )
         .await;
     world.sql("CREATE DATABASE billing").await;

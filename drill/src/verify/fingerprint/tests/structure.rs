@@ -34,13 +34,13 @@ impl Seeded {
     }
 }
 
-fn truth(before: &Arc<Record>, after: Option<&Arc<Record>>) -> Option<Truth> {
-    Some(Truth {
+fn truth(before: &Arc<Record>, after: Option<&Arc<Record>>) -> Truth {
+    Truth {
         scope: Scope::Cluster,
         before: vec![Arc::clone(before)],
         after: after.map(Arc::clone).into_iter().collect(),
         backup: None,
-    })
+    }
 }
 
 #[tokio::test]
@@ -55,7 +55,7 @@ async fn a_column_that_the_service_changed_is_not_held_against_a_restore() {
         )
         .await;
     let gained = seeded.record().await;
-    seeded.truth = truth(&gained, None);
+    seeded.truth = Some(truth(&gained, None));
     let check = seeded.fingerprint(&History::default()).await;
     assert_eq!(check.verdict, Verdict::Pass, "a column more: {check:?}");
 
@@ -74,7 +74,7 @@ async fn a_column_that_the_service_changed_is_not_held_against_a_restore() {
     );
     let lost = seeded.record().await;
     for truth in [truth(&lost, None), truth(&gained, Some(&lost))] {
-        seeded.truth = truth;
+        seeded.truth = Some(truth);
         let check = seeded.fingerprint(&History::default()).await;
         assert_eq!(check.verdict, Verdict::Pass, "{check:?}");
         let told = "Not covered: seeded rows of tables that the service gave other columns since: ";
@@ -107,14 +107,14 @@ async fn a_column_that_the_service_changed_is_not_held_against_a_restore() {
     );
     seeded.reference = again;
     seeded.run(live).await;
-    seeded.truth = truth(&lost, None);
+    seeded.truth = Some(truth(&lost, None));
     assert_eq!(seeded.fingerprint(&History::default()).await.verdict, Verdict::Pass);
     seeded.run(r#"DELETE FROM "AuditEvents" WHERE "Id" = 3"#).await;
     let check = seeded.fingerprint(&History::default()).await;
     assert!(check.detail.starts_with("AuditEvents 3 is missing."), "{check:?}");
 
     // Nobody can know more than what was recorded: a record from before the migration knows nothing of it.
-    seeded.truth = truth(&first, None);
+    seeded.truth = Some(truth(&first, None));
     let tables = content_fingerprint::check_tables(&seeded.subject()).await;
     assert_eq!(tables.verdict, Verdict::Fail, "{tables:?}");
     assert!(
@@ -143,7 +143,7 @@ async fn a_check_without_a_record_says_so_and_one_with_names_what_it_left_out() 
     seeded.run("INSERT INTO changing VALUES (2)").await;
     let after = seeded.record().await;
     seeded.run("INSERT INTO changing VALUES (3); DELETE FROM scratch").await;
-    seeded.truth = truth(&before, Some(&after));
+    seeded.truth = Some(truth(&before, Some(&after)));
     let check = content_fingerprint::check_tables(&seeded.subject()).await;
     assert_eq!(check.verdict, Verdict::Pass, "{check:?}");
     assert_eq!(
