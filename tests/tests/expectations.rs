@@ -20,7 +20,7 @@ const WRONG: [Wrong; 6] = [
     Wrong {
         name: "an-outcome-that-is-worse",
         scenario: "false-alarm",
-        from: "outcome = \"false-alarm\"",
+        from: "outcome = \"false-alarm\"\nat_step = 2",
         to: "outcome = \"recovered\"",
         said: "expected the outcome recovered, got false-alarm",
     },

@@ -32,7 +32,11 @@ pub fn change(fault: &Fault, target: &Target, named: bool) -> Change {
             Change::None
         }
         Action::Sql { .. } | Action::Setting { .. } | Action::Command { .. } => {
-            let aimed_before = *target == Target::BeforeFault && !named;
+            let aimed_before = match target {
+                Target::BeforeFault => !named,
+                Target::Moment(moment) => fault.at >= *moment, // its time is noted before the faults of that moment
+                _ => false,
+            };
             if fault.at >= Moment::Failure || aimed_before {
                 Change::Damage
             } else {
@@ -132,7 +136,7 @@ mod tests {
         });
         let text = format!(
             "id = \"x\"\ntitle = \"x\"\nwhy = \"x\"\nsource = \"x\"\n[given]\nbackup = \"basebackup\"\n{faults}\
-             [recovery]\ntarget = \"{target}\"\n[expect]\noutcome = \"recovered\"\n"
+             [recovery]\ntarget = {target}\n[expect]\noutcome = \"recovered\"\n"
         );
         let scenario = parse(&text, Path::new("x.toml"), "").unwrap();
         let mut named = false;
@@ -156,15 +160,22 @@ mod tests {
         use Change::{Damage, History, None};
         let all = [SERVER, SQL, SETTING, COMMAND, FILES];
         assert_eq!(
-            changes("after-backups", "end", &all),
+            changes("after-backups", r#""end""#, &all),
             [None, History, History, History, Damage]
         );
-        assert_eq!(changes("failure", "end", &all), [None, Damage, Damage, Damage, Damage]);
         assert_eq!(
-            changes("after-backups", "before-fault", &[SERVER, SQL, SETTING]),
+            changes("failure", r#""end""#, &all),
+            [None, Damage, Damage, Damage, Damage]
+        );
+        assert_eq!(
+            changes("after-backups", r#""before-fault""#, &[SERVER, SQL, SETTING]),
             [None, Damage, History],
             "only the fault that recovery stops before"
         );
+        let time = "{ moment = \"between-backups\" }";
+        assert_eq!(changes("before-backups", time, &[SQL]), [History]);
+        assert_eq!(changes("between-backups", time, &[SQL]), [Damage]);
+        assert_eq!(changes("after-backups", time, &[SQL, SETTING]), [Damage, Damage]);
         assert_eq!(Target::default(), Target::End);
     }
 }
