@@ -433,12 +433,18 @@ fn no_commit_is_an_error() {
 /// A commit that is acknowledged and taken away again must be counted: a drill that always says *nothing lost* is none.
 const LOSSY: &str = r#"
 id = "lossy"
-title = "Versions vanish before the last backup"
+title = "A version vanishes just before the data directory is lost"
 why = "A ledger that finds nothing must be able to find something"
 source = "this test"
 
+[given]
+backup = "basebackup"
+backups = 1
+streaming = "synchronous"
+storage = "memory"
+
 [[fault]]
-at = "between-backups"
+at = "failure"
 kind = "sql"
 target = "cluster"
 statements = ['DELETE FROM "TransformationScriptVersions" WHERE "Id" = (SELECT max("Id") FROM "TransformationScriptVersions")']
