@@ -415,7 +415,7 @@ fn no_commit_is_an_error() {
     let fault = "statements = ['REVOKE CONNECT ON DATABASE transformations FROM PUBLIC, transformation_app']";
     let text = LOSSY
         .replace("lossy", "mute")
-        .replace("between-backups", "before-backups");
+        .replacen("at = \"failure\"", "at = \"before-backups\"", 1);
     let (before, rest) = text.split_once("statements = ").unwrap();
     let (_, after) = rest.split_once('\n').unwrap();
     place.write("mute.toml", &format!("{before}{fault}\n{after}"));

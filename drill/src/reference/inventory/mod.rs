@@ -1,7 +1,7 @@
 //! Objects, rights and settings: for each row of each catalogue of every database its identity and a hash of each column.
 //!
-//! Which catalogues and columns there are, and what they refer to, is asked of the server ([`catalogue`]); what is left
-//! out stands in one list with its reasons ([`exceptions`]). Numbers of objects are resolved to names, numbers of columns
+//! Which catalogues and columns there are, and what they refer to, is asked of the server (`catalogue`); what is left
+//! out stands in one list with its reasons (`exceptions`). Numbers of objects are resolved to names, numbers of columns
 //! to theirs, parsed expressions to texts, so that the same definitions are equal in another cluster. Definitions may hold
 //! passwords: an inventory is never written anywhere, and shows none of them.
 
