@@ -50,8 +50,11 @@ pub async fn diagnose(database: &Config) -> Diagnosis {
         Err(_) => return Diagnosis::Unreachable(format!("no answer within {PATIENCE:?}")),
     };
     match client.query_one("SELECT pg_is_in_recovery()", &[]).await {
-        Ok(row) if row.get(0) => return Diagnosis::InRecovery,
-        Ok(_) => {}
+        Ok(row) => match row.try_get(0) {
+            Ok(true) => return Diagnosis::InRecovery,
+            Ok(false) => {}
+            Err(error) => return Diagnosis::Damaged(describe(&error)),
+        },
         Err(error) => return Diagnosis::Damaged(describe(&error)),
     }
     match client.query_opt(QUERY, &[]).await {

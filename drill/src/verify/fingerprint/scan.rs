@@ -262,10 +262,13 @@ pub fn settings(workers: usize) -> String {
 pub async fn workers_planned(client: &Client, sql: &str) -> Result<u32, tokio_postgres::Error> {
     const MARK: &str = "Workers Planned: ";
     let plan = client.query(&format!("EXPLAIN {sql}"), &[]).await?;
-    let planned = plan
-        .iter()
-        .find_map(|line| line.get::<_, &str>(0).trim_start().strip_prefix(MARK)?.parse().ok());
-    Ok(planned.unwrap_or(0))
+    for line in &plan {
+        let line: &str = line.try_get(0)?;
+        if let Some(planned) = line.trim_start().strip_prefix(MARK).and_then(|rest| rest.parse().ok()) {
+            return Ok(planned);
+        }
+    }
+    Ok(0)
 }
 
 /// How many connections share the scans of one database.
