@@ -45,6 +45,21 @@ struct Unsound {
     ended_early: Option<Lsn>,
 }
 
+impl Unsound {
+    /// A server that nobody could look into.
+    fn not_started(reason: String, timeline: Option<u32>) -> Self {
+        Self {
+            failed: vec![CheckId::ServerStart],
+            reason,
+            in_recovery: false,
+            beyond_repair: false,
+            timeline,
+            truth: None,
+            ended_early: None,
+        }
+    }
+}
+
 /// Why a restored cluster is not cut over to.
 pub(super) enum Unfit {
     /// A check found that something is wrong with it.
@@ -112,14 +127,10 @@ async fn looked_at(
             let reason = format!("{}: {}", check.check, check.actual);
             drill.check(check);
             step.end(drill, Verdict::Fail, reason.clone());
+            let unsound = Unsound::not_started(reason, timeline);
             return Ok(Err(Unsound {
-                failed: vec![CheckId::ServerStart],
-                reason,
-                in_recovery: false,
                 beyond_repair: true,
-                timeline,
-                truth: None,
-                ended_early: None,
+                ..unsound
             }));
         }
         prepared::cleared(drill, cluster).await;
@@ -144,14 +155,10 @@ async fn looked_at(
             let reason = format!("{}: {}", check.check, check.actual);
             drill.check(check);
             step.end(drill, Verdict::Fail, reason.clone());
+            let unsound = Unsound::not_started(reason, timeline);
             return Ok(Err(Unsound {
-                failed: vec![CheckId::ServerStart],
-                reason,
                 in_recovery: diagnosis == Diagnosis::InRecovery,
-                beyond_repair: false,
-                timeline,
-                truth: None,
-                ended_early: None,
+                ..unsound
             }));
         }
     };

@@ -181,12 +181,13 @@ async fn named(pages: &[Page], client: Option<&Client>, tables_only: bool) -> Ve
                 .query_opt(sql, &[&tablespace, &node, &database])
                 .await
                 .ok()
-                .flatten(),
+                .flatten()
+                .and_then(|row| Some((row.try_get::<_, String>(0).ok()?, row.try_get(1).ok()?))),
             _ => None,
         };
         match row {
-            Some(row) if tables_only && !row.get::<_, bool>(1) => {}
-            Some(row) => texts.push(format!("{} ({})", page, row.get::<_, &str>(0))),
+            Some((_, false)) if tables_only => {}
+            Some((relation, _)) => texts.push(format!("{page} ({relation})")),
             None => texts.push(page.to_string()),
         }
     }
