@@ -228,6 +228,25 @@ impl Log {
 }
 
 #[cfg(test)]
+impl Record {
+    /// A record of the first timeline, taken at the location 1, for tests of what it holds.
+    pub(crate) fn for_tests(content: super::Content) -> Self {
+        Self {
+            moment: "b-1".into(),
+            system: SystemIdentifier(7),
+            timeline: TimelineId::FIRST,
+            from: Lsn(1),
+            until: Lsn(1),
+            snapshot: String::new(),
+            slots: Vec::new(),
+            marks: std::collections::BTreeMap::new(),
+            inventory: super::Inventory::default(),
+            content,
+        }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::{Log, Lsn, Reached, Record, TimelineId, Truth, end_of_record};
     use crate::postgres::SystemIdentifier;
@@ -237,15 +256,10 @@ mod tests {
     fn record(moment: &str, timeline: u32, until: u64) -> Record {
         Record {
             moment: moment.to_owned(),
-            system: OURS,
             timeline: TimelineId(timeline),
             from: Lsn(until),
             until: Lsn(until),
-            snapshot: String::new(),
-            slots: Vec::new(),
-            marks: std::collections::BTreeMap::new(),
-            inventory: super::super::Inventory::default(),
-            content: super::super::Content::default(),
+            ..Record::for_tests(super::super::Content::default())
         }
     }
 

@@ -8,10 +8,8 @@ use tokio_postgres::Client;
 
 use super::*;
 use crate::{
-    postgres::{
-        Cluster, ClusterOptions, Lsn, Request, Shutdown, Silent, Storage, SystemIdentifier, TimelineId, WorkDir, locate,
-    },
-    reference::{Inventory, Reading, Record, Scope, Truth},
+    postgres::{Cluster, ClusterOptions, Request, Shutdown, Silent, Storage, WorkDir, locate},
+    reference::{Reading, Record, Scope, Truth},
 };
 
 /// A server with nothing on it.
@@ -61,20 +59,7 @@ impl Server {
 
 fn truth(scope: Scope, before: &[&Content], after: &[&Content]) -> Truth {
     let records = |contents: &[&Content]| {
-        let record = |content: &&Content| {
-            Arc::new(Record {
-                moment: "b-1".into(),
-                system: SystemIdentifier(7),
-                timeline: TimelineId::FIRST,
-                from: Lsn(1),
-                until: Lsn(1),
-                snapshot: String::new(),
-                slots: Vec::new(),
-                marks: std::collections::BTreeMap::new(),
-                inventory: Inventory::default(),
-                content: (*content).clone(),
-            })
-        };
+        let record = |content: &&Content| Arc::new(Record::for_tests((*content).clone()));
         contents.iter().map(record).collect()
     };
     Truth {

@@ -3,10 +3,7 @@
 use std::sync::Arc;
 
 use super::{super::record::Detail, *};
-use crate::{
-    postgres::{Lsn, SystemIdentifier, TimelineId},
-    reference::{Reading, Record, Scope, content, inventory::Inventory},
-};
+use crate::reference::{Reading, Record, Scope, content};
 
 impl Seeded {
     /// What is true of it now, as a record says it; what the ledger answers for is not summed up.
@@ -19,18 +16,7 @@ impl Seeded {
                 .collect(),
             ..Reading::default()
         };
-        Arc::new(Record {
-            moment: "b-1".into(),
-            system: SystemIdentifier(7),
-            timeline: TimelineId::FIRST,
-            from: Lsn(1),
-            until: Lsn(1),
-            snapshot: String::new(),
-            slots: Vec::new(),
-            marks: std::collections::BTreeMap::new(),
-            inventory: Inventory::default(),
-            content: content::read(&self.cluster, &reading).await.unwrap(),
-        })
+        Arc::new(Record::for_tests(content::read(&self.cluster, &reading).await.unwrap()))
     }
 }
 
