@@ -254,6 +254,7 @@ async fn set_up(
         random,
         failed: None,
         failure_lsn: None,
+        last_lsn: None,
         fault_lsn: None,
         outage: None,
         target_time: None,

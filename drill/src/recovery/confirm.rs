@@ -16,7 +16,7 @@ use super::{
     repair::{repaired, repairs},
 };
 use crate::{
-    stage::Drill,
+    stage::{Drill, remember},
     verify::{chain, ledger::Comparison},
     workload::{Workload, ledger::History},
 };
@@ -160,6 +160,7 @@ async fn restarted(drill: &mut Drill) -> Result<Result<(), String>, Stop> {
         verdict: Verdict::Pass,
         detail,
     });
+    remember::crashed(drill).await;
     if drill.stream.is_some() {
         drill.stream_again().await?;
     }

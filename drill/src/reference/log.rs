@@ -91,6 +91,24 @@ impl Reached {
         Ok(Self(here().into_iter().collect()))
     }
 
+    /// Asks a server that was started again where the recovery of its own WAL ended: the checkpoint that it makes then
+    /// begins there.
+    ///
+    /// # Errors
+    /// If it does not answer.
+    pub async fn by_recovery(client: &Client) -> Result<Self, tokio_postgres::Error> {
+        const SQL: &str = "SELECT timeline_id, redo_lsn::text,
+                                  coalesce(pg_read_file('pg_wal/' || lpad(upper(to_hex(timeline_id)), 8, '0') || '.history', 0, 1000000, true), '')
+                             FROM pg_control_checkpoint()";
+        let row = client.query_one(SQL, &[]).await?;
+        let (timeline, redo, history): (i32, String, String) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+        let mut reached = Self::parse(&history);
+        if let (Ok(timeline), Ok(redo)) = (u32::try_from(timeline), redo.parse()) {
+            reached.0.push((TimelineId(timeline), end_of_record(redo)));
+        }
+        Ok(reached)
+    }
+
     /// Reads a timeline history file: each line a timeline, where it was left, and why.
     pub fn parse(history: &str) -> Self {
         let line = |line: &str| {
@@ -126,6 +144,8 @@ pub(super) fn end_of_record(insert: Lsn) -> Lsn {
 #[derive(Debug, Default)]
 pub struct Log {
     records: Vec<Arc<Record>>,
+    /// Those of WAL that a crash took away, the earliest first.
+    lost: Vec<Arc<Record>>,
     dumps: BTreeMap<String, Arc<Record>>,
     ended: bool,
 }
@@ -179,6 +199,21 @@ impl Log {
         self.records.retain(|record| reached.holds(record));
     }
 
+    /// Sets aside what was recorded behind the point that crash recovery reached: it saw commits that were not flushed,
+    /// and new WAL takes the place of theirs.
+    pub fn crash(&mut self, reached: &Reached) {
+        let lost = self.records.extract_if(.., |record| !reached.holds(record));
+        self.lost.extend(lost);
+    }
+
+    /// What a crash took away of a cluster: it may have happened, or not.
+    fn lost(&self, system: SystemIdentifier) -> impl Iterator<Item = Arc<Record>> {
+        self.lost
+            .iter()
+            .filter(move |record| record.system == system)
+            .map(Arc::clone)
+    }
+
     /// The truth at the point that a restored cluster reached, `backup` being the record of what it was restored from. A
     /// record of another cluster is none.
     pub fn at(&self, reached: &Reached, system: SystemIdentifier, backup: &str) -> Truth {
@@ -196,7 +231,10 @@ impl Log {
                 .filter(|record| reached.holds(record))
                 .map(|record| Arc::clone(record))
                 .collect(),
-            after: after.iter().map(|record| Arc::clone(record)).collect(),
+            after: self
+                .lost(system)
+                .chain(after.iter().map(|record| Arc::clone(record)))
+                .collect(),
             backup: ours
                 .iter()
                 .find(|record| record.moment == backup)
@@ -222,7 +260,7 @@ impl Log {
             scope: Scope::Source,
             backup: before.first().map(Arc::clone),
             before,
-            after: Vec::new(),
+            after: self.lost(system).collect(),
         }
     }
 }

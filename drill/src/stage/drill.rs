@@ -90,7 +90,9 @@ pub struct Drill {
     pub outage: Option<(Duration, DateTime<Utc>)>,
     /// Where the WAL stood right before the failure.
     pub failure_lsn: Option<Lsn>,
-    /// Where the WAL stood right before the first fault that was aimed at the cluster.
+    /// Where the WAL stood right before the newest fault that was aimed at the cluster while its server ran.
+    pub last_lsn: Option<Lsn>,
+    /// Where the WAL stood right before the first fault that damages the cluster.
     pub fault_lsn: Option<Lsn>,
     /// When the moment came that the recovery target names, on the source's clock.
     pub target_time: Option<DateTime<Utc>>,

@@ -62,6 +62,11 @@ async fn one(drill: &mut Drill, fault: &Fault, restored: Option<&mut Cluster>) -
     let backups = backup::catalogue::list(&drill.site.repository)?.backups;
     let fault = &with_segment(fault, &backups, drill.site.wal.segment_bytes);
     archived(drill, fault).await; // the service still works meanwhile
+    if fault.target == FaultTarget::Cluster
+        && let Some(lsn) = drill.source_lsn().await
+    {
+        drill.last_lsn = Some(lsn);
+    }
     let change = remember::change(fault, &drill.scenario.recovery.target, drill.fault_lsn.is_some());
     if change == Change::Damage {
         if fault.at < Moment::Failure {
@@ -75,7 +80,7 @@ async fn one(drill: &mut Drill, fault: &Fault, restored: Option<&mut Cluster>) -
         }
         drill.site.references.with(Log::end);
         if drill.fault_lsn.is_none() {
-            drill.fault_lsn = drill.source_lsn().await;
+            drill.fault_lsn = drill.last_lsn; // a server that was stopped for it wrote nothing since
         }
     }
     if fault.at == Moment::Failure && drill.failed.is_none() {
@@ -132,6 +137,7 @@ async fn one(drill: &mut Drill, fault: &Fault, restored: Option<&mut Cluster>) -
         }
     }
     if fault.at <= Moment::Failure && drill.source.pid() != server_before && drill.source.is_running() {
+        remember::crashed(drill).await;
         drill.stream_again().await?; // it ended with the server that was there before
     }
     if change == Change::History {

@@ -5,7 +5,7 @@ use reports::Verdict;
 
 use super::{Drill, DrillError, promises};
 use crate::{
-    reference::{LARGE_TABLE_BYTES, Reading, Record, Summary},
+    reference::{LARGE_TABLE_BYTES, MAINTENANCE, Reached, Reading, Record, Summary},
     scenario::{Action, Fault, FaultTarget, Moment, Target},
     verify::{chain, content_fingerprint},
 };
@@ -83,6 +83,16 @@ pub async fn record(drill: &Drill, moment: &str, tables: Tables, system_rows: bo
             ));
             None
         }
+    }
+}
+
+/// After the server was started again: what was recorded of WAL that crash recovery did not find again is no longer true.
+/// A server that does not answer is found out by whoever looks at it next.
+pub async fn crashed(drill: &Drill) {
+    if let Ok(client) = drill.source.connect("postgres", MAINTENANCE).await
+        && let Ok(reached) = Reached::by_recovery(&client).await
+    {
+        drill.site.references.with(|log| log.crash(&reached));
     }
 }
 
