@@ -173,19 +173,22 @@ impl Sides<'_> {
     }
 
     /// What goes with an object that is gone, or that is too much, needs no line of its own; nor do the dependencies of
-    /// one that is something else now.
+    /// one that is something else now. A role that is gone is for `privileges` to tell: its comment and its settings are not.
     fn leave_out_what_follows(compared: &mut Compared) {
         let parents = |difference: &Difference| {
             let fact = difference.recorded.as_ref().or(difference.found.as_ref());
             fact.map_or(Vec::new(), |fact| fact.parents.clone())
         };
         let whole = |difference: &Difference| difference.what == What::Missing || difference.what == What::Extra;
-        let named: HashSet<(String, String)> = compared
-            .differences
-            .iter()
-            .filter(|difference| difference.about != About::Setting && whole(difference))
-            .map(|difference| (difference.database.clone(), difference.identity.clone()))
-            .collect();
+        let named = |told: &[About]| -> HashSet<(String, String)> {
+            let differences = compared.differences.iter();
+            differences
+                .filter(|difference| told.contains(&difference.about) && whole(difference))
+                .map(|difference| (difference.database.clone(), difference.identity.clone()))
+                .collect()
+        };
+        let objects = named(&[About::Object, About::Server]);
+        let objects_and_rights = named(&[About::Object, About::Server, About::Right]);
         let touched: HashSet<(String, String)> = compared
             .differences
             .iter()
@@ -206,8 +209,10 @@ impl Sides<'_> {
             };
             if is_dependency(difference) {
                 known(&touched)
+            } else if difference.about == About::Right {
+                whole(difference) && known(&objects_and_rights)
             } else {
-                whole(difference) && known(&named)
+                whole(difference) && known(&objects)
             }
         };
         compared.differences.retain(|difference| !follows(difference));
