@@ -357,6 +357,23 @@ mod tests {
     }
 
     #[test]
+    fn what_a_crash_took_away_was_perhaps_so_and_perhaps_not() {
+        let mut log = log();
+        log.crash(&Reached::parse("1\t0/FA\tx\n"));
+        assert_eq!(
+            moments(&log.last(OURS)),
+            (vec!["b-1", "seeding"], vec!["b-2", "failure"])
+        );
+        let truth = log.at(&Reached::parse("1\t0/1000\tx\n"), OURS, "b-1");
+        assert_eq!(
+            moments(&truth),
+            (vec!["b-1", "seeding"], vec!["b-2", "failure"]),
+            "new WAL goes further than theirs did"
+        );
+        assert_eq!(moments(&log.last(SystemIdentifier(8))), (vec![], vec![]));
+    }
+
+    #[test]
     fn nothing_is_added_behind_the_first_damage() {
         let mut log = log();
         log.end();
