@@ -64,7 +64,7 @@ impl Need {
             }),
             Self::Asked(variable) => env::var_os(variable)
                 .is_none()
-                .then(|| format!("it takes long; set {variable} to a number to run it so many times")),
+                .then(|| format!("it takes long; {variable}=1 in the environment asks for it")),
             Self::Program(name) => {
                 let path = env::var_os("PATH").unwrap_or_default();
                 let found = env::split_paths(&path).any(|directory| directory.join(name).is_file());

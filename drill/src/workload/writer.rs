@@ -126,11 +126,11 @@ impl Writer {
                 return;
             };
             // The operation under way is finished even when told to stop: its answer belongs in the ledger.
-            let (answered, answer) = open.carry_out(op, &operation).await;
+            let (answered, answer, contradicted) = open.carry_out(op, &operation).await;
             let alive = !open.client.is_closed();
             if answered == Answered::Acknowledged {
                 self.remember(&operation, &answer);
-            } else if answered == Answered::Indeterminate {
+            } else if answered == Answered::Indeterminate || contradicted {
                 self.forget(&operation);
             }
             self.shared.ledger.answered(op, answered, answer);
@@ -140,6 +140,7 @@ impl Writer {
             }
             self.shared.counts.send_modify(|counts| match answered {
                 Answered::Acknowledged => counts.acknowledged += 1,
+                Answered::Rejected if contradicted => {} // it is written to, and what it lost the ledger tells
                 Answered::Rejected => counts.rejected += 1,
                 Answered::Indeterminate => counts.indeterminate += 1,
             });
@@ -217,7 +218,8 @@ impl Writer {
         }
     }
 
-    /// After an indeterminate operation nobody knows the script's state: it is left alone.
+    /// After an indeterminate operation, or one that contradicts what is there, nobody knows the script's state: it is left
+    /// alone.
     fn forget(&mut self, operation: &Operation) {
         if let Some(index) = operation.owned {
             self.scripts.swap_remove(index);
@@ -270,18 +272,19 @@ impl Session {
         })
     }
 
-    async fn carry_out(&mut self, op: u64, operation: &Operation) -> (Answered, Answer) {
+    /// The answer, and whether the operation contradicts what is there: it builds upon rows that a crash took away.
+    async fn carry_out(&mut self, op: u64, operation: &Operation) -> (Answered, Answer, bool) {
         let mut answer = Answer {
             script: operation.intent.script,
             ..Answer::default()
         };
         if let Err(error) = self.write(op, operation, &mut answer).await {
             // The commit was never sent, so nothing of it can be there.
-            answer.reason = Some(reason(&error));
+            answer.reason = Some(error.reason());
             if !self.client.is_closed() {
                 let _ = self.client.batch_execute("ROLLBACK").await; // a dead connection is found by the caller
             }
-            return (Answered::Rejected, answer);
+            return (Answered::Rejected, answer, error.contradicts());
         }
         // One round trip: the commit, and how far the WAL was right after it.
         match self
@@ -294,7 +297,7 @@ impl Session {
                     SimpleQueryMessage::Row(row) => row.get(0)?.parse::<Lsn>().ok(),
                     _ => None,
                 });
-                (Answered::Acknowledged, answer)
+                (Answered::Acknowledged, answer, false)
             }
             Err(error) => {
                 answer.reason = Some(reason(&error));
@@ -306,12 +309,13 @@ impl Session {
                         Answered::Indeterminate
                     },
                     answer,
+                    false,
                 )
             }
         }
     }
 
-    async fn write(&self, op: u64, operation: &Operation, answer: &mut Answer) -> Result<(), tokio_postgres::Error> {
+    async fn write(&self, op: u64, operation: &Operation, answer: &mut Answer) -> Result<(), WriteError> {
         let Intent {
             writer,
             kind,
@@ -338,14 +342,16 @@ impl Session {
                 let row: [&(dyn ToSql + Sync); 6] = [&script, version, &operation.content, &hash, &actor, rows_at];
                 self.client.execute(&self.version, &row).await?;
                 if *kind == OperationKind::AddVersion {
-                    let changed = self.client.query_one(&self.current, &[&script, version]).await?;
+                    let changed = self.client.query_opt(&self.current, &[&script, version]).await?;
+                    let changed = changed.ok_or(WriteError::NoScript)?;
                     answer.updated_at = Some(changed.try_get(0)?);
                 }
             }
             OperationKind::SoftDelete | OperationKind::Restore => {
                 let deleted = *kind == OperationKind::SoftDelete;
                 let row: [&(dyn ToSql + Sync); 3] = [&script, &deleted, rows_at];
-                let changed = self.client.query_one(&self.deleted, &row).await?;
+                let changed = self.client.query_opt(&self.deleted, &row).await?;
+                let changed = changed.ok_or(WriteError::NoScript)?;
                 answer.updated_at = Some(changed.try_get(0)?);
             }
             OperationKind::Attach => {
@@ -362,6 +368,34 @@ impl Session {
         let lsn: String = self.client.query_one(&self.audit, &row).await?.try_get(0)?;
         answer.lsn_before = lsn.parse().ok();
         Ok(())
+    }
+}
+
+/// Why an operation came to nothing before its commit.
+#[derive(Debug, thiserror::Error)]
+enum WriteError {
+    /// The script that it changes is not there.
+    #[error("the script is not there")]
+    NoScript,
+    /// The server said no, or nothing.
+    #[error(transparent)]
+    Database(#[from] tokio_postgres::Error),
+}
+
+impl WriteError {
+    /// Whether the server takes writes, and only this one does not fit what is there (class 23, integrity constraints).
+    fn contradicts(&self) -> bool {
+        match self {
+            Self::NoScript => true,
+            Self::Database(error) => error.code().is_some_and(|code| code.code().starts_with("23")),
+        }
+    }
+
+    fn reason(&self) -> String {
+        match self {
+            Self::NoScript => self.to_string(),
+            Self::Database(error) => reason(error),
+        }
     }
 }
 

@@ -105,6 +105,9 @@ pub(super) async fn problems(subject: &Subject<'_>, first: &Scan) -> Result<Vec<
         if problems.is_empty() {
             break;
         }
+        if !has_room(data)? {
+            return Err(ScanError::NoRoom);
+        }
         subject.superuser().await?.batch_execute("CHECKPOINT").await?;
         let again = if first.files == 0 {
             Scan::default()
@@ -115,6 +118,17 @@ pub(super) async fn problems(subject: &Subject<'_>, first: &Scan) -> Result<Vec<
         problems.retain(|problem| again.contains(problem));
     }
     Ok(first_of_each(problems))
+}
+
+/// Whether a checkpoint finds room for its own small files. Where it does not, the checkpointer panics and the server goes
+/// down (seen on 16.14: "could not write to file pg_logical/replorigin_checkpoint.tmp: No space left on device").
+fn has_room(data: &Path) -> Result<bool, ScanError> {
+    const ENOUGH: u64 = 1 << 20;
+    let space = rustix::fs::statvfs(data).map_err(|errno| ScanError::Io {
+        path: data.to_owned(),
+        source: errno.into(),
+    })?;
+    Ok(space.f_bavail * space.f_frsize >= ENOUGH)
 }
 
 /// The first page of each kind of problem with a file, and how many more there are.
