@@ -71,7 +71,7 @@ fn main() -> ExitCode {
         if scenario.group == "backbone" {
             let name = format!("backbone/{}", scenario.id);
             trials.push(trial(name, &[Need::Docker, NIGHTLY], move || {
-                one_in_containers(&scenario.id)
+                one_in_containers(&scenario.id);
             }));
         }
     }
