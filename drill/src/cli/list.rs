@@ -46,7 +46,7 @@ pub(super) fn list(args: &ListArgs) -> Outcome {
                         .collect()
                 })
                 .collect();
-            println!("{:#}", Value::Array(objects));
+            say!("{:#}", Value::Array(objects));
         }
     }
     Ok(exit::AS_EXPECTED)
@@ -124,11 +124,11 @@ fn print_table(columns: &[&str], rows: &Rows) {
             .collect();
         padded.join("  ").trim_end().to_owned()
     };
-    println!(
+    say!(
         "{}",
         line(&columns.iter().map(|name| name.to_uppercase()).collect::<Vec<_>>())
     );
     for row in rows {
-        println!("{}", line(row));
+        say!("{}", line(row));
     }
 }

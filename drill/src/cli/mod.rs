@@ -3,6 +3,11 @@
 //! Results go to stdout, progress and logs to stderr. Exit codes: 0 every drill ended as expected, 1 one did not,
 //! 2 usage or scenario error, 3 could not execute or could not verify.
 
+/// Prints a line of a result. A reader that has gone (`drill list scenarios | head -1`) ends nothing in a panic.
+macro_rules! say {
+    ($($argument:tt)*) => { $crate::cli::print_line(format_args!($($argument)*)) };
+}
+
 mod app;
 mod config;
 mod doctor;
@@ -12,8 +17,15 @@ mod report;
 mod run;
 mod schema;
 mod show;
+mod watch;
 
-use std::{error::Error, process::ExitCode, time::Duration};
+use std::{
+    error::Error,
+    fmt,
+    io::{self, Write as _},
+    process::ExitCode,
+    time::Duration,
+};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use reports::exit;
@@ -98,6 +110,9 @@ enum Command {
     /// The reference application (drill starts it by itself)
     #[command(hide = true)]
     App(app::AppArgs),
+    /// Clears up after a run that was killed (drill starts it by itself)
+    #[command(hide = true)]
+    Watch,
 }
 
 /// What a subcommand came to: an exit code, or an error with one.
@@ -135,6 +150,16 @@ pub fn main() -> ExitCode {
         Err(failure) => return report_failure(&failure),
     };
     start_logging(&cli.output);
+    let watcher = match &cli.command {
+        Command::Watch => {
+            watch::watch();
+            return ExitCode::from(exit::AS_EXPECTED);
+        }
+        Command::Run(args) if args.makes_something() => watch::Watcher::start()
+            .inspect_err(|error| tracing::warn!(%error, "nobody will clear up if this run is killed; `drill doctor --clean` does"))
+            .ok(),
+        _ => None,
+    };
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return report_failure(&Failure::execution(error)),
@@ -147,6 +172,9 @@ pub fn main() -> ExitCode {
     });
     // Tasks of an interrupted drill end here: servers and tools are killed when their handles are dropped.
     runtime.shutdown_timeout(Duration::from_secs(10));
+    if let Some(watcher) = watcher {
+        watcher.dismiss();
+    }
     match outcome {
         Ok(code) => ExitCode::from(code),
         Err(failure) => report_failure(&failure),
@@ -162,19 +190,29 @@ async fn carry_out(cli: Cli) -> Outcome {
         Command::Report(args) => report::report(&args),
         Command::Doctor(args) => doctor::doctor(&args).await,
         Command::App(args) => app::app(&args).await,
+        Command::Watch => Ok(exit::AS_EXPECTED), // it was carried out already, without a runtime
     }
 }
 
-/// Waits for Ctrl-C or a request to terminate.
+/// Prints a line on stdout, and says so where that fails for another reason than a reader that has gone.
+fn print_line(line: fmt::Arguments<'_>) {
+    match writeln!(io::stdout().lock(), "{line}") {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => eprintln!("drill: cannot print: {error}"),
+        _ => {}
+    }
+}
+
+/// Waits for Ctrl-C, a request to terminate, or the end of the terminal.
 async fn interrupted() -> &'static str {
     use tokio::signal::unix::{SignalKind, signal};
-    let Ok(mut terminate) = signal(SignalKind::terminate()) else {
+    let (Ok(mut terminate), Ok(mut hang_up)) = (signal(SignalKind::terminate()), signal(SignalKind::hangup())) else {
         let _ = tokio::signal::ctrl_c().await;
         return "interrupted";
     };
     tokio::select! {
         _ = tokio::signal::ctrl_c() => "interrupted",
         _ = terminate.recv() => "terminated",
+        _ = hang_up.recv() => "the terminal is gone",
     }
 }
 

@@ -47,7 +47,7 @@ pub(super) fn report(args: &ReportArgs) -> Outcome {
     };
     let written = reports::write(&args.run_dir, &run, formats);
     for file in &written.files {
-        println!("{}", file.display());
+        say!("{}", file.display());
     }
     match written.errors.into_iter().next() {
         Some(error) => Err(Failure::execution(error)),

@@ -1,6 +1,6 @@
 //! `drill run`: chooses scenarios, finds PostgreSQL, carries the drills out, writes the reports, says how it went.
 
-use std::{io::IsTerminal as _, path::Path, sync::Arc, time::Duration};
+use std::{io::IsTerminal as _, num::NonZeroUsize, path::Path, sync::Arc, time::Duration};
 
 use futures_util::{StreamExt as _, stream};
 use rand::RngExt as _;
@@ -49,7 +49,8 @@ pub(super) async fn run(args: RunArgs, output: &Output) -> Outcome {
     let drills = planned.len();
     let jobs = args
         .jobs
-        .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, Into::into))
+        .or_else(|| std::thread::available_parallelism().ok())
+        .map_or(1, NonZeroUsize::get)
         .clamp(1, drills.max(1));
     let show = Arc::new(Show::new(output, drills));
     refuse_existing(&out)?; // before anything is fetched or started
@@ -104,15 +105,15 @@ pub(super) async fn run(args: RunArgs, output: &Output) -> Outcome {
     let written = reports::write(&out, &evidence, reports::Format::ALL);
     show.finish().await;
     for drill in evidence.worst_first() {
-        println!("{}", summary(drill, drills));
+        say!("{}", summary(drill, drills));
         let findings = drill.findings.iter().map(|finding| &finding.text);
         let kept = findings.filter(|text| text.starts_with(LEFT_RUNNING));
-        kept.for_each(|how| println!("{how}"));
+        kept.for_each(|how| say!("{how}"));
     }
     for broken in &evidence.unreadable {
-        println!("UNVERIFIED    {:<28} {}", broken.drill, broken.problem);
+        say!("UNVERIFIED    {:<28} {}", broken.drill, broken.problem);
     }
-    println!("Report: {}", out.join("report.md").display());
+    say!("Report: {}", out.join("report.md").display());
     if let Some(error) = written.errors.into_iter().next() {
         return Err(Failure::execution(error));
     }
@@ -221,17 +222,18 @@ fn print_plan(args: &RunArgs, planned: &[Planned]) {
             rto: objectives.rto.unwrap_or(args.rto),
             storage,
         };
-        println!("{}", scenario::plan(&drill.scenario, &circumstances));
+        say!("{}", scenario::plan(&drill.scenario, &circumstances));
     }
     let drills = match planned.len() {
         1 => "1 drill".to_owned(),
         several => format!("{several} drills"),
     };
-    println!(
+    say!(
         "{drills} would be run, with PostgreSQL {} ({}).",
-        args.postgres, args.provider
+        args.postgres,
+        args.provider
     );
-    println!("Nothing was touched.");
+    say!("Nothing was touched.");
 }
 
 fn sizing(args: &RunArgs) -> Sizing {

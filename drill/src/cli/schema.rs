@@ -23,6 +23,6 @@ pub(super) fn schema(args: &SchemaArgs) -> Outcome {
     let Of::Scenario = args.of;
     let systems: Vec<&str> = backup::SYSTEMS.iter().map(|(name, _)| *name).collect();
     let text = serde_json::to_string_pretty(&scenario::schema(&systems)).map_err(Failure::execution)?;
-    println!("{text}");
+    say!("{text}");
     Ok(exit::AS_EXPECTED)
 }

@@ -15,7 +15,7 @@ pub(super) struct ShowArgs {
 pub(super) fn show(args: &ShowArgs) -> Outcome {
     let found = scenario::resolve(std::slice::from_ref(&args.scenario)).map_err(Failure::usage)?;
     for scenario in found {
-        println!("{}", scenario::show(&scenario));
+        say!("{}", scenario::show(&scenario));
     }
     Ok(exit::AS_EXPECTED)
 }

@@ -31,14 +31,36 @@ const TICK: Duration = Duration::from_secs(1);
 /// What a server that is asked nothing said last: it is ready for a query.
 const READY: &[u8] = &[b'Z', 0, 0, 0, 5];
 
+/// What a database or a role has been given as a limit is for the service's own statements, not for ours.
+const WITHOUT_LIMITS: &str =
+    "-c statement_timeout=0 -c idle_in_transaction_session_timeout=0 -c idle_session_timeout=0";
+/// A database and a role may begin their sessions in many ways, under which the same words are another statement, the same
+/// value another text, and a look another transaction. A superuser of ours begins as on a new server.
+const AS_ON_A_NEW_SERVER: &str = "-c default_transaction_read_only=off -c default_transaction_isolation=read\\ committed \
+    -c default_transaction_deferrable=off -c standard_conforming_strings=on -c search_path=public -c DateStyle=ISO \
+    -c IntervalStyle=postgres -c bytea_output=hex -c extra_float_digits=1 -c quote_all_identifiers=off -c enable_seqscan=on -c temp_file_limit=-1";
+
+/// A login for what this program itself asks: it is not bound to what the service's sessions begin with.
+pub(super) fn ours(config: &Config) -> Config {
+    let mut ours = config.clone();
+    let given = config.get_options().unwrap_or_default();
+    let anew = if config.get_user() == Some("postgres") {
+        AS_ON_A_NEW_SERVER
+    } else {
+        ""
+    };
+    ours.options(format!("{given} {WITHOUT_LIMITS} {anew}").trim());
+    ours
+}
+
 /// Connects to verify something: nothing it does waits longer than it makes progress.
 ///
 /// # Errors
 /// If the server lets nobody in, or does not answer.
 pub async fn verifying(config: &Config) -> Result<Client, tokio_postgres::Error> {
-    let mut config = config.clone();
+    let mut config = ours(config);
     let given = config.get_options().unwrap_or_default().to_owned();
-    config.options(format!("{given} -c lock_timeout=2000").trim_start());
+    config.options(format!("{given} -c lock_timeout=2000"));
     open(&config, Some(PATIENCE)).await
 }
 

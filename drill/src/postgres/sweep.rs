@@ -115,7 +115,7 @@ fn sweep(path: &Path, user: &ServerUser) -> Option<Swept> {
 /// A run that was killed between making its directory and locking it: nothing is in there yet but the beginning of a
 /// lock. One that is younger than a moment may still be about to lock it.
 fn sweep_unborn(path: &Path) -> Option<Swept> {
-    const MOMENT: Duration = Duration::from_secs(2);
+    const MOMENT: Duration = Duration::from_secs(1);
     let age = fs::metadata(path).ok()?.modified().ok()?.elapsed().ok()?;
     let mut entries = fs::read_dir(path).ok()?.flatten();
     if age < MOMENT || !entries.all(|entry| entry.file_name() == LOCK_NEW) {

@@ -9,6 +9,8 @@ use fixtures::Role as DatabaseRole;
 use reports::{Outcome, Phase, Role, Step, Verdict, What, event::LedgerComparison};
 
 use crate::{
+    backup::stream::STANDBY_NAME,
+    reference::{Scope, Truth},
     scenario::Moment,
     stage::{Drill, DrillError, inject},
     verify::{chain, smoke},
@@ -239,10 +241,58 @@ pub(super) async fn roll_back(drill: &mut Drill, before: Option<&str>) {
 /// Step 14, on the cluster that was cut over to; the failed primary is tried once more before.
 pub(super) async fn declared_restored(drill: &mut Drill, validated: Validated) -> Result<(Ending, Sound), Stop> {
     let Validated { cluster, known } = validated;
+    if let Some(production) = &drill.production {
+        // What a restored cluster archives, it archives after a while.
+        drill.check(
+            production
+                .look_again(Phase::Cutover, "archive, at the declaration")
+                .await,
+        );
+    }
     drill.restored = Some(cluster);
+    slots_left_behind(drill, &known);
+    databases_left_behind(drill, &known);
     fenced::tried_again(drill, Phase::Cutover, "source, at the declaration").await;
     let ending = declared(drill, known.ledger.as_ref()).await?;
     Ok((ending, known))
+}
+
+/// No restore brings replication slots back: whoever followed the service by one must begin anew.
+fn slots_left_behind(drill: &Drill, known: &Sound) {
+    let record = known.truth.as_ref().and_then(Truth::newest);
+    let slots = record.map_or(&[][..], |record| &record.slots);
+    let theirs: Vec<_> = slots
+        .iter()
+        .map(String::as_str)
+        .filter(|slot| *slot != STANDBY_NAME)
+        .collect();
+    if !theirs.is_empty() {
+        drill.recorder.finding(format!(
+            "Replication slots that the failed primary had are not restored: {}. Whoever follows the service by them begins anew.",
+            theirs.join(", ")
+        ));
+    }
+}
+
+/// A dump brings one database. What the cluster held beside it is gone, and nothing in the restored one says so.
+fn databases_left_behind(drill: &Drill, known: &Sound) {
+    let Some(Scope::Database(restored)) = known.truth.as_ref().map(|truth| &truth.scope) else {
+        return;
+    };
+    let Some(record) = drill.last_truth().and_then(|truth| truth.newest().cloned()) else {
+        return;
+    };
+    let databases = record.content.databases.iter();
+    let gone: Vec<_> = databases
+        .filter(|(name, held)| *name != restored && !held.tables.is_empty())
+        .map(|(name, _)| name.as_str())
+        .collect();
+    if !gone.is_empty() {
+        drill.recorder.finding(format!(
+            "Databases that the failed primary had are not in the backup that was restored: {}.",
+            gone.join(", ")
+        ));
+    }
 }
 
 /// Step 14: the service is declared restored, with what the ledger says is lost or given up.

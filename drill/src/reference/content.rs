@@ -35,8 +35,19 @@ pub struct Database {
     pub large_objects: LargeObjects,
     /// Large objects that the service's own rows refer to: the ledger answers for these rows.
     pub referred: BTreeSet<u32>,
+    /// Sequences.
+    pub sequences: Sequences,
     /// Why nothing of it can be read.
     pub unreadable: Option<Unreadable>,
+}
+
+/// What is kept of a database's sequences, by name, as in `schema.sequence`.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Sequences {
+    /// Those that give numbers which are in use already, or none any more.
+    pub behind: BTreeSet<String>,
+    /// The next number of each that WAL brings back and that does not start over.
+    pub next: BTreeMap<String, i64>,
 }
 
 /// A table, a partition or a materialised view.

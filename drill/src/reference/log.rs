@@ -50,6 +50,28 @@ impl Truth {
         self.after.first()
     }
 
+    /// Whether a sequence gave numbers that were in use already on both sides of the point that was reached.
+    pub fn was_behind(&self, database: &str, sequence: &str) -> bool {
+        let said = |record: &Arc<Record>| {
+            let content = record.content.databases.get(database);
+            content.is_some_and(|content| content.sequences.behind.contains(sequence))
+        };
+        self.newest().is_some_and(said) && self.next().is_none_or(said)
+    }
+
+    /// The numbers that a sequence would have given next on both sides of the point that was reached. None for a dump, which
+    /// reads sequences outside of its snapshot, before or after the record does.
+    pub fn next_numbers(&self, database: &str, sequence: &str) -> Vec<i64> {
+        if matches!(self.scope, Scope::Database(_)) {
+            return Vec::new();
+        }
+        let around = self.newest().into_iter().chain(self.next());
+        let contents = around.filter_map(|record| record.content.databases.get(database));
+        contents
+            .filter_map(|content| content.sequences.next.get(sequence).copied())
+            .collect()
+    }
+
     /// Which records these are, for people.
     pub fn moments(&self) -> String {
         let named = |record: &Arc<Record>| format!("{} ({})", record.moment, record.until);

@@ -37,17 +37,28 @@ macro_rules! named {
 }
 pub(crate) use named;
 
-/// Ends an error about `wrong`: the nearest of `known`, or all of them when none is near.
+/// More names than these are no help to anybody.
+const MANY: usize = 30;
+
+/// Ends an error about `wrong`: the one of `known` that was probably meant; else all of them, or of many the three that come
+/// nearest.
 pub(crate) fn hint<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>) -> String {
     let known: Vec<&str> = known.into_iter().collect();
     if let Some(near) = nearest(wrong, known.iter().copied()) {
         return format!("did you mean `{near}`?");
     }
-    let quoted: Vec<String> = known.iter().map(|name| format!("`{name}`")).collect();
+    let mut names = known.clone();
+    let mut are = "known are";
+    if names.len() > MANY {
+        names.sort_by(|a, b| strsim::jaro_winkler(b, wrong).total_cmp(&strsim::jaro_winkler(a, wrong)));
+        names.truncate(3);
+        are = "the nearest are";
+    }
+    let quoted: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
     match quoted.as_slice() {
         [] => "nothing is known here".to_owned(),
         [only] => format!("known is {only}"),
-        [others @ .., last] => format!("known are {} and {last}", others.join(", ")),
+        [others @ .., last] => format!("{are} {} and {last}", others.join(", ")),
     }
 }
 
@@ -68,4 +79,22 @@ pub(crate) fn nearest<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>)
         })
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, name)| name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::hint;
+
+    #[test]
+    fn few_names_are_all_told_and_of_many_the_nearest() {
+        assert_eq!(hint("tabel", ["table", "json"]), "did you mean `table`?");
+        assert_eq!(hint("x", ["table", "json"]), "known are `table` and `json`");
+        let many: Vec<String> = (0..40).map(|number| format!("archive-lost-in-room-{number}")).collect();
+        let known = many
+            .iter()
+            .map(String::as_str)
+            .chain(["drop-table", "drop-index", "drop-schema"]);
+        let told = hint("drop-everything", known);
+        assert_eq!(told, "the nearest are `drop-table`, `drop-index` and `drop-schema`");
+    }
 }

@@ -1,6 +1,6 @@
 //! What `drill run` takes: every option with its default, its environment variable and what it means.
 
-use std::{path::PathBuf, time::Duration};
+use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use bytesize::ByteSize;
 use clap::{Args, ValueEnum};
@@ -73,7 +73,7 @@ pub(in crate::cli) struct RunArgs {
     pub(super) seed: Option<u64>,
     /// Drills at a time [default: processors]
     #[arg(long, value_name = "N", env = "DRILL_JOBS")]
-    pub(super) jobs: Option<usize>,
+    pub(super) jobs: Option<NonZeroUsize>,
     /// Where clusters live; auto: one drill on disk with fsync, a catalogue in memory without
     #[arg(long, value_enum, default_value = "auto", env = "DRILL_STORAGE")]
     pub(super) storage: StorageArg,
@@ -126,6 +126,13 @@ pub(super) enum AppControlArg {
 pub(super) enum OperatorArg {
     Auto,
     Ask,
+}
+
+impl RunArgs {
+    /// Whether it goes beyond telling what would be done.
+    pub(in crate::cli) fn makes_something(&self) -> bool {
+        !self.dry_run
+    }
 }
 
 fn duration(text: &str) -> Result<Duration, String> {

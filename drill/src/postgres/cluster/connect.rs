@@ -21,7 +21,7 @@ impl Cluster {
 
     /// Connects without a password, which only the superuser `postgres` may.
     pub async fn connect(&self, user: &str, database: &str) -> Result<Client, ClusterError> {
-        self.connect_by(&self.config(user, database)).await
+        self.connect_by(&connection::ours(&self.config(user, database))).await
     }
 
     /// Connects as [`Cluster::connect`] does to verify something: it waits for no lock, and for no statement that stands still.

@@ -344,6 +344,7 @@ impl Database {
             tables,
             large_objects: self.large_objects.clone(),
             referred: self.referred.clone(),
+            sequences: self.sequences.clone(),
             unreadable: self.unreadable.clone(),
         }
     }

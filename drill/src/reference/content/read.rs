@@ -11,7 +11,10 @@ use super::{
 };
 use crate::{
     postgres::Cluster,
-    verify::fingerprint::{FingerprintError, Grain, Kind, Relation, Sessions, Task, Within, qualified, relations},
+    verify::{
+        fingerprint::{FingerprintError, Grain, Kind, Relation, Sessions, Task, Within, qualified, relations},
+        sequences,
+    },
 };
 
 /// Databases that are read at a time. A large table has workers of its own.
@@ -184,6 +187,8 @@ async fn database(
             LargeObjects::Unreadable(unreadable)
         }
     };
+    // Where they cannot be read, nothing is excused by them and nothing refused.
+    database.sequences = sequences::recorded(client).await.unwrap_or_default();
     Ok((database, errors))
 }
 

@@ -68,7 +68,7 @@ const DEPARSED: [(&str, &str, &str); 5] = [
     ),
 ];
 /// Columns that are read otherwise than they stand there.
-const INSTEAD: [(&str, &str, &str); 4] = [
+const INSTEAD: [(&str, &str, &str); 5] = [
     (
         "pg_class",
         "relnatts",
@@ -78,6 +78,12 @@ const INSTEAD: [(&str, &str, &str); 4] = [
         "pg_enum",
         "enumsortorder",
         "(SELECT count(*) FROM pg_enum e WHERE e.enumtypid = c.enumtypid AND e.enumsortorder <= c.enumsortorder)",
+    ),
+    // Of a key it says only how it was made: with its partition, or before that was attached, as by a dump.
+    (
+        "pg_constraint",
+        "connoinherit",
+        "CASE WHEN c.contype NOT IN ('p', 'u', 'x') THEN c.connoinherit END",
     ),
     // The name of a trigger that the server made has an OID in it; its constraint, function and type are read as well.
     (

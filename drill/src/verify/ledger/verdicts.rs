@@ -109,6 +109,8 @@ pub(super) fn classify(
         } else if acknowledged {
             should_be_there = false;
             if side == Side::Within {
+                // A commit may be in the WAL and not yet in a snapshot: what is lost came after the backup.
+                since_backup += u64::from(in_backup);
                 let apart_s = seconds(failed_ns.abs_diff(operation.answered_ns));
                 let when = if operation.answered_ns > failed_ns {
                     "after"
