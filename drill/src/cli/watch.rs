@@ -18,7 +18,7 @@ const DONE: &[u8] = b"done";
 /// So long something may still appear that the dead run had begun: a directory that was made and not locked yet, a container.
 const AFTERMATH: Duration = Duration::from_millis(1500);
 /// When there is nothing to be gained by trying again.
-const LONGEST: Duration = Duration::from_secs(60);
+const LONGEST: Duration = Duration::from_mins(1);
 /// How often it is looked.
 const TICK: Duration = Duration::from_millis(100);
 

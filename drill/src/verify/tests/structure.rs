@@ -13,7 +13,7 @@ use crate::{
     postgres::Shutdown,
     verify::{
         content_fingerprint::{self, Against},
-        page_checksums, referential_integrity, sequences, suite,
+        enforcement, page_checksums, referential_integrity, sequences, suite,
     },
 };
 
@@ -237,6 +237,20 @@ async fn a_sequence_that_is_behind_is_named() {
     fails(
         &sequences::check(&world.subject(None), None).await,
         &["shared gives 1 next, but 5 is in use in fed.n"],
+    );
+}
+
+/// The catalogue says that they are there, and a flag of the table that there is nothing to act by.
+#[tokio::test(flavor = "multi_thread")]
+async fn rules_that_are_not_in_force_are_tried_out() {
+    let world = World::new("enforcement", &[]).await;
+    passes(&enforcement::check(&world.subject(None)).await);
+    world
+        .sql("UPDATE pg_class SET relchecks = 0 WHERE relname = 'TransformationScripts'")
+        .await;
+    fails(
+        &enforcement::check(&world.subject(None)).await,
+        &["is not in force: what it forbids was taken"],
     );
 }
 
