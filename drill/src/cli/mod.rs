@@ -155,7 +155,7 @@ pub fn main() -> ExitCode {
             watch::watch();
             return ExitCode::from(exit::AS_EXPECTED);
         }
-        Command::Run(args) if args.makes_something() => watch::Watcher::start()
+        Command::Run(args) if !args.dry_run => watch::Watcher::start()
             .inspect_err(|error| tracing::warn!(%error, "nobody will clear up if this run is killed; `drill doctor --clean` does"))
             .ok(),
         _ => None,

@@ -38,7 +38,8 @@ const WITHOUT_LIMITS: &str =
 /// value another text, and a look another transaction. A superuser of ours begins as on a new server.
 const AS_ON_A_NEW_SERVER: &str = "-c default_transaction_read_only=off -c default_transaction_isolation=read\\ committed \
     -c default_transaction_deferrable=off -c standard_conforming_strings=on -c search_path=public -c DateStyle=ISO \
-    -c IntervalStyle=postgres -c bytea_output=hex -c extra_float_digits=1 -c quote_all_identifiers=off -c enable_seqscan=on -c temp_file_limit=-1";
+    -c IntervalStyle=postgres -c bytea_output=hex -c extra_float_digits=1 -c quote_all_identifiers=off \
+    -c enable_seqscan=on -c temp_file_limit=-1";
 
 /// A login for what this program itself asks: it is not bound to what the service's sessions begin with.
 pub(super) fn ours(config: &Config) -> Config {

@@ -49,7 +49,7 @@ pub use sweep::{Swept, sweep_stale};
 pub use template::TemplateError;
 pub use tool::{RunningTool, Tool, ToolError, ToolOutput};
 pub use user::{ServerUser, UserError};
-pub use workdir::{Filesystem, Storage, WorkDir, WorkDirError};
+pub use workdir::{Filesystem, Storage, WorkDir, WorkDirError, filesystem};
 
 #[cfg(test)]
 #[expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]

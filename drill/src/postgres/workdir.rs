@@ -256,7 +256,10 @@ fn locked_file(directory: &Path, run_id: &str) -> io::Result<File> {
 }
 
 /// What a path is stored on: space from statvfs, kind from the mount table.
-fn filesystem(path: &Path) -> io::Result<Filesystem> {
+///
+/// # Errors
+/// If the path is not there, or may not be looked at.
+pub fn filesystem(path: &Path) -> io::Result<Filesystem> {
     let space = rustix::fs::statvfs(path)?;
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
     Ok(Filesystem {

@@ -35,7 +35,7 @@ pub struct Database {
     pub large_objects: LargeObjects,
     /// Large objects that the service's own rows refer to: the ledger answers for these rows.
     pub referred: BTreeSet<u32>,
-    /// Sequences.
+    /// Sequences, of a record.
     pub sequences: Sequences,
     /// Why nothing of it can be read.
     pub unreadable: Option<Unreadable>,

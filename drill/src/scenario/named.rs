@@ -43,18 +43,17 @@ const MANY: usize = 30;
 /// Ends an error about `wrong`: the one of `known` that was probably meant; else all of them, or of many the three that come
 /// nearest.
 pub(crate) fn hint<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>) -> String {
-    let known: Vec<&str> = known.into_iter().collect();
+    let mut known: Vec<&str> = known.into_iter().collect();
     if let Some(near) = nearest(wrong, known.iter().copied()) {
         return format!("did you mean `{near}`?");
     }
-    let mut names = known.clone();
     let mut are = "known are";
-    if names.len() > MANY {
-        names.sort_by(|a, b| strsim::jaro_winkler(b, wrong).total_cmp(&strsim::jaro_winkler(a, wrong)));
-        names.truncate(3);
+    if known.len() > MANY {
+        known.sort_by(|a, b| strsim::jaro_winkler(b, wrong).total_cmp(&strsim::jaro_winkler(a, wrong)));
+        known.truncate(3);
         are = "the nearest are";
     }
-    let quoted: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+    let quoted: Vec<String> = known.iter().map(|name| format!("`{name}`")).collect();
     match quoted.as_slice() {
         [] => "nothing is known here".to_owned(),
         [only] => format!("known is {only}"),

@@ -49,9 +49,14 @@ fn main() -> ExitCode {
         }),
         trial("the-image-is-like-the-official-one", docker, image::behaves),
     ];
-    for (name, says) in [("once-seeded", "seeded:"), ("after-the-restore", "6 data restored")] {
-        trials.push(trial(format!("sigkill-{name}"), docker, move || killed(says)));
-        trials.push(trial(format!("sigint-{name}"), docker, move || interrupted(says)));
+    let at_night: &[Need] = &[Need::Docker, NIGHTLY];
+    for (stage, says, needs) in [
+        ("once-seeded", "seeded:", &docker[..]),
+        ("after-a-backup", "backup basebackup-1", at_night),
+        ("after-the-restore", "6 data restored", docker),
+    ] {
+        trials.push(trial(format!("sigkill-{stage}"), needs, move || killed(says)));
+        trials.push(trial(format!("sigint-{stage}"), needs, move || interrupted(says)));
     }
     // 16 is what the trials of all scenarios run on; 17 is nowhere to be had without a registry.
     for major in [15, 17, 18] {
@@ -70,7 +75,7 @@ fn main() -> ExitCode {
     for scenario in scenario::all().unwrap() {
         if scenario.group == "backbone" {
             let name = format!("backbone/{}", scenario.id);
-            trials.push(trial(name, &[Need::Docker, NIGHTLY], move || {
+            trials.push(trial(name, at_night, move || {
                 one_in_containers(&scenario.id);
             }));
         }

@@ -94,7 +94,7 @@ pub(in crate::cli) struct RunArgs {
     pub(super) operator: OperatorArg,
     /// Print the plan and touch nothing
     #[arg(long)]
-    pub(super) dry_run: bool,
+    pub(in crate::cli) dry_run: bool,
     /// Leave the restored clusters running and print how to connect
     #[arg(long)]
     pub(super) keep: bool,
@@ -126,13 +126,6 @@ pub(super) enum AppControlArg {
 pub(super) enum OperatorArg {
     Auto,
     Ask,
-}
-
-impl RunArgs {
-    /// Whether it goes beyond telling what would be done.
-    pub(in crate::cli) fn makes_something(&self) -> bool {
-        !self.dry_run
-    }
 }
 
 fn duration(text: &str) -> Result<Duration, String> {

@@ -54,9 +54,13 @@ pub async fn read(cluster: &Cluster, reading: &Reading) -> Result<Content, Refer
             database: name.clone(),
             source,
         };
-        let (database, errors) = database(cluster, reading, &name)
+        let (mut database, errors, sessions) = database(cluster, reading, &name)
             .await
             .map_err(|error| failed(error.into_source()))?;
+        if let Some(sessions) = sessions {
+            // Where they cannot be read, nothing is excused by them and nothing refused.
+            database.sequences = sequences::recorded(sessions.client()).await.unwrap_or_default();
+        }
         match errors.into_iter().next() {
             Some(error) => Err(failed(error)),
             None => Ok((name, database)),
@@ -75,7 +79,7 @@ pub async fn look(cluster: &Cluster, reading: &Reading) -> Result<Content, Refer
     let names = databases(cluster, reading).await?;
     let read = stream::iter(names).map(async |name| {
         let database = match database(cluster, reading, &name).await {
-            Ok((database, _)) => database,
+            Ok((database, ..)) => database,
             Err(error) => Database {
                 unreadable: Some(Unreadable::of(&error.into_source())),
                 ..Database::default()
@@ -104,12 +108,12 @@ async fn databases(cluster: &Cluster, reading: &Reading) -> Result<Vec<String>, 
     })
 }
 
-/// One database, and what the server said where it could not read.
+/// One database, what the server said where it could not read, and the sessions that read it; none where it holds nothing.
 async fn database(
     cluster: &Cluster,
     reading: &Reading,
     name: &str,
-) -> Result<(Database, Vec<tokio_postgres::Error>), FingerprintError> {
+) -> Result<(Database, Vec<tokio_postgres::Error>, Option<Sessions>), FingerprintError> {
     let config = cluster.config("postgres", name);
     let sessions = Sessions::open(&config, reading.snapshot.as_deref(), 1).await?;
     let client = sessions.client();
@@ -122,7 +126,7 @@ async fn database(
         .and_then(|row| row.try_get(0))
         .map_err(FingerprintError::Catalogue)?
     {
-        return Ok((Database::default(), Vec::new()));
+        return Ok((Database::default(), Vec::new(), None));
     }
     let relations = relations(client).await?;
     let known: Vec<Option<Rows>> = relations
@@ -187,9 +191,7 @@ async fn database(
             LargeObjects::Unreadable(unreadable)
         }
     };
-    // Where they cannot be read, nothing is excused by them and nothing refused.
-    database.sequences = sequences::recorded(client).await.unwrap_or_default();
-    Ok((database, errors))
+    Ok((database, errors, Some(sessions)))
 }
 
 /// What is known of a relation's rows without reading them.

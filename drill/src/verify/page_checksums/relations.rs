@@ -13,7 +13,10 @@ use std::{
 use tokio_postgres::Client;
 
 use super::{Page, SEGMENT_PAGES, Scan, ScanError, content::Blocks, scan};
-use crate::verify::{Subject, databases};
+use crate::{
+    postgres::filesystem,
+    verify::{Subject, databases},
+};
 
 /// Looks, each but the first after a checkpoint.
 const LOOKS: usize = 3;
@@ -124,11 +127,11 @@ pub(super) async fn problems(subject: &Subject<'_>, first: &Scan) -> Result<Vec<
 /// down (seen on 16.14: "could not write to file pg_logical/replorigin_checkpoint.tmp: No space left on device").
 fn has_room(data: &Path) -> Result<bool, ScanError> {
     const ENOUGH: u64 = 1 << 20;
-    let space = rustix::fs::statvfs(data).map_err(|errno| ScanError::Io {
+    let filesystem = filesystem(data).map_err(|source| ScanError::Io {
         path: data.to_owned(),
-        source: errno.into(),
+        source,
     })?;
-    Ok(space.f_bavail * space.f_frsize >= ENOUGH)
+    Ok(filesystem.available_bytes >= ENOUGH)
 }
 
 /// The first page of each kind of problem with a file, and how many more there are.
