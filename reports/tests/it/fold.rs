@@ -196,6 +196,32 @@ fn a_drill_without_its_end() {
 }
 
 #[test]
+fn steps_that_a_drill_without_its_end_has_not_begun_are_not_reached() {
+    let details = |script: Script| {
+        let evidence = script.fold();
+        let skipped = [Step::Confirm, Step::SmokeTest].map(|of| step(&evidence, of, 0).clone());
+        assert!(skipped.iter().all(|row| row.verdict == StepVerdict::Skipped));
+        skipped.map(|row| row.detail)
+    };
+    let begin = || {
+        Script::begin(header("x", Outcome::Recovered, None))
+            .prepared()
+            .alerted(250)
+    };
+    let not_finished = "not reached: the drill did not finish";
+    assert_eq!(details(begin()), [not_finished, not_finished]);
+    let without_confirming = || begin().passed(Step::ListBackups, 20);
+    assert_eq!(details(without_confirming()), [not_finished, not_finished]);
+    assert_eq!(
+        details(without_confirming().end(Outcome::NotRecovered, "there is no backup")),
+        [
+            "not needed: the drill went on to step 3 backups listed without it",
+            "not reached: the drill ended at step 3 backups listed"
+        ]
+    );
+}
+
+#[test]
 fn events_that_are_not_one_drill() {
     let events = drills::recovered().events;
     assert_eq!(fold(&[]), Err(FoldError::Empty));
