@@ -12,6 +12,7 @@ mod log;
 mod manifest;
 mod pages;
 mod plan;
+mod recovery_time;
 mod sample;
 mod script;
 mod words;
