@@ -8,6 +8,7 @@ mod csv;
 mod drills;
 mod fold;
 mod junit;
+mod ledger;
 mod log;
 mod manifest;
 mod pages;
