@@ -53,6 +53,8 @@ pub struct Assignment<'a> {
     pub installation: &'a Installation,
     /// Where its clusters live.
     pub storage: Storage,
+    /// The command line that carries out the same drill once more.
+    pub again: String,
 }
 
 /// Carries one drill out and returns its events. They are in `<out>/<name>/events.jsonl` as well, as they happened.
@@ -461,6 +463,7 @@ fn header(assignment: &Assignment<'_>, options: &Options, work: &WorkDir) -> Dri
         postgres_version: assignment.installation.version.clone(),
         provider: assignment.installation.provider.to_string(),
         seed: options.seed,
+        again: assignment.again.clone(),
         drill_version: env!("CARGO_PKG_VERSION").to_owned(),
         objectives: Objectives::of(scenario, options).for_evidence(scenario),
         expected: Expected {

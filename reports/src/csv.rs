@@ -11,7 +11,7 @@ use chrono::{DateTime, Utc};
 use crate::evidence::Moment;
 use crate::run::NEVER_BEGAN;
 use crate::text::utc;
-use crate::{DrillEvidence, PlannedDrill, RunEvidence, Verdict};
+use crate::{DrillEvidence, PlannedDrill, RunEvidence, StepVerdict, Verdict};
 
 /// Columns of `drills.csv`.
 pub const DRILLS: &[&str] = &[
@@ -91,7 +91,8 @@ pub const CHECKS: &[&str] = &[
 /// Columns of `detection.csv`.
 pub const DETECTION: &[&str] = &["run_id", "scenario", "check", "should_detect", "detected"];
 
-/// Renders `drills.csv`: a row for each drill, those included that never began or whose log cannot be read.
+/// Renders `drills.csv`: a row for each drill, those included that were left out (verdict `skipped`), that never began, or
+/// whose log cannot be read.
 ///
 /// # Errors
 /// None that occur; the writer underneath can fail only where its output can.
@@ -102,7 +103,7 @@ pub fn drills(run: &RunEvidence) -> Result<String, ::csv::Error> {
 
 /// Rows of drills of which nothing is known but why.
 fn unproven(run: &RunEvidence) -> Vec<Vec<Cell>> {
-    let row = |name: &str, planned: Option<&PlannedDrill>, reason: &str| {
+    let row = |name: &str, planned: Option<&PlannedDrill>, reason: &str, skipped: bool| {
         let cell = |column: &&str| match *column {
             "run_id" => text(&run.run_id),
             "scenario" => text(name),
@@ -113,17 +114,27 @@ fn unproven(run: &RunEvidence) -> Vec<Vec<Cell>> {
                     .map(|planned| planned.expected_outcome.to_string())
                     .unwrap_or_default(),
             ),
+            "as_expected" if skipped => text(""),
             "as_expected" => boolean(false),
+            "verdict" if skipped => text(StepVerdict::Skipped),
             "verdict" => text(Verdict::Unknown),
             "reason" => text(reason),
             _ => text(""),
         };
         DRILLS.iter().map(cell).collect()
     };
-    let unread = run.unreadable.iter().map(|log| row(&log.drill, None, &log.problem));
+    let unread = run
+        .unreadable
+        .iter()
+        .map(|log| row(&log.drill, None, &log.problem, false));
     let never_began = run.never_began.iter();
+    let skipped = run.skipped.iter().map(|planned| {
+        let why = planned.skipped.as_deref().unwrap_or_default();
+        row(&planned.drill, Some(planned), why, true)
+    });
     unread
-        .chain(never_began.map(|planned| row(&planned.drill, Some(planned), NEVER_BEGAN)))
+        .chain(never_began.map(|planned| row(&planned.drill, Some(planned), NEVER_BEGAN, false)))
+        .chain(skipped)
         .collect()
 }
 

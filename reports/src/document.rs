@@ -82,7 +82,7 @@ pub(crate) struct SharePart {
 pub(crate) fn of(run: &RunEvidence) -> Vec<Block> {
     let mut page = Page::default();
     match run.drills.as_slice() {
-        [only] if run.finished && run.unreadable.is_empty() && run.never_began.is_empty() => {
+        [only] if run.finished && run.unreadable.is_empty() && run.never_began.is_empty() && run.skipped.is_empty() => {
             drill::in_full(&mut page, only);
         }
         _ => summary::of_several(&mut page, run),

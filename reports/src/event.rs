@@ -256,6 +256,9 @@ pub struct DrillHeader {
     pub provider: String,
     /// Seed of every random choice.
     pub seed: u64,
+    /// The command line that carries out the same drill once more; empty in logs of earlier versions.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub again: String,
     /// `drill`'s own version.
     pub drill_version: String,
     /// The objectives.

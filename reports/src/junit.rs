@@ -41,6 +41,14 @@ pub fn render(run: &RunEvidence) -> Result<String, SerializeError> {
         }
         report.add_test_suite(suite);
     }
+    if !run.skipped.is_empty() {
+        let mut suite = TestSuite::new("drills left out");
+        for planned in &run.skipped {
+            let come = Come::Skipped(planned.skipped.clone().unwrap_or_default());
+            suite.add_test_case(case("drills left out", &planned.drill, come));
+        }
+        report.add_test_suite(suite);
+    }
     if !run.finished {
         let mut suite = TestSuite::new("run");
         let come = Come::Error("the run did not finish: nothing vouches for it as a whole".to_owned());

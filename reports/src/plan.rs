@@ -36,6 +36,9 @@ pub struct PlannedDrill {
     pub backup_system: String,
     /// How it must end.
     pub expected_outcome: Outcome,
+    /// Why it is left out: what this machine lacks for it. `None`: it is carried out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub skipped: Option<String>,
 }
 
 impl RunPlan {

@@ -38,6 +38,10 @@ pub struct RunEvidence {
     /// Drills of the plan that never began.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub never_began: Vec<PlannedDrill>,
+    /// Drills of the plan that were left out, because the machine lacks something for them. They prove nothing, and say
+    /// nothing against the others.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub skipped: Vec<PlannedDrill>,
 }
 
 /// Evidence is written of runs that came to their end.
@@ -80,6 +84,7 @@ impl RunEvidence {
             drills,
             unreadable,
             never_began: Vec::new(),
+            skipped: Vec::new(),
         }
     }
 
@@ -91,8 +96,8 @@ impl RunEvidence {
             let mut all = drills.chain(self.unreadable.iter().map(|log| log.drill.as_str()));
             all.any(|drill| drill == name)
         };
-        let never_began = plan.drills.into_iter().filter(|planned| !began(&planned.drill));
-        self.never_began = never_began.collect();
+        let without_result = plan.drills.into_iter().filter(|planned| !began(&planned.drill));
+        (self.skipped, self.never_began) = without_result.partition(|planned| planned.skipped.is_some());
         if !self.never_began.is_empty() {
             self.verdict = self.verdict.merge(Verdict::Unknown);
         }

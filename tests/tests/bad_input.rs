@@ -29,8 +29,14 @@ fn main() -> ExitCode {
         trial("no-network-and-no-cache", &[Need::Pip], no_network_and_no_cache),
         trial(
             "an-output-directory-below-a-file",
-            &[Need::Postgres],
+            &[],
             an_output_directory_below_a_file,
+        ),
+        trial("a-variable-that-nobody-reads", &[], a_variable_that_nobody_reads),
+        trial(
+            "what-this-machine-lacks",
+            &[Need::Postgres, Need::Mount],
+            what_this_machine_lacks,
         ),
         trial("no-work-directory", &[Need::Postgres], no_work_directory),
         trial(
@@ -83,6 +89,14 @@ const REFUSALS: &[Refusal] = &[
     usage("nobody-to-ask", &["run", "--operator", "ask"]),
     usage("no-jobs", &["run", "--jobs", "0"]),
     usage("no-writers", &["run", "--writers", "0"]),
+    usage("a-number-below-nothing", &["run", "--scripts", "-5"]),
+    usage("a-size-below-nothing", &["run", "--target-size=-5GiB"]),
+    usage("an-objective-below-nothing", &["run", "--rpo=-1h"]),
+    usage(
+        "a-file-of-defaults-that-is-not-there",
+        &["run", "--config", "mine.toml", "--dry-run"],
+    ),
+    usage("nothing-was-left-running", &["stop", "20260101T000000Z-0000"]),
     usage("an-objective-that-is-no-duration", &["run", "--rpo", "soon"]),
     usage("a-size-that-is-none", &["run", "--target-size", "2Gx"]),
     usage("two-sizes", &["run", "--target-size", "2GiB", "--scripts", "5"]),
@@ -304,8 +318,68 @@ fn an_output_directory_below_a_file() {
     let place = Place::new();
     place.write("file", "");
     let ran = place.ran(["run", "--progress", "none", "--out", "file/out"]);
-    refused_with(&place, &ran, NOT_VERIFIED);
-    ran.complains(&["cannot create the directory file/out", "--out"]);
+    refused_with(&place, &ran, USAGE);
+    ran.complains(&["cannot make the directory file/out", "--out"]);
+}
+
+fn a_variable_that_nobody_reads() {
+    let place = Place::new();
+    let mut command = place.drill(["run", "--dry-run"]);
+    let ran = Started::start(command.env("DRILL_COMITS", "5")).finish();
+    refused_with(&place, &ran, USAGE);
+    ran.complains(&["DRILL_COMITS", "did you mean `DRILL_COMMITS`?"]);
+}
+
+/// In a catalogue it is left out with its reason, and is no pass; alone, or where all are required, it fails the run.
+fn what_this_machine_lacks() {
+    const HIDE: &str = r#"for place in /usr/lib/*/faketime /usr/lib64/faketime /usr/lib/faketime /usr/local/lib*/faketime; do
+        if [ -d "$place" ]; then mount -t tmpfs tmpfs "$place"; fi; done; exec "$@""#;
+    let without = |place: &Place, arguments: &[&str]| {
+        let always = ["run", "--storage", "memory", "--progress", "none", "--out", "out"];
+        let drill = place.drill(always.iter().chain(arguments));
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "sh", "-c", HIDE, "sh"]);
+        command.arg(drill.get_program()).args(drill.get_args());
+        for (name, value) in drill.get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        command.current_dir(place.path()).stdin(std::process::Stdio::null());
+        Started::start(&mut command).finish()
+    };
+    let place = Place::new();
+    let ran = without(&place, &["clock-step", "false-alarm"]);
+    ran.exits(0);
+    let left_out = "Left out, because this machine cannot carry them out: clock-step\n";
+    assert!(ran.stdout.contains(left_out), "{}", ran.stdout);
+    let drills = tests::rows(&place.out(), "drills.csv");
+    let skipped = drills.iter().find(|drill| drill["scenario"] == "clock-step").unwrap();
+    assert_eq!(
+        (&*skipped["verdict"], &*skipped["as_expected"], &*skipped["outcome"]),
+        ("skipped", "", "")
+    );
+    assert!(skipped["reason"].contains("libfaketime"), "{skipped:#?}");
+    let report = fs::read_to_string(place.out().join("report.md")).unwrap();
+    assert!(
+        report.contains("1 drill left out") && report.contains("libfaketime"),
+        "{report}"
+    );
+    let junit = fs::read_to_string(place.out().join("junit.xml")).unwrap();
+    assert!(junit.contains("<skipped"), "{junit}");
+    place.ran(["report", "out", "--format", "csv"]).exits(0);
+
+    for arguments in [
+        ["clock-step"].as_slice(),
+        &["clock-step", "false-alarm", "--require-all"],
+    ] {
+        let place = Place::new();
+        let ran = without(&place, arguments);
+        ran.exits(NOT_VERIFIED);
+        assert!(ran.stdout.contains("libfaketime"), "{}", ran.stdout);
+        place.nothing_left(ran.pid);
+    }
 }
 
 fn no_work_directory() {

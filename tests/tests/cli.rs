@@ -28,6 +28,10 @@ fn main() -> ExitCode {
         trial("a-flag-wins-over-environment-and-file", &[], precedence),
         trial("reports-are-made-again-byte-for-byte", postgres, report_again),
         trial("one-seed-one-drill", postgres, one_seed),
+        trial("a-named-file-of-defaults", &[], a_named_file_of_defaults),
+        trial("the-line-that-runs-it-again", postgres, the_line_that_runs_it_again),
+        trial("what-is-kept-can-be-stopped", postgres, what_is_kept_can_be_stopped),
+        trial("doctor-has-tried-it", postgres, doctor_has_tried_it),
         trial("quiet-prints-results-only", postgres, quiet),
         trial(
             "no-colour-where-none-is-wanted",
@@ -44,7 +48,7 @@ fn main() -> ExitCode {
     tests::run(trials)
 }
 
-const HELP: [(&str, &[&str]); 8] = [
+const HELP: [(&str, &[&str]); 9] = [
     ("drill", &["--help"]),
     ("drill-short", &["-h"]),
     ("run", &["run", "--help"]),
@@ -52,6 +56,7 @@ const HELP: [(&str, &[&str]); 8] = [
     ("show", &["show", "--help"]),
     ("report", &["report", "--help"]),
     ("doctor", &["doctor", "--help"]),
+    ("stop", &["stop", "--help"]),
     ("version", &["--version"]),
 ];
 
@@ -232,6 +237,150 @@ fn one_seed() {
     let (first, again, other) = (drilled("7"), drilled("7"), drilled("8"));
     assert_eq!(first, again);
     assert_ne!(first.3, other.3, "another seed, and the same work");
+}
+
+fn a_named_file_of_defaults() {
+    let place = Place::new();
+    place.write("drill.toml", "commits = 13\n");
+    place.write("other.toml", "commits = 77\n");
+    let plan = |arguments: &[&str]| place.ran(["run", "--dry-run"].iter().chain(arguments)).stdout;
+    assert!(plan(&[]).contains("13 acknowledged commits"));
+    assert!(plan(&["--config", "other.toml"]).contains("77 acknowledged commits"));
+    assert!(plan(&["--config", "other.toml", "--commits", "5"]).contains("5 acknowledged commits"));
+}
+
+/// What the report says is done, by a shell: its plan is that of the drill it stands for.
+fn the_line_that_runs_it_again() {
+    let place = Place::new();
+    fs::create_dir(place.join("bin")).unwrap();
+    std::os::unix::fs::symlink(tests::binary(), place.join("bin/drill")).unwrap();
+    let catalogue = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios/backbone/false-alarm.toml");
+    let text = fs::read_to_string(catalogue).unwrap();
+    place.write(
+        "my own.toml",
+        &text.replace("\"false-alarm\"\ntitle", "\"mine\"\ntitle"),
+    );
+    place.write("drill.toml", "writers = 3\n");
+    let sized = [
+        "--target-size",
+        "40MiB",
+        "--commits",
+        "123",
+        "--rto",
+        "2h",
+        "--storage",
+        "memory",
+    ];
+    let own = [["./my own.toml"].as_slice(), &sized].concat();
+    let both = ["drop-table", "false-alarm", "--commits", "77"];
+    for (out, arguments, drills) in [
+        ("one", own.as_slice(), &["mine"] as &[&str]),
+        ("two", &both, &["false-alarm"]),
+    ] {
+        place.ran(["run", "--progress", "none", "--out", out].iter().chain(arguments));
+        let report = fs::read_to_string(place.join(out).join("report.md")).unwrap();
+        let lines: Vec<&str> = report
+            .lines()
+            .filter_map(|line| {
+                line.strip_prefix("To run it again: `")
+                    .or(line.strip_prefix("Again: `"))
+            })
+            .filter_map(|line| line.strip_suffix("`."))
+            .collect();
+        for drill in drills {
+            let rows = rows(&place.join(out), "drills.csv");
+            let row = rows.iter().find(|row| row["scenario"] == **drill).unwrap();
+            let line = lines
+                .iter()
+                .find(|line| line.contains(if *drill == "mine" { "my own" } else { drill }))
+                .unwrap();
+            let mut shell = place.drill([] as [&str; 0]);
+            let path = format!("{}:{}", place.join("bin").display(), std::env::var("PATH").unwrap());
+            let mut again = std::process::Command::new("sh");
+            again
+                .args(["-c", &format!("{line} --dry-run")])
+                .current_dir(place.path())
+                .env("PATH", path);
+            for (name, value) in shell.stdin(std::process::Stdio::null()).get_envs() {
+                match value {
+                    Some(value) => again.env(name, value),
+                    None => again.env_remove(name),
+                };
+            }
+            let again = Started::start(&mut again).finish();
+            again.exits(0);
+            let alone: Vec<&str> = match *drill {
+                "mine" => own.clone(),
+                drill => vec![drill, "--commits", "77", "--storage", "memory"],
+            };
+            let planned = place.ran(
+                ["run", "--dry-run", "--seed", row["seed"].as_str()]
+                    .iter()
+                    .chain(&alone),
+            );
+            planned.exits(0);
+            assert_eq!(again.stdout, planned.stdout, "{line}");
+        }
+    }
+}
+
+fn what_is_kept_can_be_stopped() {
+    let place = Place::new();
+    let ran = place.run(&["--keep"]);
+    ran.exits(0);
+    let told = |word: &str| {
+        let line = ran
+            .stdout
+            .lines()
+            .find(|line| line.contains("was left running as asked"))
+            .unwrap();
+        let rest = line.split_once(word).unwrap().1.trim();
+        rest.split_once(". To ").map_or(rest, |(command, _)| command).to_owned()
+    };
+    let (connect, stop) = (told("To connect: "), told("To stop and remove it: "));
+    let ask = format!("{connect} -Atc 'SELECT count(*) FROM \"TransformationScripts\"'");
+    let answer = std::process::Command::new("sh").args(["-c", &ask]).output().unwrap();
+    let answer = String::from_utf8_lossy(&answer.stdout).trim().parse::<u64>();
+    assert!(answer.is_ok_and(|rows| rows >= 200), "{ask}");
+
+    let run = stop.strip_prefix("drill stop ").unwrap();
+    for arguments in [["doctor"].as_slice(), &["doctor", "--clean"], &["stop"]] {
+        let listed = place.ran(arguments);
+        assert!(listed.stdout.contains(&stop), "{}", listed.stdout);
+    }
+    place.ran(["stop", "another"]).exits(2).complains(&[run]);
+    let stopped = place.ran(["stop", run]);
+    stopped.exits(0);
+    assert!(stopped.stdout.contains(run), "{}", stopped.stdout);
+    place.nothing_left(ran.pid);
+    place.ran(["stop", run]).exits(2);
+}
+
+fn doctor_has_tried_it() {
+    let place = Place::new();
+    let ran = place.ran(["doctor"]);
+    ran.exits(0);
+    assert!(
+        ran.stdout
+            .contains("This machine can run drills: a server of PostgreSQL 16."),
+        "{}",
+        ran.stdout
+    );
+    place.nothing_left(ran.pid);
+
+    fs::create_dir(place.join("nothing")).unwrap();
+    let mut command = place.drill(["doctor"]);
+    command
+        .env("DRILL_CACHE_DIR", place.join("cache"))
+        .env("DOCKER_HOST", "unix:///nowhere/docker.sock")
+        .env("PATH", place.join("nothing"))
+        .env_remove("DRILL_BINDIR");
+    let ran = Started::start(&mut command).finish();
+    assert!(!ran.stdout.contains("can run drills:"), "{}", ran.stdout);
+    let mut command = place.drill(["doctor"]);
+    let ran = Started::start(command.env("DRILL_WORK_DIR", place.join("nowhere"))).finish();
+    ran.exits(3);
+    assert!(!ran.stdout.contains("can run drills:"), "{}", ran.stdout);
 }
 
 fn quiet() {

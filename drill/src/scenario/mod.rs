@@ -51,6 +51,7 @@ pub use selection::{Pick, SegmentOf, SegmentPlace, Selection};
 pub use show::show;
 pub use target::{FaultTarget, Moment, Which};
 
+pub(crate) use named::hint;
 use named::named;
 
 /// One scenario file, read and found free of contradictions.

@@ -38,6 +38,16 @@ impl SmallDisk {
         Ok(disk)
     }
 
+    /// Mounts one and unmounts it again.
+    ///
+    /// # Errors
+    /// As [`SmallDisk::mount`], or if there is no place for it.
+    pub fn try_out(bytes: u64) -> Result<(), DrillError> {
+        let failed = |source| DrillError::SmallDisk { bytes, source };
+        let place = tempfile::tempdir().map_err(failed)?;
+        Self::mount(place.path(), bytes).map(drop).map_err(failed)
+    }
+
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path

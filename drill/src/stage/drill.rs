@@ -25,7 +25,7 @@ use crate::{
     monitor::{Alerts, prober::Prober},
     notify::Inbox,
     operator::Operator,
-    postgres::{Cluster, Lsn, Provider, Shutdown, TimelineId, container},
+    postgres::{Cluster, Lsn, Provider, Shutdown, TimelineId},
     record::{Recorder, nanoseconds},
     reference::{Reached, Truth},
     scenario::{FaultTarget, Scenario, Streaming, Target},
@@ -443,32 +443,25 @@ impl Drill {
         self.recorder.external_since("stop the servers", began);
     }
 
-    /// Leaves the restored cluster running and tells how to connect.
+    /// Leaves the restored cluster running and tells how to connect, and how to stop it.
     fn keep(self) {
-        let told = self.restored.as_ref().map(|cluster| {
-            format!(
-                "psql -h {} -p {} -U postgres {}",
-                cluster.socket_directory().display(),
-                cluster.port(),
-                fixtures::DATABASE
-            )
-        });
-        self.recorder.finding(match told {
-            Some(command) => {
-                let work = self.site.work.path();
-                let removal = match self.site.installation.provider {
-                    Provider::Container => format!("; to remove it: {}", container::how_to_remove(work)),
-                    _ => String::new(),
-                };
-                format!(
-                    "{LEFT_RUNNING}: {command} (everything of it is in {}){removal}",
-                    work.display()
-                )
-            }
-            None => "There is no restored cluster to leave running.".to_owned(),
-        });
-        if self.restored.is_some() {
-            self.site.work.keep();
-        }
+        let Some(cluster) = &self.restored else {
+            self.recorder.finding("There is no restored cluster to leave running.");
+            return;
+        };
+        let installation = &self.site.installation;
+        let psql = match installation.provider {
+            Provider::Container => "psql".to_owned(), // the image's own is not on this machine
+            _ if installation.has_tool("psql") => installation.tool("psql").display().to_string(),
+            _ => "psql".to_owned(),
+        };
+        self.recorder.finding(format!(
+            "{LEFT_RUNNING}. To connect: {psql} -h {} -p {} -U postgres {}. To stop and remove it: drill stop {}",
+            cluster.socket_directory().display(),
+            cluster.port(),
+            fixtures::DATABASE,
+            self.options.run_id
+        ));
+        self.site.work.keep();
     }
 }

@@ -3,7 +3,7 @@
 //! [`Drill`] is the state that the steps share and the errors of the harness, [`Options`] what the command line decides,
 //! [`inject()`] breaks things at their moments, [`remember`] adds to the log of references, [`promises`] is what writers were
 //! told, [`answers`] what the cluster in service says at the end, [`SmallDisk`] a filesystem that can be filled, [`foreign`]
-//! another cluster in the same repository. The story itself is in [`crate::run`], the recovery in [`crate::recovery`].
+//! another cluster in the same repository, [`lacking()`] why this machine cannot carry a scenario out. The story itself is in [`crate::run`], the recovery in [`crate::recovery`].
 
 pub mod answers;
 mod disk;
@@ -11,6 +11,7 @@ mod drill;
 mod error;
 pub mod foreign;
 pub mod inject;
+mod lacking;
 pub mod last_words;
 mod options;
 pub mod promises;
@@ -21,4 +22,5 @@ pub use disk::SmallDisk;
 pub use drill::{Drill, LEFT_RUNNING, Objectives};
 pub use error::DrillError;
 pub use inject::inject;
+pub use lacking::lacking;
 pub use options::{Options, Sizing, StorageChoice};

@@ -94,6 +94,9 @@ pub(super) fn in_short(page: &mut Page, drill: &DrillEvidence) {
 /// The command that runs the same drill again.
 pub(super) fn again(drill: &DrillEvidence) -> String {
     let header = &drill.header;
+    if !header.again.is_empty() {
+        return header.again.clone();
+    }
     let mut command = format!("drill run {}", header.scenario);
     if header.drill != header.scenario {
         command = format!("{command} --backup {}", header.backup_system);

@@ -64,6 +64,9 @@ fn sentence(run: &RunEvidence) -> String {
     if !run.never_began.is_empty() {
         text = format!("{text}; {} never began", counted(run.never_began.len() as u64, "drill"));
     }
+    if !run.skipped.is_empty() {
+        text = format!("{text}; {} left out", counted(run.skipped.len() as u64, "drill"));
+    }
     if run.finished {
         format!("{text}.")
     } else {
@@ -86,6 +89,13 @@ fn unproven(page: &mut Page, run: &RunEvidence) {
         &["Drill that never began", "Expected", "Verdict", "Why"],
         rows.collect(),
     );
+    let rows = run.skipped.iter().map(|planned| {
+        vec![
+            vec![code(&planned.drill)],
+            cell(planned.skipped.clone().unwrap_or_default()),
+        ]
+    });
+    page.table(&["Left out: this machine cannot carry it out", "Why"], rows.collect());
     let rows = run
         .unreadable
         .iter()

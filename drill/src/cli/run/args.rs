@@ -8,14 +8,18 @@ use clap::{Args, ValueEnum};
 use crate::{backup, postgres::Provider};
 
 #[derive(Debug, Args)]
-#[command(after_long_help = "Examples:
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
+#[command(
+    allow_negative_numbers = true,
+    after_long_help = "Examples:
   drill run                                   one whole drill with the default scenario
   drill run drop-table latest-backup-corrupt  two scenarios
   drill run backbone/                         a group of scenarios
   drill run ./mine.toml                       a scenario of your own (see scenarios/README.md)
   drill run --all --jobs 2                    the whole catalogue
   drill run --target-size 2GiB                with a database of 2 GiB
-  drill run --operator ask                    you take the decisions")]
+  drill run --operator ask                    you take the decisions"
+)]
 pub(in crate::cli) struct RunArgs {
     /// Scenarios: ids, GROUP/ or paths of .toml files [default: data-directory-lost]
     #[arg(value_name = "SCENARIO | FILE.toml | GROUP/")]
@@ -92,12 +96,19 @@ pub(in crate::cli) struct RunArgs {
     /// Who decides; ask: a person confirms steps 2, 4, 9 and 14 at the terminal
     #[arg(long, value_enum, default_value = "auto", env = "DRILL_OPERATOR")]
     pub(super) operator: OperatorArg,
+    /// A scenario that this machine cannot carry out fails, instead of being left out with its reason
+    #[arg(long, env = "DRILL_REQUIRE_ALL")]
+    pub(super) require_all: bool,
     /// Print the plan and touch nothing
     #[arg(long)]
     pub(in crate::cli) dry_run: bool,
-    /// Leave the restored clusters running and print how to connect
+    /// Leave the restored cluster running; print how to connect, and how to stop it (drill stop)
     #[arg(long)]
     pub(super) keep: bool,
+    /// What was given that makes a drill what it is, and is not the default: options with their values. For the report's line
+    /// that runs it again.
+    #[arg(skip)]
+    pub(in crate::cli) differing: Vec<(String, Vec<String>)>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

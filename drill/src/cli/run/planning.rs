@@ -1,0 +1,233 @@
+//! Which drills a run carries out: what was chosen, once for each backup system, and what this machine lacks for some.
+
+use std::path::{Component, Path};
+
+use reports::{PlannedDrill, RunPlan};
+
+use super::{
+    Failure,
+    args::{RunArgs, StorageArg},
+};
+use crate::{
+    backup,
+    postgres::Storage,
+    run,
+    scenario::{self, Circumstances, Scenario},
+    stage::{self, Sizing, StorageChoice},
+};
+
+const DEFAULT_SCENARIO: &str = "data-directory-lost";
+
+/// A drill of the run.
+pub(super) struct Planned {
+    pub(super) scenario: Scenario,
+    pub(super) system: String,
+    pub(super) name: String,
+    /// Where its clusters live.
+    pub(super) storage: Storage,
+    /// Why it is left out, if it is.
+    pub(super) skipped: Option<String>,
+}
+
+/// The drills of a run, in their order.
+///
+/// One that this machine cannot carry out is left out with its reason where there are others; `--require-all`, or naming it
+/// alone, has it tried, and fail.
+///
+/// # Errors
+/// If there is no such scenario or backup system, or nothing is left to be carried out.
+pub(super) fn planned(args: &RunArgs) -> Result<Vec<Planned>, Failure> {
+    let mut planned = Vec::new();
+    for scenario in chosen(args)? {
+        let systems = systems(args, &scenario)?;
+        for system in &systems {
+            let name = match systems.len() {
+                1 => scenario.id.clone(),
+                _ => format!("{}@{system}", scenario.id),
+            };
+            planned.push(Planned {
+                scenario: scenario.clone(),
+                system: system.clone(),
+                name,
+                storage: Storage::Disk, // until it is known how many drills there are
+                skipped: None,
+            });
+        }
+    }
+    let drills = planned.len();
+    for drill in &mut planned {
+        drill.storage = run::storage(storage_choice(args), &drill.scenario, drills);
+        if drills > 1 && !args.require_all {
+            drill.skipped = stage::lacking(&drill.scenario);
+        }
+    }
+    match planned.iter().find_map(|drill| drill.skipped.as_ref()) {
+        Some(why) if planned.iter().all(|drill| drill.skipped.is_some()) => Err(Failure::execution(format!(
+            "this machine can carry out none of the {drills} drills: {why}"
+        ))),
+        _ => Ok(planned),
+    }
+}
+
+fn chosen(args: &RunArgs) -> Result<Vec<Scenario>, Failure> {
+    if args.all {
+        return scenario::all().map_err(Failure::usage);
+    }
+    let default = [DEFAULT_SCENARIO.to_owned()];
+    let named = if args.scenarios.is_empty() {
+        &default
+    } else {
+        args.scenarios.as_slice()
+    };
+    scenario::resolve(named).map_err(Failure::usage)
+}
+
+/// The backup systems that a scenario is carried out with, once for each.
+fn systems(args: &RunArgs, scenario: &Scenario) -> Result<Vec<String>, Failure> {
+    let given = &scenario.given;
+    let systems = match (&args.backup, given.mixed(), given.backup.as_slice()) {
+        (Some(system), ..) => vec![system.clone()],
+        (None, Some(mixed), _) => vec![mixed],
+        (None, None, []) => vec![backup::basebackup::NAME.to_owned()],
+        (None, None, named) => named.to_vec(),
+    };
+    for system in systems.iter().flat_map(|mixed| mixed.split('+')) {
+        if !backup::SYSTEMS.iter().any(|(name, _)| *name == system) {
+            let names: Vec<_> = backup::SYSTEMS.iter().map(|(name, _)| *name).collect();
+            return Err(Failure::usage(format!(
+                "{}: there is no backup system {system:?}; there are {}",
+                scenario.path.display(),
+                names.join(", ")
+            )));
+        }
+    }
+    Ok(systems)
+}
+
+/// What the run will carry out, as it is written before anything is begun.
+pub(super) fn plan(run_id: &str, planned: &[Planned]) -> RunPlan {
+    let drills = planned.iter().map(|drill| PlannedDrill {
+        drill: drill.name.clone(),
+        scenario: drill.scenario.id.clone(),
+        group: drill.scenario.group.clone(),
+        backup_system: drill.system.clone(),
+        expected_outcome: drill.scenario.expect.outcome,
+        skipped: drill.skipped.clone(),
+    });
+    RunPlan::new(run_id, drills.collect())
+}
+
+/// Prints what would be done.
+pub(super) fn print(args: &RunArgs, planned: &[Planned]) {
+    let sizing = sizing(args);
+    let skipped = |drill: &&Planned| drill.skipped.is_some();
+    for drill in planned.iter().filter(|drill| !skipped(drill)) {
+        let given = &drill.scenario.given;
+        let sizing = sizing.with(given);
+        let seed = args.seed.or(given.seed);
+        let objectives = &drill.scenario.objectives;
+        let circumstances = Circumstances {
+            system: &drill.system,
+            seed: sizing.plan(seed.unwrap_or_default()),
+            seed_given: seed.is_some(),
+            segment_mb: sizing.wal_segment_mb(),
+            commits: args.commits,
+            writers: args.writers,
+            rpo: objectives.rpo.unwrap_or(args.rpo),
+            rto: objectives.rto.unwrap_or(args.rto),
+            storage: match drill.storage {
+                Storage::Disk => "on disk, with fsync",
+                Storage::Memory => "in memory, without fsync",
+            },
+        };
+        say!("{}", scenario::plan(&drill.scenario, &circumstances));
+    }
+    for drill in planned.iter().filter(skipped) {
+        let why = drill.skipped.as_deref().unwrap_or_default();
+        say!("{} would be left out: {why}", drill.name);
+    }
+    let drills = match planned.iter().filter(|drill| !skipped(drill)).count() {
+        1 => "1 drill".to_owned(),
+        several => format!("{several} drills"),
+    };
+    say!(
+        "{drills} would be run, with PostgreSQL {} ({}).",
+        args.postgres,
+        args.provider
+    );
+    say!("Nothing was touched.");
+}
+
+/// The command line that carries a drill out once more, alone and just so.
+pub(super) fn again(args: &RunArgs, drill: &Planned, seed: u64) -> String {
+    let scenario = &drill.scenario;
+    let name = if scenario.group.is_empty() {
+        // A user's own file: `mine.toml` alone would do, too, but not a name that begins with a dash.
+        match scenario.path.components().next() {
+            Some(Component::Normal(_)) => Path::new(".").join(&scenario.path).display().to_string(),
+            _ => scenario.path.display().to_string(),
+        }
+    } else {
+        scenario.id.clone()
+    };
+    let mut words = vec!["drill".to_owned(), "run".to_owned(), name];
+    if drill.name != scenario.id || args.backup.is_some() {
+        words.extend(["--backup".to_owned(), drill.system.clone()]);
+    }
+    for (option, values) in &args.differing {
+        words.push(format!("--{option}"));
+        words.extend(values.iter().cloned());
+    }
+    if run::storage(StorageChoice::Auto, scenario, 1) != drill.storage {
+        let storage = match drill.storage {
+            Storage::Memory => "memory",
+            Storage::Disk => "disk",
+        };
+        words.extend(["--storage".to_owned(), storage.to_owned()]);
+    }
+    words.extend(["--seed".to_owned(), seed.to_string()]);
+    let quoted: Vec<String> = words.iter().map(|word| quote(word)).collect();
+    quoted.join(" ")
+}
+
+/// A word as a shell reads it.
+fn quote(word: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./:=@%+,".contains(&byte);
+    if !word.is_empty() && word.bytes().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}
+
+pub(super) fn sizing(args: &RunArgs) -> Sizing {
+    match args.target_size {
+        Some(size) => Sizing::Target(size.as_u64()),
+        None => Sizing::Numbers {
+            scripts: args.scripts,
+            versions: args.versions,
+            content_bytes: args.content_bytes,
+        },
+    }
+}
+
+fn storage_choice(args: &RunArgs) -> StorageChoice {
+    match args.storage {
+        StorageArg::Auto => StorageChoice::Auto,
+        StorageArg::Memory => StorageChoice::Memory,
+        StorageArg::Disk => StorageChoice::Disk,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::quote;
+
+    #[test]
+    fn words_are_quoted_as_a_shell_reads_them() {
+        assert_eq!(quote("./mine.toml"), "./mine.toml");
+        assert_eq!(quote("my file.toml"), "'my file.toml'");
+        assert_eq!(quote("it's"), r"'it'\''s'");
+        assert_eq!(quote(""), "''");
+    }
+}
