@@ -66,11 +66,12 @@ impl Recorder {
     }
 
     /// Appends one event, stamped now. A failure to write is kept for [`Recorder::finish`]: a drill must be able to
-    /// go on and clean up although its evidence cannot be written.
-    pub fn record(&self, what: What) {
+    /// go on and clean up although its evidence cannot be written. Returns the event's offset.
+    pub fn record(&self, what: What) -> Duration {
         let mut log = self.inner.log.lock().unwrap_or_else(PoisonError::into_inner);
         // Both clocks are read under the lock, so that the order of the log is the order of its times.
-        match log.file.append(Utc::now(), self.inner.started.elapsed(), what) {
+        let offset = self.inner.started.elapsed();
+        match log.file.append(Utc::now(), offset, what) {
             Ok(event) => {
                 if let Some(watcher) = &self.inner.watcher {
                     let _ = watcher.send(event.clone()); // nobody watching is no error
@@ -81,6 +82,7 @@ impl Recorder {
                 log.error.get_or_insert(error);
             }
         }
+        offset
     }
 
     /// The next part of the drill begins.

@@ -37,7 +37,7 @@ fn main() -> ExitCode {
     for (stage, says) in &STAGES[..5] {
         let says = (*says).to_owned();
         trials.push(trial(format!("sigkill-{stage}"), &[Need::Postgres], move || {
-            killed(&says)
+            killed(&says);
         }));
     }
     for step in &reports::Step::ALL[..13] {

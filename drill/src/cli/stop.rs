@@ -31,13 +31,13 @@ pub(super) fn stop(args: &StopArgs) -> Outcome {
         }
     };
     if let (Some(run), true) = (&args.run, chosen.is_empty()) {
-        let known = match kept.as_slice() {
-            [] => "nothing was left running".to_owned(),
-            kept => hint(run, kept.iter().map(|kept| kept.run_id.as_str())),
-        };
-        return Err(Failure::usage(format!(
-            "nothing of a run {run:?} was left running; {known}"
-        )));
+        return Err(Failure::usage(match kept.as_slice() {
+            [] => format!("nothing of a run {run:?} was left running, and nothing of any other"),
+            kept => format!(
+                "nothing of a run {run:?} was left running; {}",
+                hint(run, kept.iter().map(|kept| kept.run_id.as_str()))
+            ),
+        }));
     }
     let mut failed = None;
     for kept in chosen {

@@ -303,10 +303,12 @@ pub(super) async fn declared(drill: &mut Drill, ledger: Option<&LedgerComparison
         step.end(drill, Verdict::Fail, reason);
         return Err(ended(Outcome::NotRecovered, reason));
     }
-    drill.recorder.record(What::Restored);
+    let restored = drill.recorder.record(What::Restored);
     let (began, began_utc) = drill.outage_began();
-    let recovery = drill.recorder.offset().saturating_sub(began);
-    let rto_met = recovery <= drill.objectives.rto;
+    let recovery = restored.saturating_sub(began);
+    // As the evidence has it, which is rounded to milliseconds: an outcome must not contradict it.
+    let rounded = Duration::from_millis(recovery.saturating_add(Duration::from_micros(500)).as_millis() as u64);
+    let rto_met = rounded <= drill.objectives.rto;
     // Where the ledger proves nothing, `ledger-prefix` is unknown and with it the drill; a miss is not proven either.
     let rpo_met = ledger.is_none_or(|ledger| ledger.meets_rpo(drill.objectives.rpo.as_secs_f64()));
     let restored_at: DateTime<Utc> = Utc::now();

@@ -414,7 +414,9 @@ impl Drill {
         self.application.stop().await;
         if let Some(workload) = self.workload.take() {
             match workload.stop().await {
-                Ok(counts) => self.recorder.record(What::WorkloadStopped(counts)),
+                Ok(counts) => {
+                    self.recorder.record(What::WorkloadStopped(counts));
+                }
                 Err(error) => self.recorder.finding(chain(&error)),
             }
         }

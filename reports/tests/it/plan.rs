@@ -15,6 +15,7 @@ fn planned(drill: &str) -> PlannedDrill {
         group: "backbone".into(),
         backup_system: "dump".into(),
         expected_outcome: Outcome::Recovered,
+        skipped: None,
     }
 }
 
@@ -112,4 +113,31 @@ fn a_whole_run_is_as_before() {
     assert!(write(folder.path(), &run, Format::ALL).errors.is_empty());
     assert_eq!(read(folder.path()).unwrap(), run);
     assert_eq!(reports::verify(folder.path()).len(), 0);
+}
+
+/// What the machine lacks something for is no failure of the others, and no pass either.
+#[test]
+fn a_drill_that_was_left_out_is_told_and_decides_nothing() {
+    let left_out = PlannedDrill {
+        skipped: Some("libfaketime is not installed".to_owned()),
+        ..planned("clock-step")
+    };
+    let run = reports::RunEvidence::new(Vec::new()).of_plan(reports::RunPlan::new("r", vec![left_out.clone()]));
+    assert_eq!(
+        (run.skipped.as_slice(), run.never_began.len()),
+        ([left_out].as_slice(), 0)
+    );
+    assert_eq!(run.verdict, reports::Verdict::Unknown, "nothing else was run");
+    let table = reports::csv::drills(&run).unwrap();
+    let row = table.lines().nth(1).unwrap();
+    assert!(
+        row.contains(",skipped,") && row.ends_with("libfaketime is not installed"),
+        "{row}"
+    );
+    let page = reports::markdown::render(&run);
+    assert!(
+        page.contains("1 drill left out") && page.contains("libfaketime is not installed"),
+        "{page}"
+    );
+    assert!(reports::junit::render(&run).unwrap().contains("<skipped"));
 }

@@ -39,6 +39,7 @@ pub(crate) fn header(scenario: &str, outcome: Outcome, detected_by: Option<&[Che
         postgres_version: "16.14".into(),
         provider: "embedded".into(),
         seed: 42,
+        again: format!("drill run {scenario} --commits 5000 --seed 42"),
         drill_version: "0.1.0".into(),
         objectives: Objectives {
             rpo_s: 3600.0,

@@ -169,9 +169,8 @@ mod tests {
     #[test]
     fn another_major_is_refused_with_a_way_out() {
         let refusal = Pins::of(15, PLATFORMS[0]).unwrap_err().to_string();
-        assert_eq!(
-            refusal,
-            "no PostgreSQL 15 is pinned: ask for --postgres 16 or 18, or install 15 and use --provider installed"
-        );
+        let told =
+            "no PostgreSQL 15 is pinned: ask for --postgres 16 or 18, or install 15 and use --provider installed (";
+        assert!(refusal.starts_with(told), "{refusal}");
     }
 }
