@@ -1,29 +1,57 @@
 //! Who carries the recovery out: the roles held, and who takes the decisions.
 //!
 //! With `ask` a person confirms the steps that are judgement (2, 4, 9 and 14) at the terminal, and the time that takes
-//! counts, as it would on the day.
+//! counts, as it would on the day. How a question is put and what counts as an answer is in `operator/dialogue.rs`; what is
+//! asked is in `recovery/questions.rs`.
 
-use std::{
-    collections::HashSet,
-    io::{BufRead as _, Write as _},
-};
+use std::{collections::HashSet, sync::Arc};
 
-use reports::Role;
+use reports::{Role, Step};
+use rustix::termios::{QueueSelector, tcflush, tcgetwinsize};
+
+mod dialogue;
+
+/// A terminal that does not say how wide it is.
+const USUAL_COLUMNS: usize = 80;
 
 /// Who decides.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone)]
 pub enum OperatorMode {
     /// Decisions follow from what was found.
     Auto,
-    /// A person confirms them.
-    Ask,
+    /// A person confirms them, at this terminal.
+    Ask(Arc<dyn Terminal>),
+}
+
+/// What else is written to the terminal at which a person is asked.
+pub trait Terminal: Send + Sync {
+    /// Writes everything that belongs before a question, and then nothing until [`Terminal::resume`].
+    fn suspend(&self);
+    /// Writes what has come in since, and goes on.
+    fn resume(&self);
+}
+
+/// A decision that a person takes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Question {
+    /// The step that waits for it.
+    pub step: Step,
+    /// What is known and bears on it, a remark each.
+    pub known: Vec<String>,
+    /// The question itself; yes and no are answers to it.
+    pub asks: String,
+    /// What a yes leads to.
+    pub yes: String,
+    /// What a no leads to.
+    pub no: String,
 }
 
 /// The operator on duty.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Operator {
     mode: OperatorMode,
     roles: HashSet<Role>,
+    drill: String,
 }
 
 impl Operator {
@@ -37,6 +65,16 @@ impl Operator {
         Self {
             mode,
             roles: roles.into_iter().collect(),
+            drill: String::new(),
+        }
+    }
+
+    /// The same, whose questions name this drill: several may ask at one terminal.
+    #[must_use]
+    pub fn in_drill(self, name: &str) -> Self {
+        Self {
+            drill: name.to_owned(),
+            ..self
         }
     }
 
@@ -52,30 +90,31 @@ impl Operator {
         }
     }
 
-    /// Puts a question to whoever decides; anything but a yes is a no.
-    pub async fn decides(&self, question: &str) -> bool {
-        if self.mode == OperatorMode::Auto {
+    /// Puts a question to whoever decides. Where a person does, whatever ends without a yes is a no: the end of input, too.
+    pub async fn decides(&self, question: Question) -> bool {
+        let OperatorMode::Ask(terminal) = &self.mode else {
             return true;
-        }
-        let question = question.to_owned();
+        };
+        let (terminal, drill) = (Arc::clone(terminal), self.drill.clone());
         let (answer, answered) = tokio::sync::oneshot::channel();
         // Not a task of the runtime: an interrupted drill must not wait for somebody to press return.
         std::thread::spawn(move || {
-            let _ = answer.send(ask(&question)); // the drill may have been interrupted
+            let _ = answer.send(asks(&question, &drill, &*terminal)); // the drill may have been interrupted
         });
         answered.await.unwrap_or(false)
     }
 }
 
-fn ask(question: &str) -> bool {
-    let mut terminal = std::io::stderr().lock();
-    let asked = write!(terminal, "\n{question} [y/N] ").and_then(|()| terminal.flush());
-    drop(terminal);
-    let mut answer = String::new();
-    asked
-        .and_then(|()| std::io::stdin().lock().read_line(&mut answer))
-        .is_ok()
-        && matches!(answer.trim(), "y" | "Y" | "yes")
+/// Asks at the process's own terminal, one question at a time whichever drill it is of.
+fn asks(question: &Question, drill: &str, terminal: &dyn Terminal) -> bool {
+    let mut keyboard = std::io::stdin().lock();
+    terminal.suspend();
+    let _ = tcflush(&keyboard, QueueSelector::IFlush); // what was typed before the question is no answer to it
+    let columns = tcgetwinsize(std::io::stderr()).map_or(0, |size| usize::from(size.ws_col));
+    let columns = if columns == 0 { USUAL_COLUMNS } else { columns };
+    let yes = dialogue::hold(question, drill, columns, &mut keyboard, &mut std::io::stderr());
+    terminal.resume();
+    yes
 }
 
 #[cfg(test)]

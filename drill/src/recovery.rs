@@ -32,6 +32,7 @@ mod first_write;
 mod kept;
 mod prepared;
 mod promise;
+mod questions;
 mod repair;
 mod restart;
 mod restore;

@@ -229,9 +229,10 @@ async fn set_up(
         recorder: recorder.clone(),
         scenario: scenario.clone(),
         operator: match &scenario.roles {
-            Some(roles) => Operator::with_roles(options.operator, roles.iter().copied()),
-            None => Operator::new(options.operator),
-        },
+            Some(roles) => Operator::with_roles(options.operator.clone(), roles.iter().copied()),
+            None => Operator::new(options.operator.clone()),
+        }
+        .in_drill(&assignment.name),
         source,
         timeline: TimelineId::FIRST,
         restored: None,
@@ -439,7 +440,7 @@ fn header(assignment: &Assignment<'_>, options: &Options, work: &WorkDir) -> Dri
     if !given.wal_in_backup {
         described.push(("wal_in_backup".to_owned(), "false".to_owned()));
     }
-    if options.operator == OperatorMode::Ask {
+    if matches!(options.operator, OperatorMode::Ask(_)) {
         described.push(("operator".to_owned(), "ask".to_owned()));
     }
     if !given.backup_options.is_empty() {

@@ -258,7 +258,7 @@ fn start_logging(output: &Output) {
     };
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
+        .with_writer(|| progress::LogLines)
         .with_ansi(colours);
     match output.log_format {
         LogFormat::Text => builder.init(),

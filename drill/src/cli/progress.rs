@@ -1,289 +1,292 @@
-//! Progress on stderr: a live table of the fourteen steps on a terminal, one plain line a step elsewhere.
+//! Progress on stderr: a live table on a terminal, one plain line a step elsewhere.
 //!
-//! It only listens to events; what it shows is what will be in the evidence.
+//! It only listens to events; what it shows is what will be in the evidence. What has happened is printed once and stays;
+//! what is under way is a few rows below that, drawn again and again (`progress/screen.rs`): for one drill the step that
+//! runs (`progress/table.rs`), for several the tally and the drills that run (`progress/board.rs`).
 
 use std::{
-    collections::BTreeMap,
-    io::IsTerminal as _,
-    sync::{Mutex, PoisonError},
-    time::Duration,
+    io::{Stderr, Write},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak},
+    task::Poll,
+    time::{Duration, Instant},
 };
 
-use indicatif::{HumanBytes, MultiProgress, ProgressBar, ProgressStyle};
-use reports::{Event, Outcome, Step, Verdict, What, event::Part};
-use tokio::{
-    sync::mpsc::{UnboundedSender, unbounded_channel},
-    task::JoinHandle,
-};
+use reports::{DrillEvidence, Event, What};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::{Output, ProgressChoice};
+use crate::operator::Terminal;
 
-/// Shows how a run gets on.
-pub(super) struct Show {
-    mode: Mode,
-    seeding: Mutex<Option<ProgressBar>>,
-    views: Mutex<Vec<JoinHandle<()>>>,
+mod board;
+mod screen;
+mod table;
+mod words;
+
+use board::Board;
+use screen::{Screen, Size};
+use table::Table;
+
+/// How often what is under way is drawn again.
+const REDRAWN_EVERY: Duration = Duration::from_millis(100);
+/// What log lines must not run into.
+static SHOWN: OnceLock<Weak<Shown>> = OnceLock::new();
+
+/// Shows how a run gets on. Once it is dropped nothing more is shown, and the terminal is clear for what follows.
+pub(super) struct Show(Arc<Shown>);
+
+struct Shown {
+    state: Mutex<State>,
+    feeds: Mutex<Vec<Arc<Mutex<Feed>>>>,
 }
 
-enum Mode {
-    /// A live table for one drill, a line a drill for several.
-    Live {
-        bars: MultiProgress,
-        single: bool,
-    },
-    Plain {
-        single: bool,
-    },
-    None,
+struct State {
+    view: View,
+    screen: Screen<Stderr>,
+}
+
+enum View {
+    /// One drill, live.
+    Table(Table),
+    /// Several drills, live.
+    Board(Board),
+    /// A line for each event of one drill.
+    Plain,
+    /// A line for each of several drills that has ended.
+    PlainSummary,
+    Nothing,
+}
+
+/// The events of one drill that were not shown yet.
+struct Feed {
+    drill: String,
+    events: UnboundedReceiver<Event>,
 }
 
 impl Show {
     pub(super) fn new(output: &Output, drills: usize) -> Self {
-        let single = drills == 1;
-        let mode = match output.progress {
-            _ if output.quiet => Mode::None,
-            ProgressChoice::None => Mode::None,
-            ProgressChoice::Auto if std::io::stderr().is_terminal() => Mode::Live {
-                bars: MultiProgress::new(),
-                single,
-            },
-            ProgressChoice::Auto | ProgressChoice::Plain => Mode::Plain { single },
+        let live = output.progress == ProgressChoice::Auto && screen::can_be_redrawn();
+        let view = match output.progress {
+            _ if output.quiet => View::Nothing,
+            ProgressChoice::None => View::Nothing,
+            _ if live && drills == 1 => View::Table(Table::new()),
+            _ if live => View::Board(Board::new(drills)),
+            _ if drills == 1 => View::Plain,
+            _ => View::PlainSummary,
         };
-        Self {
-            mode,
-            seeding: Mutex::new(None),
-            views: Mutex::default(),
+        let screen = Screen::new(std::io::stderr());
+        let shown = Arc::new(Shown {
+            state: Mutex::new(State { view, screen }),
+            feeds: Mutex::default(),
+        });
+        let _ = SHOWN.set(Arc::downgrade(&shown)); // a process shows one run
+        if live {
+            tokio::spawn(redraw(Arc::downgrade(&shown)));
         }
+        Self(shown)
     }
 
     /// A line about the run as a whole.
     pub(super) fn line(&self, text: &str) {
-        match &self.mode {
-            Mode::Live { bars, .. } => {
-                let _ = bars.println(text); // the terminal may be gone
-            }
-            Mode::Plain { .. } => eprintln!("{text}"),
-            Mode::None => {}
+        let mut state = self.0.state();
+        if !matches!(state.view, View::Nothing) {
+            state.print(&format!("{text}\n"));
         }
     }
 
     /// Progress of loading the seed; worth showing when it takes a while.
     pub(super) fn seeding(&self, progress: &fixtures::Progress) {
-        let Mode::Live { bars, single: true } = &self.mode else {
-            return;
-        };
-        let mut bar = self.seeding.lock().unwrap_or_else(PoisonError::into_inner);
-        let bar = bar.get_or_insert_with(|| {
-            let style = ProgressStyle::with_template("   seed {bar:30} {pos}/{len} rows, {msg}");
-            bars.add(ProgressBar::new(0))
-                .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
-        });
-        bar.set_length(progress.total_rows);
-        bar.set_position(progress.rows);
-        bar.set_message(HumanBytes(progress.bytes).to_string());
-        if progress.rows >= progress.total_rows {
-            bar.finish_and_clear();
+        if let View::Table(table) = &mut self.0.state().view {
+            table.seeding(progress);
         }
     }
 
     /// A channel for the events of one drill; what comes through it is shown.
     pub(super) fn watch(&self, drill: &str) -> UnboundedSender<Event> {
-        let (sender, mut events) = unbounded_channel::<Event>();
-        let mut view = match &self.mode {
-            Mode::Live { bars, single: true } => View::Table(Table::new(bars.clone())),
-            Mode::Live { bars, single: false } => {
-                let bar = bars.add(spinner("{spinner} {prefix:28} {wide_msg}"));
-                bar.set_prefix(drill.to_owned());
-                View::Line(bar)
-            }
-            Mode::Plain { single: true } => View::Plain,
-            Mode::Plain { single: false } => View::PlainSummary(drill.to_owned()),
-            Mode::None => View::Nothing,
-        };
-        let view = tokio::spawn(async move {
-            while let Some(event) = events.recv().await {
-                view.show(&event);
-            }
-        });
-        self.views.lock().unwrap_or_else(PoisonError::into_inner).push(view);
+        let (sender, events) = unbounded_channel::<Event>();
+        let drill = drill.to_owned();
+        if let View::Board(board) = &mut self.0.state().view {
+            board.begins(&drill);
+        }
+        let feed = Arc::new(Mutex::new(Feed { drill, events }));
+        locked(&self.0.feeds).push(Arc::clone(&feed));
+        tokio::spawn(follow(Arc::downgrade(&self.0), feed));
         sender
     }
 
-    /// Everything is over: the last events are shown, live lines of many drills go, results follow on stdout.
-    pub(super) async fn finish(&self) {
-        let views = std::mem::take(&mut *self.views.lock().unwrap_or_else(PoisonError::into_inner));
-        for view in views {
-            let _ = tokio::time::timeout(Duration::from_secs(1), view).await; // showing is not worth waiting longer
+    /// A drill has ended, with this evidence if there is any.
+    pub(super) fn ended(&self, drill: &str, evidence: Option<&DrillEvidence>) {
+        self.0.catch_up();
+        let mut state = self.0.state();
+        if let View::Board(board) = &mut state.view {
+            let rows = board.ended(drill, evidence);
+            state.show(&rows);
         }
-        if let Mode::Live { bars, single: false } = &self.mode {
-            let _ = bars.clear(); // the terminal may be gone
+    }
+
+    /// The terminal that is suspended for questions.
+    pub(super) fn terminal(&self) -> Arc<dyn Terminal> {
+        Arc::clone(&self.0) as _
+    }
+
+    /// Everything is over: the last events are shown, and what was live goes; results follow on stdout.
+    pub(super) fn finish(&self) {
+        self.0.catch_up();
+        let mut state = self.0.state();
+        // Nothing is live any more: the tally that stays takes the place of the one that was drawn again and again.
+        if let View::Board(board) = std::mem::replace(&mut state.view, View::Nothing) {
+            state.show(&[board.tally()]);
+        }
+        state.screen.close();
+    }
+}
+
+impl Drop for Show {
+    fn drop(&mut self) {
+        self.0.state().screen.close(); // an interrupted run has not finished
+    }
+}
+
+impl Shown {
+    fn state(&self) -> MutexGuard<'_, State> {
+        locked(&self.state)
+    }
+
+    /// Shows every event that was recorded by now.
+    fn catch_up(&self) {
+        for feed in &*locked(&self.feeds) {
+            let mut feed = locked(feed);
+            while let Ok(event) = feed.events.try_recv() {
+                self.state().event(&feed.drill, &event);
+            }
         }
     }
 }
 
-enum View {
-    Table(Table),
-    Line(ProgressBar),
-    Plain,
-    PlainSummary(String),
-    Nothing,
+impl Terminal for Shown {
+    fn suspend(&self) {
+        self.catch_up();
+        self.state().screen.suspend();
+    }
+
+    fn resume(&self) {
+        let mut state = self.state();
+        state.screen.resume();
+        state.show(&[]);
+    }
 }
 
-impl View {
-    fn show(&mut self, event: &Event) {
-        match self {
-            Self::Table(table) => table.show(event),
-            Self::Line(bar) => match &event.what {
-                What::StepStarted { step, .. } => bar.set_message(step.to_string()),
-                What::PartStarted { part } => bar.set_message(part_name(*part)),
+impl State {
+    fn event(&mut self, drill: &str, event: &Event) {
+        let rows = match &mut self.view {
+            View::Table(table) => table.event(event),
+            View::Board(board) => {
+                board.event(drill, event);
+                Vec::new()
+            }
+            View::Plain => words::line(event).into_iter().collect(),
+            View::PlainSummary => match &event.what {
                 What::DrillFinished { outcome, error, .. } => {
-                    bar.finish_with_message(end(*outcome, error.as_deref()));
+                    vec![format!("{drill}: {}", words::end(*outcome, error.as_deref()))]
                 }
-                _ => {}
+                _ => Vec::new(),
             },
-            Self::Plain => {
-                if let Some(line) = line(event) {
-                    eprintln!("{:>8.3} s  {line}", event.offset_ns as f64 / 1e9);
+            View::Nothing => Vec::new(),
+        };
+        match &self.view {
+            View::Plain | View::PlainSummary => {
+                for row in rows {
+                    let text = format!("{:>8.3} s  {row}\n", event.offset_ns as f64 / 1e9);
+                    self.print(&text);
                 }
             }
-            Self::PlainSummary(drill) => {
-                if let What::DrillFinished { outcome, error, .. } = &event.what {
-                    let end = end(*outcome, error.as_deref());
-                    eprintln!("{:>8.3} s  {drill}: {end}", event.offset_ns as f64 / 1e9);
-                }
-            }
-            Self::Nothing => {}
+            View::Table(_) | View::Board(_) if !rows.is_empty() => self.show(&rows),
+            _ => {} // what is under way is drawn soon enough
+        }
+    }
+
+    /// Prints text above what is under way, as wide as it is.
+    fn print(&mut self, text: &str) {
+        let size = screen::size();
+        let live = self.live(size);
+        self.screen.show(text, &live, size);
+    }
+
+    /// Prints rows above what is under way, each cut to the terminal's width, and draws what is under way again.
+    fn show(&mut self, rows: &[String]) {
+        let size = screen::size();
+        let cut: String = rows.iter().map(|row| screen::cut(row, size.columns) + "\n").collect();
+        let live = self.live(size);
+        self.screen.show(&cut, &live, size);
+    }
+
+    fn live(&self, size: Size) -> Vec<String> {
+        match &self.view {
+            View::Table(table) => table.live(),
+            View::Board(board) => board.live(size.rows),
+            View::Plain | View::PlainSummary | View::Nothing => Vec::new(),
         }
     }
 }
 
-/// The live table: what went before in one line, then a row a step.
-struct Table {
-    bars: MultiProgress,
-    before: ProgressBar,
-    steps: BTreeMap<u8, ProgressBar>,
-}
-
-impl Table {
-    fn new(bars: MultiProgress) -> Self {
-        let before = bars.add(spinner("{spinner} {wide_msg}"));
-        Self {
-            bars,
-            before,
-            steps: BTreeMap::new(),
-        }
-    }
-
-    fn show(&mut self, event: &Event) {
-        match &event.what {
-            What::PartStarted { part } if self.steps.is_empty() => self.before.set_message(part_name(*part)),
-            What::BackupTaken(_) | What::FaultInjected(_) | What::Seeded { .. } | What::CandidateRejected { .. } => {
-                if let Some(line) = line(event) {
-                    let _ = self.bars.println(format!("   {line}")); // the terminal may be gone
-                }
+/// Shows what comes through until the drill has nothing more to say.
+async fn follow(shown: Weak<Shown>, feed: Arc<Mutex<Feed>>) {
+    std::future::poll_fn(|context| {
+        let Some(shown) = shown.upgrade() else {
+            return Poll::Ready(());
+        };
+        let mut feed = locked(&feed); // never across an await: whoever catches up needs it
+        loop {
+            match feed.events.poll_recv(context) {
+                Poll::Ready(Some(event)) => shown.state().event(&feed.drill, &event),
+                Poll::Ready(None) => return Poll::Ready(()),
+                Poll::Pending => return Poll::Pending,
             }
-            What::StepStarted { step, attempt } => {
-                self.before.finish_and_clear();
-                let bar = self
-                    .steps
-                    .entry(step.number())
-                    .or_insert_with(|| self.bars.add(spinner("{spinner} {wide_msg}")));
-                bar.enable_steady_tick(Duration::from_millis(80));
-                let again = if *attempt > 1 {
-                    format!(" (attempt {attempt})")
-                } else {
-                    String::new()
-                };
-                bar.set_message(format!("{:>2} {}{again}", step.number(), step.name()));
-            }
-            What::StepFinished { step, .. } => {
-                if let (Some(bar), Some(line)) = (self.steps.get(&step.number()), line(event)) {
-                    bar.disable_steady_tick();
-                    bar.set_style(plain("{wide_msg}"));
-                    bar.finish_with_message(line);
-                }
-            }
-            _ => {}
         }
-    }
-}
-
-/// What a drill came to, in a word or an error.
-fn end(outcome: Option<Outcome>, error: Option<&str>) -> String {
-    let outcome = || outcome.map(|outcome| outcome.to_string()).unwrap_or_default();
-    error.map_or_else(outcome, str::to_owned)
-}
-
-fn spinner(template: &str) -> ProgressBar {
-    let bar = ProgressBar::new_spinner().with_style(plain(template));
-    bar.enable_steady_tick(Duration::from_millis(80));
-    bar
-}
-
-fn plain(template: &str) -> ProgressStyle {
-    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_spinner())
-}
-
-fn part_name(part: Part) -> &'static str {
-    match part {
-        Part::Setup => "setting up a disposable cluster",
-        Part::Seed => "loading the seed data",
-        Part::Services => "starting application and monitoring",
-        Part::WorkloadAndBackups => "live writers and backups",
-        Part::Failure => "breaking it",
-        Part::Detection => "waiting for the alert",
-        Part::Decision => "deciding",
-        Part::Restore => "restoring",
-        Part::Validation => "validating",
-        Part::Cutover => "cutting over",
-        Part::Teardown => "removing everything",
-    }
-}
-
-/// One line for an event that people want to see while they wait.
-fn line(event: &Event) -> Option<String> {
-    Some(match &event.what {
-        What::Seeded {
-            scripts,
-            versions,
-            attachments,
-            database_bytes,
-        } => {
-            let size = HumanBytes(*database_bytes);
-            format!("seeded: {scripts} scripts, {versions} versions, {attachments} attachments, {size}")
-        }
-        What::WorkloadStarted { writers } => format!("{writers} live writers"),
-        What::BackupTaken(backup) => format!("backup {}, {}", backup.id, HumanBytes(backup.bytes)),
-        What::FaultInjected(fault) => format!("fault: {}", fault.summary),
-        What::Failed => "the service has failed".to_owned(),
-        What::CandidateRejected { backup_id, reason, .. } => format!("not {backup_id}: {reason}"),
-        What::StepFinished {
-            step,
-            verdict,
-            duration_ms,
-            detail,
-            ..
-        } => {
-            let mark = match verdict {
-                Verdict::Pass => "✓",
-                Verdict::Unknown => "?",
-                Verdict::Fail => "✗",
-            };
-            let budget = match (step, step.budget_ms()) {
-                (Step::Declare, _) | (_, None) => String::new(),
-                (_, Some(budget)) => format!(" of {:.1} s", budget as f64 / 1e3),
-            };
-            let first = detail.lines().next().unwrap_or_default();
-            format!(
-                "{mark} {:>2} {:<26} {:>8.3} s{budget:<10} {first}",
-                step.number(),
-                step.name(),
-                duration_ms / 1e3
-            )
-        }
-        What::Undone { what, detail, .. } => format!("undone: {what}: {detail}"),
-        What::Finding(finding) => format!("finding: {}", finding.text),
-        What::DrillFinished { error: Some(error), .. } => format!("could not be carried out: {error}"),
-        _ => return None,
     })
+    .await;
+}
+
+/// Draws what is under way for as long as there is somebody to show it.
+async fn redraw(shown: Weak<Shown>) {
+    let mut every = tokio::time::interval(REDRAWN_EVERY);
+    every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+    loop {
+        every.tick().await;
+        match shown.upgrade() {
+            Some(shown) => shown.state().show(&[]),
+            None => return,
+        }
+    }
+}
+
+/// A panic elsewhere is no reason to show nothing.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Where log lines go: above what is under way, and not into a question.
+pub(super) struct LogLines;
+
+impl Write for LogLines {
+    fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
+        match SHOWN.get().and_then(Weak::upgrade) {
+            Some(shown) => shown.state().print(&String::from_utf8_lossy(line)),
+            None => std::io::stderr().write_all(line)?,
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        std::io::stderr().flush()
+    }
+}
+
+/// How far away a moment is, for people who wait: `7 s`, `1 min 3 s`, `2 h 5 min`.
+fn since(moment: Instant) -> String {
+    let seconds = moment.elapsed().as_secs();
+    match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
+        (0, 0, seconds) => format!("{seconds} s"),
+        (0, minutes, seconds) => format!("{minutes} min {seconds} s"),
+        (hours, minutes, _) => format!("{hours} h {minutes} min"),
+    }
 }

@@ -102,7 +102,7 @@ pub(super) async fn run(args: RunArgs, output: &Output) -> Outcome {
         rpo: args.rpo,
         rto: args.rto,
         operator: if args.operator == OperatorArg::Ask {
-            OperatorMode::Ask
+            OperatorMode::Ask(show.terminal())
         } else {
             OperatorMode::Auto
         },
@@ -113,7 +113,7 @@ pub(super) async fn run(args: RunArgs, output: &Output) -> Outcome {
     let carried_out = carry_out(&planned, &installation, &args, &options, &show, jobs).await;
     let evidence = carried_out.inspect_err(|_| out.withdraw())?.of_plan(plan);
     let written = reports::write(out.path(), &evidence, reports::Format::ALL);
-    show.finish().await;
+    show.finish();
     for drill in evidence.worst_first() {
         say!("{}", summary(drill, drills));
         let findings = drill.findings.iter().map(|finding| &finding.text);
@@ -175,7 +175,12 @@ async fn carry_out(
         };
         let watcher = show.watch(&drill.name);
         let events = Box::pin(run::drill(&assignment, options, Some(watcher))).await;
-        (index, drill, events.map(|events| reports::fold(&events))) // the events are on disk
+        let folded = events.map(|events| reports::fold(&events)); // the events are on disk
+        show.ended(
+            &drill.name,
+            folded.as_ref().ok().and_then(|folded| folded.as_ref().ok()),
+        );
+        (index, drill, folded)
     });
     let mut finished: Vec<_> = drills.buffer_unordered(jobs).collect().await;
     finished.sort_by_key(|(index, ..)| *index);

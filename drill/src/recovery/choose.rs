@@ -20,7 +20,7 @@ use crate::{
     verify::{Found, chain, timed, wal_continuity},
 };
 
-use super::{OpenStep, Stop, ended, promise::Known};
+use super::{OpenStep, Stop, ended, promise::Known, questions};
 
 /// Step 3, as RecoveryOperator.
 pub(super) async fn backups_listed(drill: &mut Drill, attempt: u32) -> Result<Vec<Backup>, Stop> {
@@ -138,8 +138,8 @@ pub(super) async fn backup_chosen(
             candidates[chosen].standing = standing;
             continue;
         }
-        for rejection in plan.rejected {
-            drill.reject(rejection);
+        for rejection in &plan.rejected {
+            drill.reject(rejection.clone());
         }
         let best = candidates.swap_remove(chosen);
         drill.check(artifact_age(drill, &best, plan.age).await);
@@ -158,7 +158,8 @@ pub(super) async fn backup_chosen(
         let named = best.timeline.filter(|_| best.explicit);
         let along = named.map_or_else(String::new, |timeline| format!(", on timeline {timeline} and no other"));
         let detail = format!("{} to the {target}{along}{miss}", best.backup.info.id);
-        if !drill.operator.decides(&format!("Restore {detail}?")).await {
+        let question = questions::restore(drill, &detail, &best, &plan);
+        if !drill.operator.decides(question).await {
             step.end(drill, Verdict::Fail, "the operator did not confirm");
             return Err(ended(Outcome::Refused, "the operator did not confirm the plan"));
         }

@@ -12,7 +12,7 @@ use super::{
     examine::{Look, examined},
     fenced::fence,
     kept::Kept,
-    prepared,
+    prepared, questions,
     repair::{repaired, repairs},
 };
 use crate::{
@@ -40,7 +40,7 @@ pub(super) enum Confirmed {
 pub(super) async fn confirmed_unrecoverable(drill: &mut Drill) -> Result<Confirmed, Stop> {
     let step = OpenStep::begin(drill, Step::Confirm, 1);
     let began = drill.recorder.offset();
-    let unblocked = prepared::cleared(drill, &drill.source).await;
+    let unblocked = prepared::cleared(drill, &drill.source, Step::Confirm).await;
     let mut look = examined(drill, None).await?;
     if !look.is_clean()
         && let Err(refusal) = drill.source.authorise_destruction()
@@ -96,8 +96,7 @@ pub(super) async fn confirmed_unrecoverable(drill: &mut Drill) -> Result<Confirm
             .as_ref()
             .map_or_else(String::new, |kept| format!("; {}", kept.told()));
         let nothing_to_gain = look.symptoms.is_empty() && kept.is_some_and(|kept| !kept.more_elsewhere());
-        let question = format!("After crash recovery: {told}{where_to}\nAccept the loss, and restore nothing?");
-        if nothing_to_gain && drill.operator.decides(&question).await {
+        if nothing_to_gain && drill.operator.decides(questions::accept_loss(&told, &where_to)).await {
             let detail = format!("a restart brought back what there is: {told}{where_to}");
             step.end(drill, Verdict::Pass, detail.clone());
             drill
@@ -111,8 +110,7 @@ pub(super) async fn confirmed_unrecoverable(drill: &mut Drill) -> Result<Confirm
         );
     }
     let detail = look.said();
-    let question = format!("{detail}\nGive the database up and restore it?");
-    if !drill.operator.decides(&question).await {
+    if !drill.operator.decides(questions::give_up(drill, &look)).await {
         step.end(drill, Verdict::Fail, "the operator did not confirm");
         let reason = "the operator did not confirm that the database is unrecoverable";
         return Err(ended(Outcome::Refused, reason));
@@ -129,8 +127,7 @@ async fn repaired_in_place(drill: &Drill, look: &Look) -> Result<bool, Stop> {
     let Some(repairs) = look.failed_checks().and_then(|failed| repairs(&failed)) else {
         return Ok(false);
     };
-    let question = format!("{}\nRepair it where it is?", look.said());
-    if !drill.operator.decides(&question).await {
+    if !drill.operator.decides(questions::repair(look, &repairs)).await {
         return Ok(false);
     }
     let truth = drill.last_truth();

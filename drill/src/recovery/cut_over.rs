@@ -19,6 +19,7 @@ use crate::{
 use super::{
     Ending, OpenStep, Sound, Stop, Validated, ended,
     fenced::{self, fence},
+    questions,
     second_look::{Position, looked_at, still_promised},
 };
 
@@ -29,11 +30,8 @@ pub(super) async fn connection_updated(drill: &mut Drill, validated: &Validated)
         step.end(drill, Verdict::Fail, reason.clone());
         return Err(ended(Outcome::Refused, reason));
     }
-    if !drill
-        .operator
-        .decides("The restored data is valid. Switch the application over to it?")
-        .await
-    {
+    let question = questions::switch(drill, validated.known.ledger.as_ref());
+    if !drill.operator.decides(question).await {
         step.end(drill, Verdict::Fail, "the operator did not confirm");
         return Err(ended(Outcome::Refused, "the operator did not confirm the cutover"));
     }
@@ -298,7 +296,7 @@ fn databases_left_behind(drill: &Drill, known: &Sound) {
 /// Step 14: the service is declared restored, with what the ledger says is lost or given up.
 pub(super) async fn declared(drill: &mut Drill, ledger: Option<&LedgerComparison>) -> Result<Ending, Stop> {
     let step = OpenStep::begin(drill, Step::Declare, 1);
-    if !drill.operator.decides("Declare the service restored?").await {
+    if !drill.operator.decides(questions::declare(drill, ledger)).await {
         let reason = "the operator did not declare the service restored";
         step.end(drill, Verdict::Fail, reason);
         return Err(ended(Outcome::NotRecovered, reason));

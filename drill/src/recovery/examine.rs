@@ -52,8 +52,12 @@ impl Look {
 
     /// Everything that is wrong, in words.
     pub(super) fn said(&self) -> String {
-        let texts: Vec<_> = self.symptoms.iter().map(|symptom| symptom.text.as_str()).collect();
-        texts.join("; ")
+        self.symptoms_in_words().join("; ")
+    }
+
+    /// The same, one by one.
+    pub(super) fn symptoms_in_words(&self) -> Vec<String> {
+        self.symptoms.iter().map(|symptom| symptom.text.clone()).collect()
     }
 
     /// The checks that failed; none if something else is wrong as well.

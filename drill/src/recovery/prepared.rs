@@ -5,10 +5,12 @@ use std::fmt;
 
 use fixtures::Role as DatabaseRole;
 use postgres_protocol::escape::escape_literal;
-use reports::{Verdict, What};
+use reports::{Step, Verdict, What};
 use tokio_postgres::Client;
 
 use crate::{postgres::Cluster, stage::Drill, verify::chain};
+
+use super::questions;
 
 const PREPARED: &str = "
 SELECT gid::text, owner::text, database::text, transaction::text, extract(epoch FROM now() - prepared)::float8
@@ -42,12 +44,19 @@ SELECT DISTINCT c.oid::regclass::text
  ORDER BY 1";
 
 /// A prepared transaction.
-struct Prepared {
+pub(super) struct Prepared {
     gid: String,
     owner: String,
     database: String,
     xid: String,
     age_s: f64,
+}
+
+impl Prepared {
+    /// What it is called, by whoever coordinates it.
+    pub(super) fn gid(&self) -> &str {
+        &self.gid
+    }
 }
 
 impl fmt::Display for Prepared {
@@ -58,12 +67,12 @@ impl fmt::Display for Prepared {
 }
 
 /// Rolls back what keeps the application from writing to a cluster, and says what else is prepared there. Whether anything was
-/// rolled back. A server that does not answer is left to whoever looks at it next.
-pub(super) async fn cleared(drill: &Drill, cluster: &Cluster) -> bool {
+/// rolled back. A server that does not answer is left to whoever looks at it next. `step` is the one that this belongs to.
+pub(super) async fn cleared(drill: &Drill, cluster: &Cluster, step: Step) -> bool {
     let Ok(client) = cluster.connect("postgres", fixtures::DATABASE).await else {
         return false;
     };
-    match clear(drill, cluster, &client).await {
+    match clear(drill, cluster, step, &client).await {
         Ok(cleared) => cleared,
         Err(error) => {
             tracing::debug!(
@@ -76,7 +85,7 @@ pub(super) async fn cleared(drill: &Drill, cluster: &Cluster) -> bool {
     }
 }
 
-async fn clear(drill: &Drill, cluster: &Cluster, client: &Client) -> Result<bool, tokio_postgres::Error> {
+async fn clear(drill: &Drill, cluster: &Cluster, step: Step, client: &Client) -> Result<bool, tokio_postgres::Error> {
     let found = client.query(PREPARED, &[]).await?;
     if found.is_empty() {
         return Ok(false);
@@ -97,14 +106,14 @@ async fn clear(drill: &Drill, cluster: &Cluster, client: &Client) -> Result<bool
         };
         let here = prepared.database == fixtures::DATABASE;
         match if here { locks(client, &prepared).await? } else { None } {
-            Some(held) => cleared |= rolled_back(drill, cluster, client, &prepared, &held).await,
+            Some(held) => cleared |= rolled_back(drill, cluster, step, client, &prepared, &held).await,
             None => rest.push((here, prepared)),
         }
     }
     // Rows are read only once no table is locked any more.
     for (here, prepared) in rest {
         match if here { rows(client, &prepared).await? } else { None } {
-            Some(held) => cleared |= rolled_back(drill, cluster, client, &prepared, &held).await,
+            Some(held) => cleared |= rolled_back(drill, cluster, step, client, &prepared, &held).await,
             None => drill.recorder.finding(format!(
                 "{} has {prepared} in database {}: it keeps nobody from writing and stays.",
                 cluster.name(),
@@ -139,11 +148,18 @@ async fn rows(client: &Client, prepared: &Prepared) -> Result<Option<String>, to
 }
 
 /// Rolls it back, if whoever decides agrees; a repair and a critical finding.
-async fn rolled_back(drill: &Drill, cluster: &Cluster, client: &Client, prepared: &Prepared, held: &str) -> bool {
+async fn rolled_back(
+    drill: &Drill,
+    cluster: &Cluster,
+    step: Step,
+    client: &Client,
+    prepared: &Prepared,
+    held: &str,
+) -> bool {
     let name = cluster.name();
     let told = format!("{prepared}: it keeps the application from writing ({held})");
-    let question = format!("{name} has {told}.\nRoll it back? What it did is lost then.");
-    if cluster.authorise_destruction().is_err() || !drill.operator.decides(&question).await {
+    let question = questions::roll_back(step, name, prepared, &told);
+    if cluster.authorise_destruction().is_err() || !drill.operator.decides(question).await {
         drill
             .recorder
             .finding(format!("Critical: {name} has {told}. It was not rolled back."));

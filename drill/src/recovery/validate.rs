@@ -133,7 +133,7 @@ async fn looked_at(
                 ..unsound
             }));
         }
-        prepared::cleared(drill, cluster).await;
+        prepared::cleared(drill, cluster, Step::Validate).await;
     }
     let cluster = &*cluster;
     let began = drill.recorder.offset();
