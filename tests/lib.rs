@@ -5,6 +5,7 @@
 //! |---|---|
 //! | declare a trial and what it needs of the machine | [`trial`], [`Need`] |
 //! | start `drill` and wait for it | [`Place`], [`Started`], [`Ran`] |
+//! | look at the screen of one that was started at a terminal | [`Terminal`] |
 //! | read a run's tables | [`rows`], [`Row`] |
 //! | see that nothing is left | [`Place::nothing_left`] |
 
@@ -20,6 +21,7 @@ mod needs;
 mod place;
 mod process;
 mod table;
+mod terminal;
 
 use std::process::ExitCode;
 
@@ -31,6 +33,7 @@ pub use needs::Need;
 pub use place::Place;
 pub use process::{Ran, Started};
 pub use table::{Row, header, row, rows};
+pub use terminal::{SIZE, Terminal};
 
 /// A trial. It is ignored, with the reason, on a machine that lacks one of its needs, unless `DRILL_REQUIRE` asks for
 /// that need (see [`Need`]): then it fails.

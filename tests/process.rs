@@ -8,13 +8,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustix::{
-    process::{Pid, Signal, kill_process},
-    pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt},
-};
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::terminal::pseudo_terminal;
 
 /// Longer than any drill of the tests takes on a slow machine; beyond it something hangs.
-const PATIENCE: Duration = Duration::from_mins(4);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(4);
 
 /// What one stream has said so far.
 #[derive(Debug, Default)]
@@ -77,12 +76,8 @@ impl Started {
 
     /// As [`Started::start`], at a terminal of its own: what is written to the file is typed there.
     pub fn start_at_terminal(command: &mut Command) -> (Self, File) {
-        let keyboard = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
-        grantpt(&keyboard).unwrap();
-        unlockpt(&keyboard).unwrap();
-        let name = ptsname(&keyboard, Vec::new()).unwrap().into_string().unwrap();
-        let terminal = File::options().read(true).write(true).open(name).unwrap();
-        (Self::start(command.stdin(terminal)), File::from(keyboard))
+        let (keyboard, terminal) = pseudo_terminal();
+        (Self::start(command.stdin(terminal)), keyboard)
     }
 
     /// Its process number.
