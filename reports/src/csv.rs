@@ -279,13 +279,15 @@ fn drill(drill: &DrillEvidence) -> Vec<Cell> {
     ]
 }
 
-/// Everything that explains the row: the reason of the outcome, then mismatches, then objections.
+/// Everything that explains the row, each once: the reason of the outcome, then mismatches, then objections.
 fn reason(drill: &DrillEvidence) -> String {
-    let mut reasons = vec![drill.reason.as_str()];
-    reasons.extend(drill.mismatches.iter().map(String::as_str));
-    reasons.extend(drill.objections.iter().map(|objection| objection.text.as_str()));
-    reasons.retain(|reason| !reason.is_empty());
-    reasons.dedup();
+    let mut reasons: Vec<String> = Vec::new();
+    let held = drill.held_against().into_iter().map(|one| one.text);
+    for reason in [drill.reason.clone()].into_iter().chain(held) {
+        if !reason.is_empty() && !reasons.contains(&reason) {
+            reasons.push(reason);
+        }
+    }
     reasons.join("; ")
 }
 

@@ -25,8 +25,8 @@ use crate::{Outcome, Phase, Step, Verdict};
 
 pub use fold::{FoldError, fold};
 pub use rows::{
-    ActionRow, AlertRow, AnswerRow, CheckRow, Cost, DetectionRow, ExternalTime, Objection, PartTime, RejectedCandidate,
-    RestoreJobRow, StepRow, StepVerdict, TimelineRow,
+    ActionRow, AlertRow, AnswerRow, CheckRow, Cost, DetectionRow, ExternalTime, Objection, PartTime, Particular,
+    RejectedCandidate, RestoreJobRow, StepRow, StepVerdict, TimelineRow,
 };
 
 /// Everything that reports say about one drill.

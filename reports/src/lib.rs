@@ -12,6 +12,7 @@
 //! | know what a run was going to do | [`plan`] |
 //! | write its reports | [`write`](mod@write), [`format`](mod@format) |
 //! | see what a report says | `document` (the content of Markdown and HTML alike), then [`markdown`] and [`html`] |
+//! | write a number for people | [`text`] |
 //! | feed other programs | [`csv`], [`json`], [`junit`] |
 //! | prove that nothing was changed since | [`manifest`] |
 
@@ -34,7 +35,7 @@ pub mod plan;
 pub mod read;
 pub mod run;
 pub mod step;
-mod text;
+pub mod text;
 pub mod verdict;
 pub mod write;
 

@@ -5,7 +5,8 @@ use std::cmp::Reverse;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::{DrillEvidence, PlannedDrill, RunPlan, Verdict, exit};
+use crate::event::LedgerComparison;
+use crate::{DrillEvidence, Outcome, PlannedDrill, RunPlan, Verdict, exit};
 
 /// Version of the shape of `evidence.json`. Grows when a field changes its meaning or goes away, not when one is added.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -120,17 +121,27 @@ impl RunEvidence {
         exit::code(self.verdict)
     }
 
-    /// The drills for a summary: `Fail` before `Unknown` before `Pass`; among equals those that missed an objective
-    /// first, then the longer recovery, then by name.
+    /// The drills for a summary, the worst first: those in which every acknowledged commit is lost, whatever was expected; then
+    /// `Fail` before `Unknown` before `Pass`; among equals those that did not restore the service, then those that
+    /// missed an objective, then the larger share of commits that is gone, the longer recovery, the name.
     pub fn worst_first(&self) -> Vec<&DrillEvidence> {
         let mut drills: Vec<&DrillEvidence> = self.drills.iter().collect();
         drills.sort_by_key(|drill| {
+            let ledger = drill.ledger.as_ref().map(|ledger| &ledger.comparison);
+            let total_loss = ledger.is_some_and(LedgerComparison::is_total_loss);
+            let not_restored = drill.outcome == Some(Outcome::NotRecovered);
             let missed = u8::from(drill.rpo_met == Some(false)) + u8::from(drill.rto_met == Some(false));
+            let lost_percent = ledger.map_or(0, |found| found.lost_commits * 100 / found.acknowledged_commits.max(1));
             let recovery_ms = drill.recovery_time.map(|time| time.total_ms);
-            (
-                Reverse((drill.verdict, missed, recovery_ms)),
-                drill.header.drill.clone(),
-            )
+            let severity = (
+                total_loss,
+                drill.verdict,
+                not_restored,
+                missed,
+                lost_percent,
+                recovery_ms,
+            );
+            (Reverse(severity), drill.header.drill.clone())
         });
         drills
     }

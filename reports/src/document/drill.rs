@@ -1,7 +1,7 @@
 //! The sections of one drill.
 
 use crate::evidence::{CheckRow, DrillEvidence, Moment, StepRow};
-use crate::text::{bytes, capital, counted, duration, listed, millis, seconds, utc, window};
+use crate::text::{bytes, capital, counted, duration, listed, millis, number, seconds, utc, window};
 use crate::{StepVerdict, Verdict};
 
 use super::{Page, Spans, cell, code, in_words, limits, measures, plain, post_mortem, strong, tables, verdict};
@@ -63,24 +63,25 @@ pub(super) fn in_short(page: &mut Page, drill: &DrillEvidence) {
     if skipped > 0 {
         page.say(format!(
             "{} not reached or not needed.",
-            capital(&counted(skipped as u64, "step"))
+            capital(&counted(skipped, "step"))
         ));
     }
     if let Some(time) = drill.recovery_time {
         measures::split(page, time);
     }
-    let rows: Vec<&CheckRow> = drill
+    let mut rows: Vec<&CheckRow> = drill
         .checks
         .iter()
         .filter(|row| row.result.verdict != Verdict::Pass)
         .collect();
+    rows.sort_by_key(|row| tables::severity(drill, &row.result));
     tables::check_table(page, drill, &rows);
     let passed = drill.checks.len() - rows.len();
     if !drill.checks.is_empty() {
         page.say(format!(
             "{} passed, {} did not.",
-            counted(passed as u64, "check result"),
-            rows.len()
+            counted(passed, "check result"),
+            number(rows.len() as u64)
         ));
     }
     tables::rejected(page, drill);
@@ -104,32 +105,17 @@ pub(super) fn again(drill: &DrillEvidence) -> String {
     format!("{command} --seed {}", header.seed)
 }
 
-/// All mismatches and objections, where the headline could only name the first.
+/// What the headline only hints at, and what is to be said of the log.
 fn verdict_reasons(page: &mut Page, drill: &DrillEvidence) {
-    let reasons = drill
-        .mismatches
-        .iter()
-        .map(|text| vec![verdict(mismatch_verdict(drill)), plain(format!(" {text}"))]);
-    let objections = drill
-        .objections
-        .iter()
-        .map(|objection| vec![verdict(objection.verdict), plain(format!(" {}", objection.text))]);
+    let particulars = drill.particulars().into_iter().map(|one| match one.verdict {
+        Some(weight) => vec![verdict(weight), plain(format!(" {}", one.text))],
+        None => cell(one.text),
+    });
     let notes = drill
         .log_notes
         .iter()
         .map(|text| vec![verdict(Verdict::Unknown), plain(format!(" {text}"))]);
-    let all: Vec<Spans> = reasons.chain(objections).chain(notes).collect();
-    if all.len() > 1 || !drill.log_notes.is_empty() {
-        page.list(all);
-    }
-}
-
-fn mismatch_verdict(drill: &DrillEvidence) -> Verdict {
-    if drill.was_carried_out() {
-        Verdict::Fail
-    } else {
-        Verdict::Unknown
-    }
+    page.list(particulars.chain(notes).collect());
 }
 
 fn facts(page: &mut Page, drill: &DrillEvidence) {
@@ -184,9 +170,9 @@ fn facts(page: &mut Page, drill: &DrillEvidence) {
         fact(
             "Data loss window",
             cell(format!(
-                "{}{given_up}{}",
+                "{}{given_up} ({})",
                 window(found.data_loss_window_ms()),
-                met(drill.rpo_met, "RPO")
+                rpo(drill)
             )),
         );
     }
@@ -208,6 +194,16 @@ fn facts(page: &mut Page, drill: &DrillEvidence) {
         )),
     );
     page.table(&["Fact", "Value"], rows);
+}
+
+/// How the RPO was met, if it was.
+pub(super) fn rpo(drill: &DrillEvidence) -> String {
+    let judged = match drill.rpo_met {
+        Some(true) => "RPO met",
+        Some(false) => "RPO missed",
+        None => "RPO not judged: the service was not restored",
+    };
+    drill.beyond_reach().unwrap_or_else(|| judged.to_owned())
 }
 
 fn met(met: Option<bool>, what: &str) -> String {
@@ -256,7 +252,7 @@ fn environment(page: &mut Page, drill: &DrillEvidence) {
             cell(format!(
                 "{}, {}",
                 environment.platform,
-                counted(environment.processors.into(), "processor")
+                counted(environment.processors, "processor")
             )),
         ],
         vec![
@@ -278,7 +274,7 @@ fn environment(page: &mut Page, drill: &DrillEvidence) {
         rows.push(vec![cell("Seed data"), cell(format!("{content}; {size}"))]);
     }
     if let Some(writers) = drill.writers {
-        rows.push(vec![cell("Live writers"), cell(writers.to_string())]);
+        rows.push(vec![cell("Live writers"), cell(number(writers.into()))]);
     }
     for cluster in &drill.clusters {
         let text = format!(

@@ -2,7 +2,7 @@
 
 use crate::event::AlertRoute;
 use crate::evidence::DrillEvidence;
-use crate::text::{bytes, counted, listed, sentence};
+use crate::text::{bytes, counted, listed, seconds, sentence};
 use crate::{CheckId, Verdict};
 
 /// One sentence or two for each limit, those that weigh most first.
@@ -23,7 +23,7 @@ pub(super) fn of_several(drills: &[DrillEvidence]) -> Vec<String> {
     }
     let limits = seen.into_iter().map(|(limit, count)| match count {
         _ if count == drills.len() => limit,
-        _ => format!("{limit} ({count} of {})", counted(drills.len() as u64, "drill")),
+        _ => format!("{limit} ({count} of {})", counted(drills.len(), "drill")),
     });
     limits.chain(not_run(drills)).collect()
 }
@@ -32,6 +32,12 @@ fn own(drill: &DrillEvidence) -> Vec<String> {
     let mut limits = Vec::new();
     limits.extend(unverified(drill));
     limits.extend(not_covered(drill));
+    limits.extend(drill.beyond_reach().map(|_| {
+        let rpo = seconds(drill.header.objectives.rpo_s);
+        format!(
+            "Whether an RPO of {rpo} is kept: the whole workload was shorter, so that less than that could be lost."
+        )
+    }));
     limits.extend(storage(drill));
     limits.push(
         "The loss of a machine, a network or a site: source, backups, restored cluster, application and monitoring \

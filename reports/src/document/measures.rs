@@ -1,9 +1,9 @@
 //! What was measured: recovery point, recovery time and its split, cost, wall time.
 
 use crate::evidence::{DrillEvidence, RecoveryTime};
-use crate::text::{bytes, counted, millis, seconds, share, utc, window};
+use crate::text::{bytes, counted, left_out, millis, number, seconds, share, utc, window};
 
-use super::{Page, Spans, cell};
+use super::{Page, Spans, cell, drill};
 
 pub(super) fn measured(page: &mut Page, level: u8, drill: &DrillEvidence) {
     page.heading(level, "Recovery point");
@@ -32,8 +32,8 @@ fn recovery_point(page: &mut Page, drill: &DrillEvidence) {
             page.say(format!(
                 "The writers counted {} acknowledged, {} refused and {} never answered.",
                 counted(counts.acknowledged, "commit"),
-                counts.rejected,
-                counts.indeterminate
+                number(counts.rejected),
+                number(counts.indeterminate)
             ));
         }
         return;
@@ -53,15 +53,7 @@ fn recovery_point(page: &mut Page, drill: &DrillEvidence) {
             "the same for the commits beyond the recovery target",
         );
     }
-    row(
-        "RPO",
-        seconds(drill.header.objectives.rpo_s),
-        match drill.rpo_met {
-            Some(true) => "met",
-            Some(false) => "missed",
-            None => "not judged: the service was not restored",
-        },
-    );
+    row("RPO", seconds(drill.header.objectives.rpo_s), &drill::rpo(drill));
     let point = found.recovery_point_at_utc.map_or_else(|| "none".to_owned(), utc);
     row(
         "Recovery point",
@@ -70,12 +62,12 @@ fn recovery_point(page: &mut Page, drill: &DrillEvidence) {
     );
     row(
         "Acknowledged commits",
-        found.acknowledged_commits.to_string(),
+        number(found.acknowledged_commits),
         "what writers were promised",
     );
     row(
         "Lost",
-        found.lost_commits.to_string(),
+        number(found.lost_commits),
         "acknowledged, gone, and should be there",
     );
     if let Some(percent) = found.lost_share().map(|share| share * 1e2) {
@@ -87,12 +79,13 @@ fn recovery_point(page: &mut Page, drill: &DrillEvidence) {
     }
     row(
         "Beyond the target",
-        found.commits_beyond_target.to_string(),
+        number(found.commits_beyond_target),
         "acknowledged after the chosen target, given up on purpose",
     );
     let present = format!(
         "{} ({} present)",
-        found.indeterminate_commits, found.indeterminate_present
+        number(found.indeterminate_commits),
+        number(found.indeterminate_present)
     );
     row(
         "Indeterminate",
@@ -101,15 +94,11 @@ fn recovery_point(page: &mut Page, drill: &DrillEvidence) {
     );
     row(
         "Holes",
-        found.holes.to_string(),
+        number(found.holes),
         "missing although a later commit survived: corruption",
     );
-    row(
-        "Unexpected rows",
-        found.unexpected_rows.to_string(),
-        "nobody wrote them",
-    );
-    row("Altered rows", found.altered_rows.to_string(), "not what was written");
+    row("Unexpected rows", number(found.unexpected_rows), "nobody wrote them");
+    row("Altered rows", number(found.altered_rows), "not what was written");
     page.table(&["Measure", "#Value", "Meaning"], rows);
     page.say(format!(
         "The ledger of the writers was compared in phase {}.",
@@ -132,7 +121,7 @@ pub(super) fn split(page: &mut Page, time: RecoveryTime) {
 fn cost(page: &mut Page, drill: &DrillEvidence) {
     let cost = &drill.cost;
     let size = |n: Option<u64>| n.map_or_else(|| "not known".to_owned(), bytes);
-    let count = counted(drill.backups.len() as u64, "backup");
+    let count = counted(drill.backups.len(), "backup");
     let rows = [
         ("Database after loading".to_owned(), size(cost.database_bytes)),
         ("Backup that was used".to_owned(), size(cost.backup_bytes)),
@@ -166,12 +155,20 @@ pub(super) fn wall_time(page: &mut Page, drill: &DrillEvidence) {
             cost.parts.iter().map(|row| (row.part.to_string(), row.duration_ms)),
         );
     }
-    let rows = cost.external.iter().take(LONGEST).map(|work| {
-        vec![
-            cell(&work.what),
-            cell(work.count.to_string()),
-            cell(millis(work.total_ms)),
-        ]
+    let rows = cost
+        .external
+        .iter()
+        .take(LONGEST)
+        .map(|work| vec![cell(&work.what), cell(number(work.count)), cell(millis(work.total_ms))]);
+    let shorter = cost.external.get(LONGEST..).unwrap_or_default();
+    let more = left_out(shorter.len() as u64).map(|more| {
+        let (count, ms) = shorter
+            .iter()
+            .fold((0, 0), |(count, ms), work| (count + work.count, ms + work.total_ms));
+        vec![cell(more), cell(number(count)), cell(millis(ms))]
     });
-    page.table(&["External work, longest first", "#Times", "#Together"], rows.collect());
+    page.table(
+        &["External work, longest first", "#Times", "#Together"],
+        rows.chain(more).collect(),
+    );
 }

@@ -2,7 +2,7 @@
 
 use crate::evidence::DrillEvidence;
 use crate::run::NEVER_BEGAN;
-use crate::text::{counted, millis, utc, window};
+use crate::text::{counted, millis, number, utc, window};
 use crate::{CheckId, RunEvidence, Verdict};
 
 use super::{Page, Span, Spans, cell, code, drill, in_words, limits, plain, strong, verdict};
@@ -24,6 +24,9 @@ pub(super) fn of_several(page: &mut Page, run: &RunEvidence) {
     }
     page.heading(2, "Summary, worst first");
     table(page, run);
+    if run.drills.iter().any(|drill| drill.beyond_reach().is_some()) {
+        page.say("Beyond reach: the whole workload was shorter than the RPO, so that it could not be missed.");
+    }
     matrix(page, run);
     for one in run.worst_first() {
         drill::in_short(page, one);
@@ -33,7 +36,7 @@ pub(super) fn of_several(page: &mut Page, run: &RunEvidence) {
 }
 
 fn sentence(run: &RunEvidence) -> String {
-    let drills = counted(run.drills.len() as u64, "drill");
+    let drills = counted(run.drills.len(), "drill");
     let (failed, unknown) = (run.count(Verdict::Fail), run.count(Verdict::Unknown));
     let restored = run.drills.iter().filter(|drill| drill.recovery_time.is_some()).count();
     let mut text = match (failed, unknown) {
@@ -58,11 +61,11 @@ fn sentence(run: &RunEvidence) -> String {
     if !run.unreadable.is_empty() {
         text = format!(
             "{text}; {} could not be read",
-            counted(run.unreadable.len() as u64, "event log")
+            counted(run.unreadable.len(), "event log")
         );
     }
     if !run.never_began.is_empty() {
-        text = format!("{text}; {} never began", counted(run.never_began.len() as u64, "drill"));
+        text = format!("{text}; {} never began", counted(run.never_began.len(), "drill"));
     }
     if !run.skipped.is_empty() {
         text = format!("{text}; {} left out", counted(run.skipped.len() as u64, "drill"));
@@ -116,7 +119,7 @@ fn table(page: &mut Page, run: &RunEvidence) {
         let lost = drill
             .ledger
             .as_ref()
-            .map(|ledger| ledger.comparison.lost_commits.to_string());
+            .map(|ledger| number(ledger.comparison.lost_commits));
         vec![
             vec![Span::Link(drill.header.drill.clone())],
             vec![verdict(drill.verdict)],
@@ -134,7 +137,11 @@ fn table(page: &mut Page, run: &RunEvidence) {
             cell(met(drill.rto_met)),
             cell(loss.unwrap_or_default()),
             cell(given_up.unwrap_or_default()),
-            cell(met(drill.rpo_met)),
+            cell(if drill.beyond_reach().is_some() {
+                "beyond reach"
+            } else {
+                met(drill.rpo_met)
+            }),
             cell(lost.unwrap_or_default()),
             cell(drill.rejected_unusable.to_string()),
         ]

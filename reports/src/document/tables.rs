@@ -1,8 +1,10 @@
 //! What was done and found: steps, checks, backups and plans, faults, findings, detection.
 
-use crate::Verdict;
+use std::cmp::Reverse;
+
 use crate::evidence::{ActionRow, CheckRow, DrillEvidence, StepRow};
 use crate::text::{bytes, duration, listed, millis, utc, yes_no};
+use crate::{CheckResult, Verdict};
 
 use super::{Page, Spans, cell, code, codes, plain, verdict};
 
@@ -46,6 +48,22 @@ pub(super) fn check_table(page: &mut Page, drill: &DrillEvidence, rows: &[&Check
         &["Phase", "Check", "Verdict", "Expected", "Found", "#Took"],
         rows.collect(),
     );
+}
+
+/// What is worst comes first: a failure that nobody expects, then what could not be verified, then what fails as it must.
+pub(super) fn severity(drill: &DrillEvidence, result: &CheckResult) -> u8 {
+    let must_fail = |check| {
+        drill
+            .detection
+            .iter()
+            .any(|row| row.check == check && row.should_detect)
+    };
+    match result.verdict {
+        Verdict::Fail if !must_fail(result.check) => 0,
+        Verdict::Unknown => 1,
+        Verdict::Fail => 2,
+        Verdict::Pass => 3,
+    }
 }
 
 pub(super) fn backups(page: &mut Page, drill: &DrillEvidence) {
@@ -113,7 +131,9 @@ pub(super) fn backups(page: &mut Page, drill: &DrillEvidence) {
 }
 
 pub(super) fn rejected(page: &mut Page, drill: &DrillEvidence) {
-    let rows = drill.rejected.iter().map(|candidate| {
+    let mut rejected: Vec<_> = drill.rejected.iter().collect();
+    rejected.sort_by_key(|candidate| !candidate.unusable);
+    let rows = rejected.into_iter().map(|candidate| {
         vec![
             vec![code(&candidate.backup_id)],
             cell(if candidate.unusable { "unusable" } else { "passed over" }),
@@ -140,7 +160,9 @@ pub(super) fn faults(page: &mut Page, drill: &DrillEvidence) {
 }
 
 pub(super) fn findings(page: &mut Page, drill: &DrillEvidence) {
-    page.list(drill.findings.iter().map(|finding| cell(finding.to_string())).collect());
+    let mut found: Vec<_> = drill.findings.iter().collect();
+    found.sort_by_key(|finding| Reverse(finding.severity));
+    page.list(found.into_iter().map(|finding| cell(finding.to_string())).collect());
     let rows = |kind: &'static str, rows: &[ActionRow]| -> Vec<Vec<Spans>> {
         let row = |row: &ActionRow| {
             vec![

@@ -1,125 +1,203 @@
-//! The verdict of a drill in one or two sentences that need no other knowledge.
+//! The verdict of a drill in one sentence that needs no other knowledge. What a sentence has no room for is a list of its own
+//! ([`DrillEvidence::particulars`]).
+
+use std::collections::HashSet;
 
 use crate::event::LedgerComparison;
-use crate::text::{capital, counted, millis, seconds, sentence, window};
+use crate::text::{capital, counted, in_brief, listed, millis, number, seconds, sentence, share, window};
 use crate::{Outcome, Verdict};
 
-use super::DrillEvidence;
+use super::judge::{self, Told};
+use super::{DrillEvidence, Particular};
 
 impl DrillEvidence {
     /// What came of the drill, for someone who reads nothing else: the outcome with its numbers, then whether that is
-    /// what the scenario expects, then what could not be verified.
+    /// what the scenario expects, or what keeps it from passing. Always one sentence.
     pub fn headline(&self) -> String {
-        let mut sentences = vec![self.what_happened()];
+        let mut clauses = self.what_happened();
         if self.was_carried_out() {
-            sentences.extend(self.how_it_compares());
+            clauses.extend(self.how_it_compares());
         }
-        sentences.join(" ")
+        capital(&sentence(&clauses.join("; ")))
     }
 
-    fn what_happened(&self) -> String {
+    /// What the headline only hints at, each once: the particulars of the reason, and what is held against the drill.
+    pub fn particulars(&self) -> Vec<Particular> {
+        let (_, reasons) = in_brief(self.error.as_deref().unwrap_or(&self.reason));
+        let reasons = reasons.into_iter().map(|text| Particular { verdict: None, text });
+        let against = self.against();
+        let is_told = matches!(against.as_slice(), [(_, only)] if only.is_whole);
+        let held = if is_told || !self.was_carried_out() {
+            Vec::new()
+        } else {
+            self.held_against()
+        };
+        let mut known = HashSet::new();
+        reasons
+            .chain(held)
+            .filter(|one| known.insert(one.text.clone()))
+            .collect()
+    }
+
+    /// What is not as expected, then what else keeps the verdict from `Pass`, each once.
+    pub fn held_against(&self) -> Vec<Particular> {
+        let against = self.against().into_iter();
+        let particular = |(verdict, told): (Verdict, Told)| Particular {
+            verdict: Some(verdict),
+            text: told.text,
+        };
+        against.map(particular).collect()
+    }
+
+    /// Mismatches, then objections, the worst first; what several say of the same check is told once.
+    fn against(&self) -> Vec<(Verdict, Told)> {
+        let mismatches = judge::mismatches(self).into_iter().map(|told| (Verdict::Fail, told));
+        let mut objections = judge::objections(self);
+        objections.sort_by_key(|(verdict, _)| std::cmp::Reverse(*verdict));
+        let mut checks = HashSet::new();
+        let mut all: Vec<(Verdict, Told)> = Vec::new();
+        for (verdict, told) in mismatches {
+            checks.extend(told.check);
+            all.push((verdict, told));
+        }
+        all.extend(
+            objections
+                .into_iter()
+                .filter(|(_, told)| told.check.is_none_or(|check| !checks.contains(&check))),
+        );
+        all
+    }
+
+    fn what_happened(&self) -> Vec<String> {
+        let nothing = |what: &str| format!("{what}, so that nothing is proven");
         if let Some(error) = &self.error {
-            return format!(
-                "{} Nothing is proven.",
-                sentence(&format!("The drill could not be carried out: {error}"))
-            );
+            let (error, _) = in_brief(error);
+            return vec![format!("{}: {error}", nothing("the drill could not be carried out"))];
         }
         if !self.finished {
-            return "The drill did not finish; nothing is proven.".to_owned();
+            return vec![nothing("the drill did not finish")];
         }
+        let with_reason = |what: &str| match in_brief(&self.reason) {
+            (reason, _) if reason.is_empty() => what.to_owned(),
+            (reason, _) => format!("{what}: {reason}"),
+        };
         match self.outcome {
-            None => "The drill ended without an outcome; nothing is proven.".to_owned(),
-            Some(Outcome::NotRecovered) => sentence(&with_reason("Service not restored", &self.reason)),
-            Some(Outcome::Refused) => sentence(&with_reason("The recovery was refused", &self.reason)),
-            Some(Outcome::FalseAlarm) => sentence(&with_reason("False alarm, nothing was restored", &self.reason)),
+            None => vec![nothing("the drill ended without an outcome")],
+            Some(Outcome::NotRecovered) => vec![with_reason("service not restored")],
+            Some(Outcome::Refused) => vec![with_reason("the recovery was refused")],
+            Some(Outcome::FalseAlarm) => vec![with_reason("false alarm, nothing was restored")],
             _ => self.restored(),
         }
     }
 
-    fn restored(&self) -> String {
-        let after = match self.recovery_time {
-            Some(time) => format!("Service restored {} after the failure", millis(time.total_ms)),
-            None => "Restored".to_owned(),
-        };
-        let mut parts = vec![after];
+    fn restored(&self) -> Vec<String> {
+        let mut clauses = vec![match self.recovery_time {
+            Some(time) => format!("service restored {} after the failure", millis(time.total_ms)),
+            None => "restored".to_owned(),
+        }];
         if let Some(ledger) = &self.ledger {
             let ledger = &ledger.comparison;
-            parts.push(format!(
-                "{} of {} acknowledged commits lost",
-                ledger.lost_commits, ledger.acknowledged_commits
-            ));
+            clauses.push(ledger.loss());
             if ledger.commits_beyond_target > 0 {
                 let given_up = counted(ledger.commits_beyond_target, "commit");
-                parts.push(format!("{given_up} after the recovery target given up on purpose"));
-            }
-            if ledger.holes + ledger.unexpected_rows + ledger.altered_rows > 0 {
-                parts.push(format!(
-                    "the data is damaged ({}, {}, {})",
-                    counted(ledger.holes, "hole"),
-                    counted(ledger.unexpected_rows, "unexpected row"),
-                    counted(ledger.altered_rows, "altered row")
+                let share = share(ledger.commits_beyond_target, ledger.acknowledged_commits);
+                clauses.push(format!(
+                    "{given_up} ({share}) after the recovery target given up on purpose"
                 ));
             }
+            if ledger.holes + ledger.unexpected_rows + ledger.altered_rows > 0 {
+                let damages = [
+                    (ledger.holes, "hole"),
+                    (ledger.altered_rows, "altered row"),
+                    (ledger.unexpected_rows, "unexpected row"),
+                ];
+                let damages = damages.into_iter().filter(|(count, _)| *count > 0);
+                let damages = listed(damages.map(|(count, noun)| counted(count, noun)));
+                clauses.push(format!("the data is damaged ({damages})"));
+            }
         }
-        parts.push(self.objectives());
-        format!("{}.", parts.join("; "))
+        clauses.push(self.objectives());
+        clauses
     }
 
     fn objectives(&self) -> String {
         let objectives = &self.header.objectives;
         let (rpo, rto) = (seconds(objectives.rpo_s), seconds(objectives.rto_s));
-        let noun = if objectives.from_scenario {
-            "the scenario's own objectives"
-        } else {
-            "objectives"
+        let rto_told = format!("RTO {rto} {}", met_or_missed(self.rto_met));
+        let told = match self.beyond_reach() {
+            Some(beyond) => format!("{rto_told}; {beyond}"),
+            None => match (self.rpo_met, self.rto_met) {
+                (Some(true), Some(true)) => format!("RPO {rpo} and RTO {rto} met"),
+                (Some(false), rto_met) => {
+                    let gone = self.ledger.as_ref().map(|ledger| ledger.comparison.gone());
+                    let gone = gone.unwrap_or_default();
+                    match rto_met {
+                        Some(false) => format!("RPO {rpo} missed ({gone}), RTO {rto} missed as well"),
+                        _ => format!("RPO {rpo} missed ({gone}), {rto_told}"),
+                    }
+                }
+                (rpo_met, _) => format!("RPO {rpo} {}, {rto_told}", met_or_missed(rpo_met)),
+            },
         };
-        let gone = self
-            .ledger
-            .as_ref()
-            .map(|ledger| ledger.comparison.gone())
-            .unwrap_or_default();
-        match (self.rpo_met, self.rto_met) {
-            (Some(true), Some(true)) => format!("{noun} RPO {rpo}, RTO {rto} met"),
-            (Some(false), Some(false)) => format!("{noun} RPO {rpo} ({gone}) and RTO {rto} missed"),
-            (Some(false), Some(true)) => format!("{noun}: RPO {rpo} missed ({gone}), RTO {rto} met"),
-            (Some(true), Some(false)) => format!("{noun}: RPO {rpo} met, RTO {rto} missed"),
-            (None, Some(met)) => format!("{noun}: RPO {rpo} not measured, RTO {rto} {}", met_or_missed(met)),
-            (Some(met), None) => format!("{noun}: RPO {rpo} {}, RTO {rto} not measured", met_or_missed(met)),
-            (None, None) => format!("{noun} RPO {rpo}, RTO {rto} not measured"),
+        if objectives.from_scenario {
+            format!("the scenario's own objectives: {told}")
+        } else {
+            told
         }
     }
 
-    fn how_it_compares(&self) -> Vec<String> {
-        let mut sentences = Vec::new();
-        if let Some(first) = self.mismatches.first() {
-            sentences.push(sentence(&format!(
-                "Not as expected: {first}{}",
-                and_more(self.mismatches.len())
-            )));
-        } else if self.outcome != Some(Outcome::Recovered) {
-            sentences.push("This is what the scenario expects.".to_owned());
-        }
-        let by_weight = |verdict| {
-            self.objections
-                .iter()
-                .filter(move |objection| objection.verdict == verdict)
+    /// That the RPO could not be missed, however much was lost, because the whole workload was shorter.
+    pub fn beyond_reach(&self) -> Option<String> {
+        let run_ms = self.workload_ms().filter(|_| self.rpo_met == Some(true))?;
+        let rpo_s = self.header.objectives.rpo_s;
+        let (rpo, run) = (seconds(rpo_s), millis(run_ms));
+        ((run_ms as f64) < rpo_s * 1e3).then(|| format!("RPO {rpo} could not be missed in a run of {run}"))
+    }
+
+    /// How long writers were at work until the failure; longer where something later was lost.
+    fn workload_ms(&self) -> Option<u64> {
+        let (began, failed) = (self.times.workload_started?, self.times.failed?);
+        let until_failure = failed.offset_ns.saturating_sub(began.offset_ns).div_ceil(1_000_000);
+        let gone = self.ledger.as_ref().map(|ledger| &ledger.comparison);
+        let gone = gone.map_or(0, |found| found.data_loss_window_ms().max(found.given_up_window_ms()));
+        Some(until_failure.max(gone))
+    }
+
+    fn how_it_compares(&self) -> Option<String> {
+        let against = self.against();
+        let more = match against.len() {
+            0 | 1 => String::new(),
+            several => format!(" (and {} more)", number(several as u64 - 1)),
         };
-        if let Some(first) = by_weight(Verdict::Fail).next() {
-            let more = and_more(by_weight(Verdict::Fail).count());
-            sentences.push(sentence(&format!("It does not pass: {}{more}", first.text)));
-        }
-        if let Some(first) = by_weight(Verdict::Unknown).next() {
-            let more = and_more(by_weight(Verdict::Unknown).count());
-            sentences.push(sentence(&format!(
-                "Not everything could be verified: {}{more}",
-                first.text
-            )));
-        }
-        sentences
+        let clause = against.into_iter().next().map(|(verdict, told)| {
+            let what = match verdict {
+                _ if !self.as_expected => "not as expected",
+                Verdict::Fail => "it does not pass",
+                _ => "not everything could be verified",
+            };
+            format!("{what}: {}{more}", told.short)
+        });
+        clause.or_else(|| (self.outcome != Some(Outcome::Recovered)).then(|| "as the scenario expects".to_owned()))
     }
 }
 
 impl LedgerComparison {
+    /// How many of the acknowledged commits are lost, and which share that is.
+    pub(crate) fn loss(&self) -> String {
+        let (lost, all) = (self.lost_commits, self.acknowledged_commits);
+        let commits = counted(all, "acknowledged commit");
+        match lost {
+            0 => format!("0 of {commits} lost"),
+            _ if self.is_total_loss() && all > 1 => format!("all {commits} lost"),
+            _ => format!("{} of {commits} lost ({})", number(lost), share(lost, all)),
+        }
+    }
+
+    /// Whether not one acknowledged commit is left of all that there were.
+    pub fn is_total_loss(&self) -> bool {
+        self.lost_commits > 0 && self.lost_commits >= self.acknowledged_commits
+    }
+
     /// What the RPO is judged by, in words: the larger of loss and work given up.
     pub(super) fn gone(&self) -> String {
         if self.given_up_window_ns > self.data_loss_window_ns {
@@ -130,22 +208,10 @@ impl LedgerComparison {
     }
 }
 
-fn with_reason(what: &str, reason: &str) -> String {
-    if reason.is_empty() {
-        what.to_owned()
-    } else {
-        format!("{}: {reason}", capital(what))
-    }
-}
-
-fn met_or_missed(met: bool) -> &'static str {
-    if met { "met" } else { "missed" }
-}
-
-fn and_more(count: usize) -> String {
-    if count > 1 {
-        format!(" (and {} more)", count - 1)
-    } else {
-        String::new()
+fn met_or_missed(met: Option<bool>) -> &'static str {
+    match met {
+        Some(true) => "met",
+        Some(false) => "missed",
+        None => "not measured",
     }
 }

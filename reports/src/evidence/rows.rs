@@ -169,6 +169,15 @@ pub struct Objection {
     pub text: String,
 }
 
+/// One of the things that a headline only hints at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Particular {
+    /// What it turns the verdict into; `None` for a part of the reason of how the drill ended.
+    pub verdict: Option<Verdict>,
+    /// One sentence without its full stop.
+    pub text: String,
+}
+
 /// What a drill cost.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cost {

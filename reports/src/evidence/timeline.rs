@@ -5,7 +5,7 @@
 
 use crate::Verdict;
 use crate::event::{AlertRoute, Event, Finding, LedgerComparison, What};
-use crate::text::{bytes, counted, duration, window};
+use crate::text::{bytes, counted, duration, number, window};
 
 use super::TimelineRow;
 use super::fold::moment;
@@ -38,12 +38,12 @@ fn text(what: &What) -> Option<String> {
             counted(*attachments, "attachment"),
             bytes(*database_bytes)
         ),
-        What::WorkloadStarted { writers } => format!("{} at work", counted((*writers).into(), "live writer")),
+        What::WorkloadStarted { writers } => format!("{} at work", counted(*writers, "live writer")),
         What::WorkloadStopped(counts) => format!(
             "writers over: {} acknowledged, {} refused, {} never answered",
             counted(counts.acknowledged, "commit"),
-            counts.rejected,
-            counts.indeterminate
+            number(counts.rejected),
+            number(counts.indeterminate)
         ),
         What::BackupTaken(backup) => format!(
             "backup {} complete ({}, {})",
@@ -156,9 +156,8 @@ fn text(what: &What) -> Option<String> {
 
 fn compared(comparison: &LedgerComparison) -> String {
     format!(
-        "ledger compared: {} of {} lost (window {}), {}, {}",
-        comparison.lost_commits,
-        counted(comparison.acknowledged_commits, "acknowledged commit"),
+        "ledger compared: {}, a window of {}, {}, {}",
+        comparison.loss(),
         window(comparison.data_loss_window_ms()),
         counted(comparison.holes, "hole"),
         counted(comparison.unexpected_rows, "unexpected row")

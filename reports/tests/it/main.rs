@@ -7,6 +7,7 @@
 mod csv;
 mod drills;
 mod fold;
+mod headline;
 mod judgement;
 mod junit;
 mod ledger;
