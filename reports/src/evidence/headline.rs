@@ -23,7 +23,7 @@ impl DrillEvidence {
 
     /// What the headline only hints at, each once: the particulars of the reason, and what is held against the drill.
     pub fn particulars(&self) -> Vec<Particular> {
-        let (_, reasons) = in_brief(self.error.as_deref().unwrap_or(&self.reason));
+        let (_, reasons) = in_brief(&self.reason);
         let reasons = reasons.into_iter().map(|text| Particular { verdict: None, text });
         let against = self.against();
         let is_told = matches!(against.as_slice(), [(_, only)] if only.is_whole);
@@ -71,7 +71,6 @@ impl DrillEvidence {
     fn what_happened(&self) -> Vec<String> {
         let nothing = |what: &str| format!("{what}, so that nothing is proven");
         if let Some(error) = &self.error {
-            let (error, _) = in_brief(error);
             return vec![format!("{}: {error}", nothing("the drill could not be carried out"))];
         }
         if !self.finished {

@@ -106,10 +106,7 @@ pub(super) fn mismatches(evidence: &DrillEvidence) -> Vec<Told> {
     let mut found = Vec::new();
     if outcome != expected.outcome {
         let told = format!("expected the outcome {}, got {outcome}", expected.outcome);
-        found.push(Told {
-            is_whole: true, // how it ended stands before it
-            ..Told::new(format!("expected {}", expected.outcome), told)
-        });
+        found.push(told.into());
     }
     let detection = evidence.detection.iter();
     for row in detection.filter(|row| row.should_detect && !row.detected) {

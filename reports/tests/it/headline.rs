@@ -88,7 +88,7 @@ fn a_reason_is_told_once_and_its_particulars_are_a_list() {
     let drill = script.fold();
     assert_eq!(
         drill.headline(),
-        "Service not restored: no backup can be used; not as expected: expected recovered."
+        "Service not restored: no backup can be used; not as expected: expected the outcome recovered, got not-recovered."
     );
     assert_eq!(
         list(&drill),
