@@ -22,5 +22,6 @@ pub mod reference;
 pub mod run;
 pub mod scenario;
 pub mod stage;
+pub mod values;
 pub mod verify;
 pub mod workload;
