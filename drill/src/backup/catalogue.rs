@@ -105,6 +105,12 @@ fn recorded(directory: &Path) -> Result<Backup, String> {
     })
 }
 
+/// The number of a backup, which it was given when it was taken and which its id ends with: it stays the same, whatever
+/// becomes of the others. None for one that was not taken of the service.
+pub fn number(id: &str) -> Option<u32> {
+    id.rsplit_once('-')?.1.parse().ok()
+}
+
 /// Of what a record says, however it is laid out.
 fn digest(record: &Value) -> Result<String, serde_json::Error> {
     Ok(format!(

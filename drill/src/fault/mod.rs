@@ -17,9 +17,10 @@ use std::{
 };
 
 use rand::{SeedableRng as _, rngs::StdRng};
-use reports::event::FaultReport;
+use reports::{event::FaultReport, text::left_out};
 
 use crate::{
+    backup::catalogue,
     postgres::Cluster,
     scenario::{Action, Fault, FaultTarget, Which},
 };
@@ -185,10 +186,8 @@ impl Done {
     fn new(summary: String, touched: impl IntoIterator<Item = String>) -> Self {
         let mut touched: Vec<String> = touched.into_iter().collect();
         let more = touched.len().saturating_sub(Self::MOST);
-        if more > 0 {
-            touched.truncate(Self::MOST);
-            touched.push(format!("… and {more} more"));
-        }
+        touched.truncate(Self::MOST);
+        touched.extend(left_out(more as u64));
         Self { summary, touched }
     }
 }
@@ -262,7 +261,10 @@ fn backups(which: Which, backups: &[(String, PathBuf)]) -> Option<Vec<(String, P
     let chosen = match which {
         Which::Latest => backups.last().into_iter().collect(),
         Which::Oldest => backups.first().into_iter().collect(),
-        Which::Number(number) => backups.get(number.checked_sub(1)? as usize).into_iter().collect(),
+        Which::Number(number) => {
+            let is_it = |(id, _): &&(String, PathBuf)| catalogue::number(id) == Some(number);
+            backups.iter().find(is_it).into_iter().collect()
+        }
         Which::All => backups.iter().collect::<Vec<_>>(),
     };
     let named: Vec<_> = chosen

@@ -70,7 +70,7 @@ fn remove_everything_keeps_the_directory_and_what_links_point_to() {
         fs::read(outside.path().join("000000010000000000000001")).unwrap(),
         [3; 50]
     );
-    assert_eq!(done.summary, "removed 5 files and links (403 bytes) and 2 directories");
+    assert_eq!(done.summary, "removed 5 files (403 bytes) and 2 directories");
     assert!(
         done.touched.contains(&"base/5/2: removed, 300 bytes".to_owned()),
         "{:?}",
@@ -369,7 +369,7 @@ fn an_older_copy_comes_from_the_backup_with_or_without_the_newer_tail() {
     };
     assert_eq!(
         swap(true).unwrap().summary,
-        "base/5/2: as in backup b: 300 → 300 bytes, 1 pages older"
+        "base/5/2: as in backup b: 300 → 300 bytes, 1 page older"
     );
     let content = fs::read(root.path().join("base/5/2")).unwrap();
     assert!(content[..100] == [7; 100] && content[100..] == [2; 200]);
@@ -471,15 +471,28 @@ fn a_filesystem_that_others_use_is_never_filled() {
 }
 
 #[test]
-fn backups_are_counted_from_the_oldest() {
-    let all: Vec<_> = ["a", "b", "c"].map(|id| (id.to_owned(), id.into())).into();
+fn a_backup_keeps_its_number_when_an_earlier_one_expires() {
+    let taken = [
+        "basebackup-1",
+        "dump-2",
+        "basebackup-3",
+        "basebackup-of-another-cluster",
+    ];
+    let mut all: Vec<_> = taken.map(|id| (id.to_owned(), id.into())).into();
     let names = |chosen: Vec<(String, _)>| chosen.into_iter().map(|(name, _)| name).collect::<Vec<_>>().join(", ");
-    let chosen = |which| backups(which, &all).map(names);
-    assert_eq!(chosen(Which::Latest).as_deref(), Some("backup c"));
-    assert_eq!(chosen(Which::Oldest).as_deref(), Some("backup a"));
-    assert_eq!(chosen(Which::Number(2)).as_deref(), Some("backup b"));
-    assert_eq!(chosen(Which::All).as_deref(), Some("backup a, backup b, backup c"));
-    assert_eq!(chosen(Which::Number(4)), None);
+    let chosen = |which, all: &[_]| backups(which, all).map(names);
+    assert_eq!(chosen(Which::Oldest, &all).as_deref(), Some("backup basebackup-1"));
+    assert_eq!(chosen(Which::Number(2), &all).as_deref(), Some("backup dump-2"));
+    assert_eq!(chosen(Which::Number(4), &all), None);
+    assert_eq!(chosen(Which::All, &all).unwrap().matches("backup ").count(), 4);
+    let stranger = "backup basebackup-of-another-cluster";
+    assert_eq!(chosen(Which::Latest, &all).as_deref(), Some(stranger));
+
+    all.remove(0);
+    assert_eq!(chosen(Which::Number(1), &all), None, "it has expired");
+    assert_eq!(chosen(Which::Number(2), &all).as_deref(), Some("backup dump-2"));
+    assert_eq!(chosen(Which::Number(3), &all).as_deref(), Some("backup basebackup-3"));
+    assert_eq!(chosen(Which::Oldest, &all).as_deref(), Some("backup dump-2"));
     assert!(backups(Which::All, &[]).is_none());
 }
 

@@ -3,11 +3,14 @@
 use std::{fmt::Write as _, time::Duration};
 
 use fixtures::SeedPlan;
-use reports::Step;
+use reports::{
+    Step,
+    text::{bytes, counted, lasting, millis},
+};
 
 use super::{
     Action, Fault, FaultTarget, Moment, Scenario, SegmentPlace, Streaming, Which,
-    show::{detection, on_the_way, outcome, plural, target},
+    show::{detection, on_the_way, outcome, target},
     show_faults::fault_in_words,
 };
 
@@ -75,10 +78,10 @@ fn world(scenario: &Scenario, with: &Circumstances<'_>) -> Vec<String> {
         (
             "seed data",
             format!(
-                "{} scripts, {} versions each, {} a version; {draws}",
-                seed.scripts,
-                seed.versions_per_script,
-                bytesize::ByteSize(u64::from(seed.content_bytes))
+                "{}, {} each, {} a version; {draws}",
+                counted(seed.scripts, "script"),
+                counted(seed.versions_per_script, "version"),
+                bytes(u64::from(seed.content_bytes))
             ),
         ),
     ];
@@ -91,8 +94,8 @@ fn world(scenario: &Scenario, with: &Circumstances<'_>) -> Vec<String> {
         } else {
             format!(
                 "{} that never rest; {} before the failure",
-                plural(writers, "writer"),
-                plural(commits, "acknowledged commit")
+                counted(writers, "writer"),
+                counted(commits, "acknowledged commit")
             )
         },
     ));
@@ -110,7 +113,7 @@ fn world(scenario: &Scenario, with: &Circumstances<'_>) -> Vec<String> {
             if commits == 0 {
                 format!("{id}, taken while nobody writes{wal}")
             } else {
-                format!("{id}, taken under load after some {after} commits{wal}")
+                format!("{id}, taken under load after some {}{wal}", counted(after, "commit"))
             },
         ));
     }
@@ -134,8 +137,8 @@ fn world(scenario: &Scenario, with: &Circumstances<'_>) -> Vec<String> {
         }
         .to_owned(),
     ));
-    rows.extend(given.storage_bytes.map(|bytes| {
-        let size = bytesize::ByteSize(bytes);
+    rows.extend(given.storage_bytes.map(|size| {
+        let size = bytes(size);
         ("filesystem", format!("of its own, {size} in memory"))
     }));
     if !given.backup_options.is_empty() {
@@ -150,9 +153,9 @@ fn world(scenario: &Scenario, with: &Circumstances<'_>) -> Vec<String> {
         "objectives",
         format!(
             "RPO {} ({}), RTO {} ({})",
-            humantime::format_duration(with.rpo),
+            lasting(with.rpo),
             whose(own.rpo.is_some()),
-            humantime::format_duration(with.rto),
+            lasting(with.rto),
             whose(own.rto.is_some())
         ),
     ));
@@ -221,16 +224,31 @@ fn candidates(scenario: &Scenario, with: &Circumstances<'_>) -> Vec<String> {
     lines
 }
 
+/// The numbers of the backups that a fault means, of those that have not expired by then.
+fn meant(scenario: &Scenario, fault: &Fault, which: Which) -> Vec<u32> {
+    let pick = |there: &[u32], which: Which| match which {
+        Which::Latest => there.last().copied().into_iter().collect(),
+        Which::Oldest => there.first().copied().into_iter().collect(),
+        Which::Number(number) => there.iter().copied().filter(|it| *it == number).collect(),
+        Which::All => there.to_vec(),
+    };
+    let mut there: Vec<u32> = (1..=scenario.given.backups).collect();
+    let mut before: Vec<&Fault> = scenario.faults.iter().collect();
+    before.sort_by_key(|fault| (fault.at, fault.number));
+    for earlier in before.into_iter().take_while(|earlier| earlier.number != fault.number) {
+        if let (Action::ExpireBackup, FaultTarget::Backup(which)) = (&earlier.action, earlier.target) {
+            let expired: Vec<u32> = pick(&there, which);
+            there.retain(|number| !expired.contains(number));
+        }
+    }
+    pick(&there, which)
+}
+
 /// What becomes of a backup before it is needed, if a fault harms it.
 fn harmed(scenario: &Scenario, number: u32) -> Option<String> {
-    let meant = |which: Which| match which {
-        Which::Latest => number == scenario.given.backups,
-        Which::Oldest => number == 1,
-        Which::Number(meant) => number == meant,
-        Which::All => true,
-    };
     let harms = |fault: &&Fault| {
-        let at_it = matches!(fault.target, FaultTarget::Backup(which) if meant(which));
+        let at_it =
+            matches!(fault.target, FaultTarget::Backup(which) if meant(scenario, fault, which).contains(&number));
         at_it && fault.at < Moment::Restore && fault.action != Action::PromoteClone
     };
     let faults: Vec<&Fault> = scenario.faults.iter().filter(harms).collect();
@@ -267,11 +285,7 @@ fn reach(scenario: &Scenario, number: u32) -> String {
         let segment = fault.action.files().and_then(|files| files.segment);
         match (fault.target, &fault.action, segment) {
             (FaultTarget::Archive | FaultTarget::Stream, _, Some(segment)) => {
-                let of = match segment.backup {
-                    Which::Oldest => 1,
-                    Which::Number(number) => number,
-                    Which::Latest | Which::All => given.backups,
-                };
+                let of = meant(scenario, fault, segment.backup).pop().unwrap_or(given.backups);
                 let own = of == number && segment.place != SegmentPlace::After;
                 let _ = match () {
                     () if of < number => Ok(()),
@@ -317,22 +331,14 @@ fn steps(with: &Circumstances<'_>) -> Vec<String> {
     lines.extend(Step::ALL.into_iter().map(|step| {
         let role = step.role().map_or_else(String::new, |role| role.to_string());
         let budget = match (step, step.budget_ms()) {
-            (Step::Alert, Some(ms)) => format!("{} from the failure", time(ms)),
-            (Step::Notify, Some(ms)) => format!("{} from completion", time(ms)),
-            (Step::Validate, Some(ms)) => format!("{} for each count", time(ms)),
-            (Step::Declare, _) => format!("RTO {} from the failure", humantime::format_duration(with.rto)),
-            (_, Some(ms)) => time(ms),
+            (Step::Alert, Some(ms)) => format!("{} from the failure", millis(ms)),
+            (Step::Notify, Some(ms)) => format!("{} from completion", millis(ms)),
+            (Step::Validate, Some(ms)) => format!("{} for each count", millis(ms)),
+            (Step::Declare, _) => format!("RTO {} from the failure", lasting(with.rto)),
+            (_, Some(ms)) => millis(ms),
             (_, None) => "measured".to_owned(),
         };
         row(&step.number().to_string(), step.name(), &role, &budget)
     }));
     lines
-}
-
-fn time(ms: u64) -> String {
-    match ms {
-        0..1_000 => format!("{ms} ms"),
-        1_000..60_000 => format!("{} s", ms / 1_000),
-        _ => format!("{} min", ms / 60_000),
-    }
 }

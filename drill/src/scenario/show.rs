@@ -2,7 +2,10 @@
 
 use std::fmt::Write as _;
 
-use reports::Outcome;
+use reports::{
+    Outcome,
+    text::{bytes, counted, lasting},
+};
 
 use super::{Destination, Given, Scenario, Streaming, Target, show_faults::fault_in_words};
 
@@ -40,10 +43,7 @@ pub fn show(scenario: &Scenario) -> String {
     let objectives = scenario.objectives;
     for (name, objective) in [("RPO", objectives.rpo), ("RTO", objectives.rto)] {
         if let Some(objective) = objective {
-            lines.push(indented(&format!(
-                "{name} {}, set by the scenario",
-                humantime::format_duration(objective)
-            )));
+            lines.push(indented(&format!("{name} {}, set by the scenario", lasting(objective))));
         }
     }
 
@@ -96,11 +96,11 @@ fn indented(line: &str) -> String {
     format!("  {line}")
 }
 
+/// How many there are, in words where there is none.
 pub(super) fn plural(count: u64, noun: &str) -> String {
     match count {
         0 => format!("no {noun}"),
-        1 => format!("1 {noun}"),
-        _ => format!("{count} {noun}s"),
+        _ => counted(count, noun),
     }
 }
 
@@ -158,12 +158,12 @@ fn given(given: &Given) -> Vec<String> {
         (None, None) => {}
     }
     lines.extend(given.storage.map(|storage| format!("clusters live in {storage}")));
-    lines.extend(given.storage_bytes.map(|bytes| {
-        let size = bytesize::ByteSize(bytes);
+    lines.extend(given.storage_bytes.map(|size| {
+        let size = bytes(size);
         format!("the cluster has a filesystem of its own, of {size} in memory")
     }));
-    lines.extend(given.restore_bytes.map(|bytes| {
-        let size = bytesize::ByteSize(bytes);
+    lines.extend(given.restore_bytes.map(|size| {
+        let size = bytes(size);
         format!("the first restore goes to a filesystem of its own, of {size} in memory")
     }));
     lines.extend(

@@ -4,6 +4,7 @@ use super::{
     Action, Behaviour, Fault, FaultTarget, Keep, Moment, Named as _, PageChecksum, Pick, Process, Replacement,
     SegmentPlace, Selection, ServerDeed, Which, show::plural,
 };
+use reports::text::{counted, lasting};
 
 /// When it happens, and what it does.
 pub(super) fn fault_in_words(fault: &Fault) -> String {
@@ -33,7 +34,7 @@ fn whose(target: FaultTarget) -> String {
         FaultTarget::Stream => "the streamed WAL".to_owned(),
         FaultTarget::Backup(Which::Latest) => "the newest backup".to_owned(),
         FaultTarget::Backup(Which::Oldest) => "the oldest backup".to_owned(),
-        FaultTarget::Backup(Which::Number(number)) => format!("backup {number}, counted from the oldest"),
+        FaultTarget::Backup(Which::Number(number)) => format!("backup {number}"),
         FaultTarget::Backup(Which::All) => "every backup".to_owned(),
         FaultTarget::Restored => "the restored cluster".to_owned(),
         FaultTarget::App => "the application".to_owned(),
@@ -147,7 +148,7 @@ fn action(action: &Action, whose: &str) -> String {
         Action::Setting { name, value: None } => format!("resets {name} on {whose}"),
         Action::ExpireBackup => format!("retention removes {whose}"),
         Action::Clock { step } => {
-            let length = humantime::format_duration(step.abs().to_std().unwrap_or_default());
+            let length = lasting(step.abs().to_std().unwrap_or_default());
             let direction = if *step < chrono::TimeDelta::zero() {
                 "back"
             } else {
@@ -178,18 +179,18 @@ fn service(does: Behaviour, after: u64, times: Option<u64>, whose: &str) -> Stri
         Behaviour::Down => format!("{whose} is down"),
         Behaviour::Refuse => format!("{whose} refuses every change"),
         Behaviour::Hang => format!("{whose} never answers"),
-        Behaviour::Slow(delay) => format!("{whose} answers {} late", humantime::format_duration(delay)),
+        Behaviour::Slow(delay) => format!("{whose} answers {} late", lasting(delay)),
         Behaviour::Status(status) => format!("{whose} answers with status {status}"),
         Behaviour::Kill => format!("what fetches from {whose} is killed"),
         Behaviour::Alert => format!("{whose} raises an alert by itself"),
         Behaviour::Stale => format!("{whose} goes on as it is although its restart is reported as done"),
     };
     let after = if after > 0 {
-        format!(" after {after} times")
+        format!(" after {}", counted(after, "time"))
     } else {
         String::new()
     };
-    let times = times.map_or_else(String::new, |times| format!(", {times} times"));
+    let times = times.map_or_else(String::new, |times| format!(", {}", counted(times, "time")));
     format!("{what}{after}{times}")
 }
 

@@ -56,9 +56,9 @@ pub enum FaultTarget {
 pub enum Which {
     /// The newest.
     Latest,
-    /// The oldest.
+    /// The oldest that is still there.
     Oldest,
-    /// By number: 1 is the oldest.
+    /// By the number that it was given when it was taken, from 1 on; it keeps it when an earlier one expires.
     Number(u32),
     /// Each of them.
     All,

@@ -250,7 +250,7 @@ fn where_a_restore_goes_is_read() {
     let scenario = read(&text).unwrap();
     assert_eq!(scenario.given.restore_bytes, Some(16 << 20));
     assert_eq!(scenario.recovery.into, Destination::FailedCluster);
-    assert!(show(&scenario).contains("the first restore goes to a filesystem of its own, of 16.0 MiB in memory"));
+    assert!(show(&scenario).contains("the first restore goes to a filesystem of its own, of 16 MiB in memory"));
     assert!(show(&scenario).contains("into the directory of the cluster that failed"));
     let refusal = read(&text.replace("16MiB", "16kB")).unwrap_err().to_string();
     assert!(refusal.contains("write at least \"1MiB\""), "{refusal}");

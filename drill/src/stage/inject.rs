@@ -158,7 +158,10 @@ fn with_segment(fault: &Fault, backups: &[Backup], segment_bytes: u64) -> Fault 
     let Some(segment) = files.segment else { return fault };
     let backup = match segment.backup {
         Which::Oldest => backups.first(),
-        Which::Number(number) => number.checked_sub(1).and_then(|index| backups.get(index as usize)),
+        Which::Number(number) => {
+            let is_it = |backup: &&Backup| backup::catalogue::number(&backup.info.id) == Some(number);
+            backups.iter().find(is_it)
+        }
         Which::Latest | Which::All => backups.last(),
     };
     let number = |lsn: Lsn| lsn.0.saturating_sub(1) / segment_bytes; // a backup that ends with a segment ends in it
