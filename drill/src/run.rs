@@ -10,6 +10,7 @@ use rand::{SeedableRng as _, rngs::StdRng};
 use reports::{
     Event, What,
     event::{DrillHeader, Environment, Expected, Part, PlannedFault, Severity},
+    text::{counted, lasting, number},
 };
 use serde_json::json;
 use tokio::sync::mpsc::UnboundedSender;
@@ -30,6 +31,7 @@ use crate::{
         Drill, DrillError, Objectives, Options, SmallDisk, StorageChoice, answers, foreign, inject, last_words,
         remember::{self, Tables},
     },
+    values,
     verify::content_fingerprint,
     workload::{Workload, WorkloadError, WorkloadPlan, ledger::LedgerHeader, nobody_writes},
 };
@@ -67,6 +69,7 @@ pub async fn drill(
     watcher: Option<UnboundedSender<Event>>,
 ) -> Result<Vec<Event>, DrillError> {
     let options = &options.of_drill(&assignment.scenario.given);
+    values::show(options.show_values);
     let work = WorkDir::create(assignment.storage, &options.run_id)?;
     let directory = options.out.join(&assignment.name);
     let evidence = |source| DrillError::Evidence {
@@ -409,8 +412,10 @@ async fn written(drill: &mut Drill, more: u64, commits: u64) -> Result<(), Drill
             waited,
         }) if broken => {
             drill.recorder.finding(format!(
-                "After a fault the writers stood still for {waited:?} at {acknowledged} of {wanted} commits; \
-                 the drill went on without them."
+                "After a fault the writers stood still for {} at {} of {}; the drill went on without them.",
+                lasting(waited),
+                number(acknowledged),
+                counted(wanted, "commit")
             ));
             Ok(())
         }

@@ -107,6 +107,7 @@ pub(super) async fn run(args: RunArgs, output: &Output) -> Outcome {
             OperatorMode::Auto
         },
         keep: args.keep,
+        show_values: args.show_values,
         alert_patience: Duration::from_secs(5),
         seeding: Some(Arc::new(move |progress| seeding.seeding(&progress))),
     };
@@ -116,6 +117,8 @@ pub(super) async fn run(args: RunArgs, output: &Output) -> Outcome {
     show.finish();
     for drill in evidence.worst_first() {
         say!("{}", summary(drill, drills));
+        let particulars = drill.particulars().into_iter().filter(|_| drills == 1);
+        particulars.for_each(|one| say!("  - {}", one.text));
         let findings = drill.findings.iter().map(|finding| &finding.text);
         let kept = findings.filter(|text| text.starts_with(LEFT_RUNNING));
         kept.for_each(|how| say!("{how}"));

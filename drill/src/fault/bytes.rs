@@ -2,6 +2,8 @@
 
 use std::{fs::File, io, os::unix::fs::FileExt as _};
 
+use reports::text::{counted, number};
+
 use rand::{RngExt as _, rngs::StdRng};
 
 use super::{
@@ -9,7 +11,7 @@ use super::{
     files::{changed, unverified},
     root::{Entry, Root},
 };
-use crate::scenario::Selection;
+use crate::{scenario::Selection, values};
 
 /// Changes bytes, each into another one: spread over the file, or from `offset` on.
 pub(super) fn flip(
@@ -32,7 +34,7 @@ pub(super) fn flip(
             let old = read(&entry, &file, offset, 1)?;
             let new: Vec<u8> = old.iter().map(|byte| byte ^ random.random_range(1..=u8::MAX)).collect();
             overwrite(&entry, &file, offset, &new)?;
-            touched.push(format!("{} at {offset}: {} → {}", entry.name, hex(&old), hex(&new)));
+            touched.push(format!("{} at {offset}: {} → {}", entry.name, before(&old), hex(&new)));
             flipped += 1;
         }
         in_files += 1;
@@ -40,8 +42,8 @@ pub(super) fn flip(
     let mut done = changed("flip-bytes", "changed", touched, "no byte was to be changed")?;
     if flipped > 1 {
         done.summary = match done.touched.first().and_then(|line| line.rsplit_once(" at ")) {
-            Some((name, _)) if in_files == 1 => format!("{name}: {flipped} bytes changed"),
-            _ => format!("{flipped} bytes changed in {in_files} files"),
+            Some((name, _)) if in_files == 1 => format!("{name}: {} changed", counted(flipped, "byte")),
+            _ => format!("{} changed in {}", counted(flipped, "byte"), counted(in_files, "file")),
         };
     }
     Ok(done)
@@ -82,8 +84,10 @@ pub(super) fn append(root: &Root, files: &Selection, content: &[u8], random: &mu
         overwrite(&entry, &file, before, content)?;
         let after = before + content.len() as u64;
         touched.push(format!(
-            "{}: {before} → {after} bytes, appended {}",
+            "{}: {} → {}, appended {}",
             entry.name,
+            number(before),
+            counted(after, "byte"),
             hex(content)
         ));
     }
@@ -107,7 +111,7 @@ fn overwrite_each(
         let new = new(&old);
         if new != old {
             overwrite(&entry, &file, offset, &new)?;
-            touched.push(format!("{} at {offset}: {} → {}", entry.name, hex(&old), hex(&new)));
+            touched.push(format!("{} at {offset}: {} → {}", entry.name, before(&old), hex(&new)));
         }
     }
     Ok(touched)
@@ -122,7 +126,10 @@ pub(super) fn overwrite(entry: &Entry, file: &File, offset: u64, new: &[u8]) -> 
     } else {
         Err(unverified(
             entry,
-            &format!("the {} bytes at {offset} are not those that were written", new.len()),
+            &format!(
+                "the {} at {offset} are not what was written",
+                counted(new.len(), "byte")
+            ),
         ))
     }
 }
@@ -161,11 +168,21 @@ pub(super) fn spread(size: u64, count: u64, random: &mut StdRng) -> Vec<u64> {
         .collect()
 }
 
+/// Bytes that were there before. More than a few may be a part of a row, and are counted only.
+pub(super) fn before(bytes: &[u8]) -> String {
+    const FEW: usize = 2;
+    if bytes.len() <= FEW || values::are_shown() {
+        hex(bytes)
+    } else {
+        counted(bytes.len(), "byte")
+    }
+}
+
 /// Bytes for people: all of a few, the first of many.
 pub(super) fn hex(bytes: &[u8]) -> String {
     match bytes {
         [] => "nothing".to_owned(),
         few if few.len() <= 16 => hex::encode(few),
-        many => format!("{}… ({} bytes)", hex::encode(&many[..16]), many.len()),
+        many => format!("{}… ({})", hex::encode(&many[..16]), counted(many.len(), "byte")),
     }
 }

@@ -8,11 +8,12 @@ use std::{
     time::{Duration, Instant},
 };
 
+use reports::text::{self, counted, number};
+
 use rand::rngs::StdRng;
 
 use super::{
-    Done, FaultError,
-    bytes::hex,
+    Done, FaultError, bytes,
     root::{Entry, EntryKind, Root, present},
 };
 use crate::scenario::{Keep, Pick, Replacement, Selection};
@@ -78,23 +79,19 @@ pub(super) fn remove(root: &Root, files: &Selection, random: &mut StdRng) -> Res
         .iter()
         .filter(|entry| entry.kind == EntryKind::Directory)
         .count();
-    let bytes: u64 = removed.iter().map(|entry| entry.bytes).sum();
+    let total: u64 = removed.iter().map(|entry| entry.bytes).sum();
     let summary = format!(
-        "removed {} ({bytes} bytes) and {}",
-        counted(removed.len() - directories, "file or link", "files and links"),
-        counted(directories, "directory", "directories")
+        "removed {} ({}) and {}",
+        counted(removed.len() - directories, "file"),
+        text::bytes(total),
+        counted(directories, "directory")
     );
     let touched = removed.iter().map(|entry| match entry.kind {
-        EntryKind::File => format!("{}: removed, {} bytes", entry.name, entry.bytes),
+        EntryKind::File => format!("{}: removed, {}", entry.name, text::bytes(entry.bytes)),
         EntryKind::Directory => format!("{}/: removed", entry.name),
         EntryKind::Other => format!("{}: link removed", entry.name),
     });
     Ok(Done::new(summary, touched))
-}
-
-fn counted(count: usize, one: &str, many: &str) -> String {
-    let noun = if count == 1 { one } else { many };
-    format!("{count} {noun}")
 }
 
 /// Everything that matches or is below a directory that matches, sorted by name.
@@ -156,9 +153,17 @@ pub(super) fn truncate(root: &Root, files: &Selection, keep: Keep, random: &mut 
         file.set_len(keep).map_err(FaultError::io("truncate", &entry.path))?;
         let after = file.metadata().map_err(FaultError::io("examine", &entry.path))?.len();
         if after != keep {
-            return Err(unverified(&entry, &format!("it has {after} bytes and not {keep}")));
+            return Err(unverified(
+                &entry,
+                &format!("it has {} and not {}", counted(after, "byte"), number(keep)),
+            ));
         }
-        touched.push(format!("{}: {before} → {keep} bytes", entry.name));
+        touched.push(format!(
+            "{}: {} → {}",
+            entry.name,
+            number(before),
+            counted(keep, "byte")
+        ));
     }
     changed(
         "truncate-file",
@@ -209,8 +214,11 @@ pub(super) fn replace(
         touched.push(format!(
             "{}: replaced by {from}: {} → {}",
             entry.name,
-            hex(&before),
-            hex(&content)
+            bytes::before(&before),
+            match with {
+                Replacement::Text(_) => bytes::hex(&content),
+                Replacement::File(_) => bytes::before(&content),
+            }
         ));
     }
     changed(
@@ -273,7 +281,7 @@ pub(super) fn changed(
             });
         }
         [one] => one.clone(),
-        many => format!("{} files {verb}", many.len()),
+        many => format!("{} {verb}", counted(many.len(), "file")),
     };
     Ok(Done::new(summary, touched))
 }

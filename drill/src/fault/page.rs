@@ -60,7 +60,7 @@ pub(super) fn corrupt(
             None => format!("{} page {block}: {sums}", entry.name),
             Some((offset, bytes)) => {
                 let from = usize::try_from(*offset).unwrap_or(PAGE_BYTES);
-                let (old, new) = (hex(&before[from..from + bytes.len()]), hex(bytes));
+                let (old, new) = (super::bytes::before(&before[from..from + bytes.len()]), hex(bytes));
                 format!("{} page {block} at {offset}: {old} → {new}; {sums}", entry.name)
             }
         });

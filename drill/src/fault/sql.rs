@@ -1,9 +1,10 @@
 //! Statements as superuser: what people and migrations do to a healthy server.
 
+use reports::text::counted;
 use tokio_postgres::{Client, SimpleQueryMessage, error::SqlState};
 
 use super::{Done, FaultError};
-use crate::postgres::Cluster;
+use crate::{postgres::Cluster, values};
 
 /// Who runs the statements, and whether the server must refuse them.
 pub(super) struct Who<'a> {
@@ -53,7 +54,7 @@ pub(super) async fn run(
             return Err(FaultError::NoEffect { kind: "sql", why });
         }
         touched.push(if changes_rows(statement) {
-            format!("{statement} ({rows} rows)")
+            format!("{statement} ({})", counted(rows, "row"))
         } else {
             statement.clone()
         });
@@ -61,7 +62,7 @@ pub(super) async fn run(
     let role = who.role.map_or(super::SUPERUSER, |(role, _)| role.name());
     let summary = match touched.as_slice() {
         [one] => format!("in database {database} as {role}: {one}"),
-        many => format!("in database {database} as {role}: {} statements", many.len()),
+        many => format!("in database {database} as {role}: {}", counted(many.len(), "statement")),
     };
     Ok(Done::new(summary, touched))
 }
@@ -77,7 +78,7 @@ fn refusal<T>(statement: &str, answer: Result<T, tokio_postgres::Error>) -> Resu
     match source.as_db_error() {
         Some(db) if codes.contains(&db.code()) => Ok(format!(
             "{statement} was refused: {} ({})",
-            db.message(),
+            values::message(db),
             db.code().code()
         )),
         _ => Err(FaultError::Statement {

@@ -156,7 +156,12 @@ async fn post(client: &reqwest::Client, webhook: &str, reason: &str) -> Result<(
 pub fn describe(error: &tokio_postgres::Error) -> String {
     use std::error::Error as _;
     match error.as_db_error() {
-        Some(db) => format!("{} {} ({})", db.severity(), db.message(), db.code().code()),
+        Some(db) => format!(
+            "{} {} ({})",
+            db.severity(),
+            crate::values::message(db),
+            db.code().code()
+        ),
         None => error
             .source()
             .map_or_else(|| error.to_string(), |source| format!("{error}: {source}")),

@@ -12,6 +12,7 @@ use serde::Serialize;
 use tokio_postgres::{NoTls, error::SqlState};
 
 use super::{UserError, files::last_lines, process::Server};
+use crate::values;
 
 const LOG_LINES: usize = 12;
 /// Enough for the last lines, however long the log.
@@ -188,7 +189,7 @@ impl Watch<'_> {
 
     fn log_tail(&self) -> String {
         read_from(self.log, self.log_offset)
-            .map(|text| last_lines(&text, LOG_LINES))
+            .map(|text| values::keep_out(&last_lines(&text, LOG_LINES)))
             .unwrap_or_default()
     }
 }

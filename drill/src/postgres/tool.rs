@@ -350,7 +350,7 @@ mod tests {
             .await;
         let said = still.unwrap_err().to_string();
         assert!(
-            said.ends_with("was killed: it made no progress for 0.4 s: waiting"),
+            said.ends_with("was killed: it made no progress for 400 ms: waiting"),
             "{said}"
         );
         let at_work = "end=$(($(date +%s) + 2)); while [ $(date +%s) -lt $end ]; do :; done; echo done";

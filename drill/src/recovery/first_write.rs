@@ -24,7 +24,7 @@ pub(super) async fn taken(drill: &Drill, validated: &mut Validated) -> Result<()
     let began = drill.recorder.offset();
     let mut created = None;
     let check = timed(CheckId::Smoke, Phase::Cutover, "application, a write", async {
-        let expected = "201 and a new script";
+        let expected = "201 Created and a new script";
         if let Some(reason) = &history.unusable {
             return Ok(Found::unknown(expected, reason.clone()));
         }
@@ -35,7 +35,7 @@ pub(super) async fn taken(drill: &Drill, validated: &mut Validated) -> Result<()
             None => Found::unknown(expected, "it could not be journalled, so it was not sent"),
             Some(Ok(script)) => {
                 created = Some(script);
-                Found::pass(expected, format!("201 and script {script}"))
+                Found::pass(expected, format!("201 Created and script {script}"))
             }
             Some(Err(reason)) => Found::fail(expected, reason),
         })
@@ -69,6 +69,7 @@ async fn written(drill: &Drill, ledger: &Ledger) -> Option<Result<i64, String>> 
         rows_at: None, // the application chooses it, and signs as itself
         name: None,
         description: None,
+        facts: None,
         size_bytes: None,
     })?;
     let body = json!({

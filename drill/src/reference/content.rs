@@ -123,17 +123,8 @@ pub struct Unreadable {
 
 impl Unreadable {
     fn of(error: &tokio_postgres::Error) -> Self {
-        /// Classes of errors whose message never quotes a value: of files, of pages, of names, and of the attempt.
-        const WITHOUT_VALUES: &[&str] = &["XX", "58", "42", "3D", "53", "55", "57"];
         let message = match error.as_db_error() {
-            Some(error) => {
-                let code = error.code().code();
-                if WITHOUT_VALUES.iter().any(|class| code.starts_with(class)) {
-                    format!("{} ({code})", error.message())
-                } else {
-                    format!("error {code}")
-                }
-            }
+            Some(error) => format!("{} ({})", crate::values::message(error), error.code().code()),
             None => crate::verify::chain(error),
         };
         Self {

@@ -11,7 +11,7 @@ use std::{
 use chrono::{DateTime, Utc};
 use fixtures::{ConnectionString, Role as DatabaseRole, SeedPlan, Seeded};
 use rand::rngs::StdRng;
-use reports::{CheckResult, Phase, Verdict, What};
+use reports::{CheckResult, Phase, Verdict, What, text::lasting};
 use tokio_postgres::Client;
 
 use super::{DrillError, Options, disk::SmallDisk};
@@ -29,6 +29,7 @@ use crate::{
     record::{Recorder, nanoseconds},
     reference::{Reached, Truth},
     scenario::{FaultTarget, Scenario, Streaming, Target},
+    values,
     verify::{Subject, chain, fingerprint::record::Reference, isolation::Production, ledger::SeedFacts},
     workload::{Workload, ledger::LedgerHeader},
 };
@@ -220,7 +221,7 @@ impl Drill {
     }
 
     /// Records an undo.
-    pub fn undone<E: std::error::Error>(&self, what: &str, result: Result<&str, E>) {
+    pub fn undone<E: std::error::Error + 'static>(&self, what: &str, result: Result<&str, E>) {
         let (verdict, detail) = match result {
             Ok(detail) => (Verdict::Pass, detail.to_owned()),
             Err(error) => (Verdict::Fail, chain(&error)),
@@ -374,8 +375,8 @@ impl Drill {
             began_at_utc: began_utc,
         });
         self.recorder.finding(format!(
-            "The service had stopped answering {:.3} s before the failure: the recovery time counts from then.",
-            earlier.as_secs_f64()
+            "The service had stopped answering {} before the failure: the recovery time counts from then.",
+            lasting(earlier)
         ));
     }
 
@@ -428,7 +429,11 @@ impl Drill {
             self.restored.as_ref().map(|cluster| (cluster, "restored.log")),
         ];
         for (cluster, name) in logs.into_iter().flatten() {
-            if let Err(error) = std::fs::copy(cluster.log_path(), evidence.join("logs").join(name)) {
+            let kept = std::fs::read(cluster.log_path()).and_then(|log| {
+                let log = values::keep_out(&String::from_utf8_lossy(&log));
+                std::fs::write(evidence.join("logs").join(name), log)
+            });
+            if let Err(error) = kept {
                 self.recorder
                     .finding(format!("the server log {name} could not be kept: {error}"));
             }

@@ -4,9 +4,9 @@
 
 use std::{fs, path::Path};
 
-use bytesize::ByteSize;
+use reports::text::bytes;
 
-use crate::postgres::WorkDir;
+use crate::{postgres::WorkDir, values};
 
 /// With less than this a server can hardly be started, nor a WAL segment be written.
 const SCARCE_BYTES: u64 = 16 << 20;
@@ -21,7 +21,8 @@ pub fn add(why: String, work: &WorkDir, logs: &Path) -> String {
         let name = cluster.file_name().to_string_lossy().into_owned();
         let kept = logs.join(format!("{name}.log"));
         if !kept.exists() {
-            let _ = fs::write(kept, &log); // the evidence is the poorer, the drill has failed anyway
+            let log = values::keep_out(&String::from_utf8_lossy(&log));
+            let _ = fs::write(kept, log); // the evidence is the poorer, the drill has failed anyway
         }
         let panic = last_panic(&String::from_utf8_lossy(&log));
         said.extend(panic.map(|panic| format!("the server {name} said: {panic}")));
@@ -29,10 +30,7 @@ pub fn add(why: String, work: &WorkDir, logs: &Path) -> String {
     if let Ok(disk) = work.filesystem()
         && disk.available_bytes < SCARCE_BYTES
     {
-        let (free, base) = (
-            ByteSize(disk.available_bytes),
-            work.path().parent().unwrap_or(work.path()),
-        );
+        let (free, base) = (bytes(disk.available_bytes), work.path().parent().unwrap_or(work.path()));
         let base = base.display();
         said.push(format!(
             "only {free} are free in {base}: set DRILL_WORK_DIR to a place with more space, or take a smaller --target-size"

@@ -31,6 +31,8 @@ pub struct Options {
     pub operator: OperatorMode,
     /// Leave the clusters running.
     pub keep: bool,
+    /// Messages may hold values of rows.
+    pub show_values: bool,
     /// How long step 1 waits for an alert before the operator looks for himself; the step's budget is the upper limit.
     pub alert_patience: Duration,
     /// Where the progress of seeding is shown.

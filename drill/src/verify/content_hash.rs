@@ -4,20 +4,25 @@
 //! sees damage that was there before either was made. A content that was changed together with its hash passes here;
 //! that is for `content-fingerprint` and `ledger-prefix`.
 
-use reports::{CheckId, CheckResult};
+use reports::{
+    CheckId, CheckResult,
+    text::{counted, left_out, number},
+};
 use tokio_postgres::Client;
 
 use super::{
     Found, Subject, chain,
     fingerprint::{FingerprintError, scan},
-    first_few, timed,
+    timed,
 };
+
+use crate::values;
 
 const EXPECTED: &str = "every version's content has the SHA-256 stored with it";
 /// Versions, and how many of them have a stored hash that is not their content's, in one scan. `convert_to` and not `"Content"::bytea`, which would read a backslash as an escape.
 pub const COUNTS: &str = r#"SELECT count(*), count(*) FILTER (WHERE sha256(convert_to("Content", 'UTF8')) IS DISTINCT FROM "ContentSha256")
     FROM public."TransformationScriptVersions""#;
-const MISMATCHES: &str = r#"SELECT "ScriptId", "VersionNumber" FROM public."TransformationScriptVersions"
+const MISMATCHES: &str = r#"SELECT "ScriptId", "VersionNumber", left("Content", 400) FROM public."TransformationScriptVersions"
     WHERE sha256(convert_to("Content", 'UTF8')) IS DISTINCT FROM "ContentSha256" ORDER BY 1, 2 LIMIT 5"#;
 
 /// The check, as the read-only role.
@@ -47,23 +52,27 @@ async fn compare(client: &Client) -> Result<Found, tokio_postgres::Error> {
     let workers = scan::workers_planned(client, COUNTS).await?;
     let row = client.query_one(COUNTS, &[]).await?;
     let (versions, wrong): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);
-    let how = format!("Computed in the server by {workers} parallel workers and the leader");
+    let how = format!(
+        "Computed in the server by {} and the leader",
+        counted(workers, "parallel worker")
+    );
     if versions == 0 {
         return Ok(Found::unknown(EXPECTED, "there is no version to look at"));
     }
     if wrong == 0 {
-        return Ok(Found::pass(EXPECTED, format!("{versions} versions")).detail(how));
+        return Ok(Found::pass(EXPECTED, counted(versions, "version")).detail(how));
     }
     let mut named = Vec::new();
     for row in client.query(MISMATCHES, &[]).await? {
         let (script, version): (i64, i32) = (row.try_get(0)?, row.try_get(1)?);
-        named.push(format!("script {script} version {version}"));
+        let content = row.try_get::<_, Option<&str>>(2)?.filter(|_| values::are_shown());
+        let content = content.map_or_else(String::new, |content| {
+            format!(", its content is {:?}", values::shown(content))
+        });
+        named.push(format!("script {script} version {version}{content}"));
     }
-    let more = if wrong.cast_unsigned() > named.len() as u64 {
-        "; …"
-    } else {
-        ""
-    };
-    let detail = format!("{}{more}. {how}", first_few(&named));
-    Ok(Found::fail(EXPECTED, format!("{wrong} of {versions} versions have another")).detail(detail))
+    named.extend(left_out(wrong.cast_unsigned().saturating_sub(named.len() as u64)));
+    let wrong = number(wrong.cast_unsigned());
+    let actual = format!("{wrong} of {} with another hash", counted(versions, "version"));
+    Ok(Found::fail(EXPECTED, actual).detail(format!("{}. {how}", named.join("; "))))
 }

@@ -18,6 +18,7 @@ use super::{
     row_counts::Counts,
     smoke, timed,
 };
+use crate::values;
 use crate::workload::ledger::{History, OperationKind, PgTime, author_number, digest};
 
 /// What the check came to.
@@ -64,6 +65,10 @@ pub async fn check(
         Ok(match compare(history, Some(&recovered), seed, recovery) {
             Ok(found) => {
                 let (verdict, text) = (found.verdict(), found.describe());
+                let mut found = found;
+                if values::are_shown() {
+                    show(validator, &mut found.summary.examples).await;
+                }
                 let examples = found.summary.examples.join("; ");
                 comparison = Some(found);
                 match verdict {
@@ -81,6 +86,26 @@ pub async fn check(
         comparison,
         counts,
         served,
+    }
+}
+
+/// Adds to each example that speaks of a version or a script what its row holds, for who may see it.
+async fn show(validator: &Client, examples: &mut [String]) {
+    const VERSION: &str = r#"SELECT "Content" FROM "TransformationScriptVersions" WHERE "ScriptId" = $1 AND "VersionNumber" = $2::text::int"#;
+    const SCRIPT: &str = r#"SELECT format('%s: %s', "Name", "Description") FROM "TransformationScripts" WHERE "Id" = $1 AND $2::text = ''"#;
+    for example in examples {
+        let mut words = example.split([' ', ':', ',']);
+        let (sql, script, version) = match (words.next(), words.next(), words.next(), words.next(), words.next()) {
+            (Some("version"), Some(version), Some("of"), Some("script"), Some(script)) => (VERSION, script, version),
+            (Some("script"), Some(script), ..) => (SCRIPT, script, ""),
+            _ => continue,
+        };
+        let Ok(id) = script.parse::<i64>() else { continue };
+        if let Ok(Some(row)) = validator.query_opt(sql, &[&id, &version]).await
+            && let Ok(Some(value)) = row.try_get::<_, Option<&str>>(0)
+        {
+            *example = format!("{example}: {:?}", values::shown(value));
+        }
     }
 }
 

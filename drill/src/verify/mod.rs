@@ -28,7 +28,7 @@ pub mod wal_continuity;
 
 use std::{error::Error, time::Instant};
 
-use reports::{CheckId, CheckResult, Phase, Verdict};
+use reports::{CheckId, CheckResult, Phase, Verdict, text::shortened};
 use tokio_postgres::{
     Client,
     error::{DbError, SqlState},
@@ -38,6 +38,7 @@ use crate::{
     postgres::{Cluster, connection},
     record::milliseconds,
     reference::Truth,
+    values,
 };
 
 /// A cluster under verification, and what is known of what it should contain.
@@ -147,16 +148,19 @@ impl Found {
 }
 
 /// Runs a check and times it; an error becomes Unknown with the whole chain of reasons.
-pub async fn timed<E: Error>(
+pub async fn timed<E: Error + 'static>(
     check: CheckId,
     phase: Phase,
     subject: &str,
     work: impl Future<Output = Result<Found, E>>,
 ) -> CheckResult {
     let began = Instant::now();
-    let found = work
+    let mut found = work
         .await
         .unwrap_or_else(|error| Found::unknown(check.about(), chain(&error)));
+    if found.detail == found.actual {
+        found.detail.clear(); // once is enough
+    }
     CheckResult {
         check,
         phase,
@@ -169,12 +173,20 @@ pub async fn timed<E: Error>(
     }
 }
 
+/// An error in words; of a server's no more than may be said (see [`values`]).
+fn told(error: &(dyn Error + 'static)) -> String {
+    match error.downcast_ref::<DbError>() {
+        Some(said) => format!("{}: {}", said.severity(), values::message(said)),
+        None => error.to_string(),
+    }
+}
+
 /// An error and its sources in one line.
-pub fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
+pub fn chain(error: &(dyn Error + 'static)) -> String {
+    let mut text = told(error);
     let mut source = error.source();
     while let Some(cause) = source {
-        text = format!("{text}: {cause}");
+        text = format!("{text}: {}", told(cause));
         let cancelled = cause
             .downcast_ref::<DbError>()
             .is_some_and(|error| *error.code() == SqlState::QUERY_CANCELED);
@@ -200,22 +212,13 @@ pub fn damage(error: &tokio_postgres::Error) -> Option<String> {
     let error = error.as_db_error()?;
     let code = error.code().code();
     let speaks_of_damage = code.starts_with("XX") || code == "58P01" || code == "58030";
-    speaks_of_damage.then(|| format!("{} ({code})", error.message()))
+    speaks_of_damage.then(|| format!("{} ({code})", values::message(error)))
 }
 
-/// The first few of many, and how many there are.
+/// The first few of many, and how many are left out.
 pub fn first_few<T: std::fmt::Display>(all: &[T]) -> String {
     const FEW: usize = 5;
-    let mut text = all
-        .iter()
-        .take(FEW)
-        .map(ToString::to_string)
-        .collect::<Vec<_>>()
-        .join("; ");
-    if all.len() > FEW {
-        text = format!("{text}; … {} in all", all.len());
-    }
-    text
+    shortened(all, FEW)
 }
 
 #[cfg(test)]

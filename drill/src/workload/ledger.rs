@@ -90,12 +90,15 @@ pub struct Intent {
     /// The time that every row of it carries: the writer's own, not the server's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rows_at: Option<PgTime>,
-    /// Name of a new script.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// Name of a new script. It is not journalled: what rows hold is nobody's business but their owner's.
+    #[serde(skip)]
     pub name: Option<String>,
-    /// Its description.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// Its description, likewise.
+    #[serde(skip)]
     pub description: Option<String>,
+    /// [`digest`] of both, which is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub facts: Option<u64>,
     /// Size of an attachment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size_bytes: Option<u64>,
@@ -144,8 +147,12 @@ struct Line {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     rows_at: Option<PgTime>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    facts: Option<String>,
+    /// Name of a new script, as ledgers of earlier versions have it.
+    #[serde(default, skip_serializing)]
     name: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// Its description, likewise.
+    #[serde(default, skip_serializing)]
     description: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     size_bytes: Option<u64>,
@@ -173,6 +180,11 @@ enum Entry {
     Answered(Answered, Answer),
 }
 
+/// What is kept of a new script's name and description.
+fn facts_of(name: Option<&str>, description: Option<&str>) -> Option<u64> {
+    Some(digest([Some(name?), description]))
+}
+
 impl Line {
     fn new(op: u64, at_utc: DateTime<Utc>, t_ns: u64, entry: Entry) -> Self {
         let phase = match &entry {
@@ -192,6 +204,7 @@ impl Line {
             version: None,
             sha256: None,
             rows_at: None,
+            facts: None,
             name: None,
             description: None,
             size_bytes: None,
@@ -208,8 +221,10 @@ impl Line {
                 version: Some(intent.version),
                 sha256: intent.sha256,
                 rows_at: intent.rows_at,
-                name: intent.name,
-                description: intent.description,
+                facts: intent
+                    .facts
+                    .or_else(|| facts_of(intent.name.as_deref(), intent.description.as_deref()))
+                    .map(|facts| format!("{facts:016x}")),
                 size_bytes: intent.size_bytes,
                 ..line
             },
@@ -235,8 +250,12 @@ impl Line {
                     version: self.version?,
                     sha256: self.sha256,
                     rows_at: self.rows_at,
-                    name: self.name,
-                    description: self.description,
+                    facts: match self.facts {
+                        Some(facts) => u64::from_str_radix(&facts, 16).ok(),
+                        None => facts_of(self.name.as_deref(), self.description.as_deref()),
+                    },
+                    name: None,
+                    description: None,
                     size_bytes: self.size_bytes,
                 }));
             }

@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use reports::event::WorkloadCounts;
+use reports::{event::WorkloadCounts, text::lasting};
 use tokio::{
     sync::{OwnedRwLockWriteGuard, RwLock, Semaphore, watch},
     task::JoinSet,
@@ -80,8 +80,9 @@ pub enum WorkloadError {
     },
     /// No commit was acknowledged for too long.
     #[error(
-        "the live writers stand still: {acknowledged} of {wanted} commits were acknowledged and none in the last {waited:?}; \
-         see the server's log"
+        "the live writers stand still: {acknowledged} of {wanted} commits were acknowledged and none in the last {}; \
+         see the server's log",
+        lasting(*waited)
     )]
     Stalled {
         /// Commits so far.

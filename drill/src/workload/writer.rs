@@ -193,6 +193,7 @@ impl Writer {
                 rows_at: Some(PgTime::now()),
                 name: creates.then(|| format!("live-{}-{}", self.plan.number, self.created)),
                 description: creates.then(|| DESCRIPTION.to_owned()),
+                facts: None,
                 size_bytes: (kind == OperationKind::Attach).then_some(content.len() as u64),
             },
             owned,
@@ -409,7 +410,7 @@ fn leaves_commit_open(code: &SqlState) -> bool {
 
 fn reason(error: &tokio_postgres::Error) -> String {
     match error.as_db_error() {
-        Some(db) => format!("{}: {}", db.code().code(), db.message()),
+        Some(db) => format!("{}: {}", db.code().code(), crate::values::message(db)),
         None => error.to_string(),
     }
 }

@@ -105,6 +105,9 @@ pub(in crate::cli) struct RunArgs {
     /// Leave the restored cluster running; print how to connect, and how to stop it (drill stop)
     #[arg(long)]
     pub(super) keep: bool,
+    /// Let messages and logs hold values of rows; without it they hold keys only
+    #[arg(long)]
+    pub(super) show_values: bool,
     /// What was given that makes a drill what it is, and is not the default: options with their values. For the report's line
     /// that runs it again.
     #[arg(skip)]

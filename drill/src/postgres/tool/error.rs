@@ -2,7 +2,10 @@
 
 use std::{io, process::ExitStatus, time::Duration};
 
+use reports::text::lasting;
+
 use super::super::UserError;
+use crate::values;
 
 /// Why a program did not do its work.
 #[derive(Debug, thiserror::Error)]
@@ -34,7 +37,7 @@ pub enum ToolError {
         stderr: String,
     },
     /// It took too long and was killed.
-    #[error("{command} was killed after {} s without an end: {}", limit.as_secs_f64(), said(stderr))]
+    #[error("{command} was killed after {} without an end: {}", lasting(*limit), said(stderr))]
     TimedOut {
         /// The command line.
         command: String,
@@ -44,7 +47,7 @@ pub enum ToolError {
         stderr: String,
     },
     /// It stood still and was killed.
-    #[error("{command} was killed: it made no progress for {} s: {}", patience.as_secs_f64(), said(stderr))]
+    #[error("{command} was killed: it made no progress for {}: {}", lasting(*patience), said(stderr))]
     Stalled {
         /// The command line.
         command: String,
@@ -82,11 +85,12 @@ impl ToolError {
     }
 }
 
-fn said(stderr: &str) -> &str {
+/// What the program said, without values of rows.
+fn said(stderr: &str) -> String {
     if stderr.is_empty() {
-        "it said nothing on stderr"
+        "it said nothing on stderr".to_owned()
     } else {
-        stderr
+        values::keep_out(stderr)
     }
 }
 

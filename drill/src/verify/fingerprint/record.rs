@@ -4,10 +4,11 @@
 //! be taken out of the sum, and a difference be narrowed down to rows without the lost source. A larger table has sums by
 //! ranges of keys instead.
 
+use reports::text::{counted, number};
 use tokio_postgres::Config;
 
 use super::{FingerprintError, Grain, Scanned, Section, Sessions, Sums, Task, Within, scan::connections, sections};
-use crate::verify::fingerprint::sections::Changing;
+use crate::{values, verify::fingerprint::sections::Changing};
 
 /// Most rows of a section that are recorded one by one, with 16 bytes each.
 pub const ROWS_LIMIT: u64 = 1 << 20;
@@ -15,6 +16,8 @@ pub const ROWS_LIMIT: u64 = 1 << 20;
 const RANGE_SHIFT: u32 = 10;
 /// … and more where that would make more ranges than this.
 const RANGES_LIMIT: i64 = 4096;
+/// Differing rows that are shown to who may see them.
+const SHOWN: usize = 5;
 /// Differing ranges that are looked into.
 const RANGES_OPENED: usize = 64;
 
@@ -240,9 +243,9 @@ impl Recorded {
             let line = |(range, expected, found): &(i64, Option<Sums>, Option<Sums>)| {
                 let (first, last) = (range << shift, ((range + 1) << shift) - 1);
                 format!(
-                    "{name}: keys {first} to {last} differ ({} rows, {} expected)",
-                    rows(*found),
-                    rows(*expected)
+                    "{name}: keys {first} to {last} differ ({}, {} expected)",
+                    counted(rows(*found), "row"),
+                    number(rows(*expected))
                 )
             };
             return Ok(ranges.iter().map(line).collect());
@@ -263,22 +266,39 @@ impl Recorded {
             Scanned::Rows(rows) => rows,
             Scanned::Whole(_) | Scanned::Ranges(_) => Vec::new(),
         };
-        let mut lines: Vec<String> = differences(&expected, &found)
-            .into_iter()
-            .map(|(key, expected, found)| match (expected, found) {
+        let mut lines = Vec::new();
+        for (key, expected, found) in differences(&expected, &found) {
+            let line = match (expected, found) {
                 (Some(_), None) => format!("{name} {key} is missing"),
                 (None, _) => format!("{name} {key} was not there"),
                 (Some(_), Some(_)) => format!("{name} {key} is not what it was"),
-            })
-            .collect();
+            };
+            let row = if found.is_some() && values::are_shown() && lines.len() < SHOWN {
+                self.row(sessions, key).await
+            } else {
+                None
+            };
+            lines.push(row.map_or_else(|| line.clone(), |row| format!("{line}, it is {}", values::shown(&row))));
+        }
         if ranges.len() > opened.len() {
             lines.push(format!(
-                "and rows in {} more ranges of {} keys",
-                ranges.len() - opened.len(),
-                1_u64 << shift
+                "… and rows in {} of {}",
+                counted(ranges.len() - opened.len(), "more range"),
+                counted(1_u64 << shift, "key")
             ));
         }
         Ok(lines)
+    }
+
+    /// A row as it is now, for who may see it. Of what it was only a hash is known.
+    async fn row(&self, sessions: &Sessions, key: i64) -> Option<String> {
+        let Section { from, key: column, .. } = &self.section;
+        let sql = format!(
+            "SELECT to_jsonb(r)::text FROM {from} r WHERE {} = {key}",
+            column.as_deref()?
+        );
+        let row = sessions.client().query_opt(&sql, &[]).await.ok()??;
+        row.try_get(0).ok()
     }
 
     async fn scan(&self, sessions: &Sessions, within: Within, grain: Grain) -> Result<Scanned, FingerprintError> {

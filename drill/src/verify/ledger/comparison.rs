@@ -1,6 +1,10 @@
 //! What the comparison comes to.
 
-use reports::{Verdict, event::LedgerComparison};
+use reports::{
+    Verdict,
+    event::LedgerComparison,
+    text::{counted, left_out, number, window},
+};
 
 use super::verdicts::Classes;
 
@@ -100,7 +104,10 @@ impl Comparison {
         let examples = anomalies
             .chain(&comparison.sequences_behind)
             .chain(&comparison.lost.examples);
-        let examples = examples.cloned().collect();
+        let mut examples: Vec<String> = examples.cloned().collect();
+        let counts = comparison.anomalies().map(|(_, tally)| tally.count);
+        let all = counts.iter().sum::<u64>() + comparison.sequences_behind.len() as u64 + comparison.lost.count;
+        examples.extend(left_out(all - examples.len() as u64));
         let summary = &mut comparison.summary;
         summary.lost_commits = comparison.lost.count;
         summary.holes = comparison.holes.count + comparison.torn.count;
@@ -151,33 +158,37 @@ impl Comparison {
             ..
         } = self.summary;
         let mut parts = vec![format!(
-            "{} of {acknowledged_commits} acknowledged commits recovered",
-            self.recovered_commits
+            "{} of {} recovered",
+            number(self.recovered_commits),
+            counted(acknowledged_commits, "acknowledged commit")
         )];
         if self.lost.count > 0 {
-            let ms = self.summary.data_loss_window_ms();
             parts.push(format!(
-                "{} lost, a window of {}.{:03} s",
-                self.lost.count,
-                ms / 1000,
-                ms % 1000
+                "{} lost, a window of {}",
+                number(self.lost.count),
+                window(self.summary.data_loss_window_ms())
             ));
         }
         if self.summary.commits_beyond_target > 0 {
             parts.push(format!(
                 "{} after the recovery target",
-                self.summary.commits_beyond_target
+                number(self.summary.commits_beyond_target)
             ));
         }
         if indeterminate_commits > 0 {
             parts.push(format!(
-                "{indeterminate_present} of {indeterminate_commits} unanswered ones present"
+                "{} of {} present",
+                number(indeterminate_present),
+                counted(indeterminate_commits, "unanswered one")
             ));
         }
         let anomalies = self.anomalies().into_iter().filter(|(_, tally)| tally.count > 0);
-        parts.extend(anomalies.map(|(what, tally)| format!("{} {what}", tally.count)));
+        parts.extend(anomalies.map(|(what, tally)| match what.strip_suffix("rows") {
+            Some(kind) => counted(tally.count, &format!("{kind}row")),
+            None => format!("{} {what}", number(tally.count)),
+        }));
         if !self.sequences_behind.is_empty() {
-            parts.push(format!("{} sequences behind", self.sequences_behind.len()));
+            parts.push(format!("{} behind", counted(self.sequences_behind.len(), "sequence")));
         }
         if self.is_sound() {
             parts.push("no anomaly".to_owned());
@@ -196,7 +207,7 @@ impl Comparison {
             ("present although after the recovery target", &self.overshot),
             ("unexpected rows", &self.unexpected),
             ("altered rows", &self.altered),
-            ("seeded rows missing", &self.missing_seeded),
+            ("missing seeded rows", &self.missing_seeded),
             ("duplicated rows", &self.duplicated),
         ]
     }

@@ -130,9 +130,9 @@ fn check_content(author: &Entry, row: &VersionRow, findings: &mut Findings) {
     } = row;
     let number = author.index() + 1;
     if author.content != 0 && *content != author.content {
-        findings
-            .altered
-            .add(|| format!("version {version} of script {script} is not what operation {number} wrote"));
+        findings.altered.add(|| {
+            format!("version {version} of script {script} differs in column Content from what operation {number} wrote")
+        });
     } else if stored != content {
         findings.altered.add(|| {
             format!("version {version} of script {script} (operation {number}): its stored hash is not its content's")
@@ -249,9 +249,9 @@ fn check_row(marks: &mut Marks<'_>, script: &Script<'_>, findings: &mut Findings
     if let Some(creator) = &state.creator {
         let number = creator.index() + 1;
         if creator.facts != 0 && row.facts != creator.facts {
-            findings
-                .altered
-                .add(|| format!("script {id}: its name or description is not what operation {number} wrote"));
+            findings.altered.add(|| {
+                format!("script {id}: it differs in column Name or Description from what operation {number} wrote")
+            });
         }
         if creator.rows_at.is_known() && row.created != creator.rows_at {
             findings

@@ -1,6 +1,8 @@
 //! Last passes: what became of each operation, and whether the sequences kept up.
 
-use reports::event::LedgerComparison;
+use std::time::Duration;
+
+use reports::{event::LedgerComparison, text::lasting};
 
 use super::{
     Recovery, Side,
@@ -111,18 +113,15 @@ pub(super) fn classify(
             if side == Side::Within {
                 // A commit may be in the WAL and not yet in a snapshot: what is lost came after the backup.
                 since_backup += u64::from(in_backup);
-                let apart_s = seconds(failed_ns.abs_diff(operation.answered_ns));
+                let apart = lasting(Duration::from_nanos(failed_ns.abs_diff(operation.answered_ns)));
                 let when = if operation.answered_ns > failed_ns {
                     "after"
                 } else {
                     "before"
                 };
-                findings.lost.add(|| {
-                    format!(
-                        "{} is lost, acknowledged {apart_s:.3} s {when} the failure",
-                        marks.name(index)
-                    )
-                });
+                findings
+                    .lost
+                    .add(|| format!("{} is lost, acknowledged {apart} {when} the failure", marks.name(index)));
                 earlier(&mut lost_since_ns, operation.invoked_ns);
             } else {
                 summary.commits_beyond_target += 1;
@@ -149,10 +148,6 @@ fn ends_by(operation: &Operation, lsn: Lsn) -> bool {
 
 fn earlier(earliest_ns: &mut Option<u64>, at_ns: u64) {
     *earliest_ns = Some(earliest_ns.map_or(at_ns, |earliest_ns| earliest_ns.min(at_ns)));
-}
-
-fn seconds(nanoseconds: u64) -> f64 {
-    nanoseconds as f64 / 1e9
 }
 
 /// An operation of which something is there must be there with all its rows.

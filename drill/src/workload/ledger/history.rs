@@ -218,8 +218,8 @@ impl History {
 
 /// What is known before the answer; the rest is 0.
 fn facts_of_intent(intent: &Intent) -> u64 {
-    match (intent.kind, &intent.name, intent.size_bytes) {
-        (OperationKind::CreateScript, Some(name), _) => digest([Some(name.as_str()), intent.description.as_deref()]),
+    match (intent.kind, intent.facts, intent.size_bytes) {
+        (OperationKind::CreateScript, Some(facts), _) => facts,
         (OperationKind::Attach, _, Some(size)) => digest([Some(size.to_string().as_str())]),
         _ => 0,
     }
@@ -311,6 +311,7 @@ mod tests {
             rows_at: Some(PgTime(1_000_001)),
             name: None,
             description: None,
+            facts: None,
             size_bytes: None,
         }
     }

@@ -288,7 +288,7 @@ fn altered(change: fn(&mut Recovered)) -> Vec<String> {
 fn everything_that_a_commit_wrote_is_compared() {
     assert_eq!(
         altered(|rows| rows.scripts[1].facts += 1),
-        ["script 7: its name or description is not what operation 1 wrote"]
+        ["script 7: it differs in column Name or Description from what operation 1 wrote"]
     );
     assert_eq!(
         altered(|rows| rows.scripts[1].created.0 += 1),

@@ -50,7 +50,7 @@ fn a_missing_tail_is_data_loss_and_no_failure() {
     assert_eq!(comparison.summary.recovery_point_at_utc, Some(at(15)));
     assert_eq!(
         comparison.lost.examples[0],
-        "operation 2 (create-script of script 8, version 1) is lost, acknowledged 15.000 s before the failure"
+        "operation 2 (create-script of script 8, version 1) is lost, acknowledged 15 s before the failure"
     );
 }
 
@@ -103,7 +103,7 @@ fn what_was_acknowledged_after_the_failure_widens_the_loss() {
     );
     assert_eq!(
         comparison.lost.examples[0],
-        "operation 3 (create-script of script 9, version 1) is lost, acknowledged 15.000 s after the failure"
+        "operation 3 (create-script of script 9, version 1) is lost, acknowledged 15 s after the failure"
     );
 }
 
