@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use reports::{
     CheckId, Outcome, Phase, Step, Verdict, What,
     event::{AlertRoute, LedgerComparison, Part},
+    text::lasting,
 };
 
 use crate::{
@@ -223,7 +224,9 @@ impl OpenStep {
         {
             let (step, attempt) = (self.step, self.attempt);
             drill.recorder.finding(format!(
-                "Step {step} took {measured:.3?} of its {budget:?} (attempt {attempt})."
+                "Step {step} took {} of its {} (attempt {attempt}).",
+                lasting(measured),
+                lasting(budget)
             ));
         }
         drill.recorder.record(What::StepFinished {
@@ -249,7 +252,7 @@ async fn alert_received(drill: &mut Drill) -> Result<(), Stop> {
     let check = timed(CheckId::AlertDelivered, Phase::Source, "", async {
         let actual = match &alert {
             Some(alert) => format!("{} ({}): {}", alert.name, alert.severity, alert.summary),
-            None => format!("no alert within {budget:?}"),
+            None => format!("no alert within {}", lasting(budget)),
         };
         Ok::<_, std::convert::Infallible>(Found::judge(arrived, "a firing DB_UNAVAILABLE by webhook", actual))
     });

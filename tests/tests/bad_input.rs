@@ -453,7 +453,7 @@ fn a_full_disk(size: &str, arguments: &[&str]) {
 
 #[track_caller]
 fn nothing_is_proven(place: &Place, ran: &Ran) {
-    assert!(ran.stdout.contains("Nothing is proven"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("nothing is proven"), "{}", ran.stdout);
     let drill = tests::row(&place.out(), "drills.csv");
     assert_eq!(
         (&*drill["verdict"], &*drill["as_expected"]),

@@ -227,7 +227,7 @@ fn a_torn_run_can_be_reported() {
     );
     let report = fs::read_to_string(place.out().join("report.md")).unwrap();
     assert!(
-        report.contains("The drill did not finish; nothing is proven."),
+        report.contains("The drill did not finish, so that nothing is proven."),
         "{report}"
     );
 }

@@ -151,7 +151,7 @@ pub enum RecoveryTarget {
 impl std::fmt::Display for RecoveryTarget {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::End => f.write_str("end of the archive"),
+            Self::End => f.write_str("the end of the archive"),
             Self::Lsn(lsn) => write!(f, "just before LSN {lsn}"),
             Self::Time(time) => write!(
                 f,

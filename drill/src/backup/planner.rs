@@ -8,9 +8,11 @@
 
 use std::fmt;
 
-use bytesize::ByteSize;
 use chrono::{DateTime, TimeDelta, Utc};
-use reports::CheckId;
+use reports::{
+    CheckId,
+    text::{bytes, lasting},
+};
 
 use super::{Backup, wal::Instead};
 use crate::postgres::{Lsn, TimelineId};
@@ -106,9 +108,9 @@ pub struct Distance {
 
 impl fmt::Display for Distance {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} of WAL", ByteSize(self.wal_bytes))?;
+        write!(f, "{} of WAL", bytes(self.wal_bytes))?;
         self.time.map_or(Ok(()), |time| {
-            write!(f, " ({:.3} s of commits)", time.num_milliseconds() as f64 / 1000.0)
+            write!(f, " ({} of commits)", lasting(time.abs().to_std().unwrap_or_default()))
         })
     }
 }
@@ -336,8 +338,8 @@ mod tests {
         assert_eq!(
             plan.rejected.iter().map(ToString::to_string).collect::<Vec<_>>(),
             [
-                "damaged; it would have reached 2.0 KiB of WAL (90.000 s of commits) further than the plan",
-                "b1 reaches further; this one reaches 40 B of WAL (1.000 s of commits) less",
+                "damaged; it would have reached 2 KiB of WAL (1 min 30 s of commits) further than the plan",
+                "b1 reaches further; this one reaches 40 bytes of WAL (1 s of commits) less",
             ]
         );
     }

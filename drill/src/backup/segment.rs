@@ -6,6 +6,8 @@
 
 use std::{fmt, fs::File, io, os::unix::fs::FileExt as _, path::Path};
 
+use reports::text::{counted, number};
+
 use super::wal::SegmentNumber;
 use crate::postgres::{Lsn, ServerUser, SystemIdentifier};
 
@@ -64,7 +66,9 @@ pub enum Problem {
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Size { bytes, expected } => write!(f, "has {bytes} bytes instead of {expected}"),
+            Self::Size { bytes, expected } => {
+                write!(f, "has {} instead of {}", counted(*bytes, "byte"), number(*expected))
+            }
             Self::Unreadable(reason) => f.write_str(reason),
             Self::Empty => f.write_str("begins with zeros: nothing was written to it"),
             Self::NoHeader => f.write_str("does not begin with the header of a WAL page of this PostgreSQL version"),

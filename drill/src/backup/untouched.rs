@@ -16,6 +16,8 @@ use std::{
     },
 };
 
+use reports::text::{counted, number};
+
 use sha2::{Digest as _, Sha256};
 use tokio::task::JoinHandle;
 
@@ -119,7 +121,7 @@ impl Entry {
     fn told(self, now: Self) -> String {
         let mut told = Vec::new();
         if self.size != now.size {
-            told.push(format!("{} bytes, not {}", now.size, self.size));
+            told.push(format!("{}, not {}", counted(now.size, "byte"), number(self.size)));
         }
         if self.mode != now.mode {
             told.push(format!("mode {:o}, not {:o}", now.mode, self.mode));

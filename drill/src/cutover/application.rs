@@ -10,6 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use reports::text::lasting;
 use rustix::process::{Pid, Signal, kill_process};
 use serde::Deserialize;
 use serde_json::Value;
@@ -113,9 +114,10 @@ impl Reply {
         let said = ["reason", "detail", "title"]
             .iter()
             .find_map(|key| self.body[*key].as_str());
-        format!("{} {}", self.status, said.unwrap_or_default())
-            .trim_end()
-            .to_owned()
+        match said {
+            Some(said) => format!("{}: {said}", self.status),
+            None => self.status.to_string(),
+        }
     }
 
     fn success(self) -> Result<Value, ApplicationError> {
@@ -234,7 +236,7 @@ impl Application {
                 (Ok(status), None) => format!("its process ended before it listened, without a word: {status}"),
                 (Err(error), None) => format!("its process is lost: {error}"),
             },
-            Err(_) => format!("it does not listen after {patience:?}"),
+            Err(_) => format!("it does not listen after {}", lasting(patience)),
         };
         let _ = child.kill().await; // it may have ended already
         Err(ApplicationError::Start { reason })
@@ -286,7 +288,7 @@ impl Application {
             let answer = answer.unwrap_or_else(|_| {
                 Err(ApplicationError::Request {
                     request: "GET /health/ready".into(),
-                    reason: format!("no answer within {patience:?}"),
+                    reason: format!("no answer within {}", lasting(patience)),
                 })
             });
             match answer {

@@ -11,6 +11,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use reports::text::{counted, number};
+
 use tokio::{sync::Notify, task::JoinHandle, time::timeout};
 use tokio_postgres::{Config, NoTls};
 
@@ -57,7 +59,10 @@ impl std::fmt::Display for Attempts {
         } = self;
         write!(
             f,
-            "a client that kept the connection string was let in {connected} times of {all}, {acknowledged} writes of it were acknowledged"
+            "a client that kept the connection string was let in at {} of {}, and {} acknowledged",
+            number(*connected),
+            counted(*all, "attempt"),
+            counted(*acknowledged, "write")
         )
     }
 }

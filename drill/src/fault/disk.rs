@@ -7,6 +7,8 @@ use std::{
     path::Path,
 };
 
+use reports::text::{bytes, counted};
+
 use super::{Done, FaultError};
 
 /// The file that takes the room.
@@ -30,17 +32,21 @@ pub(super) fn fill(disk: &Path) -> Result<Done, FaultError> {
     while chunk > 0 {
         match file.write(&zeros[..chunk]) {
             Ok(0) => break,
-            Ok(bytes) => written += bytes as u64,
+            Ok(more) => written += more as u64,
             Err(error) if error.kind() == ErrorKind::StorageFull => chunk /= 2,
             Err(error) => return Err(FaultError::io("fill", &path)(error)),
         }
     }
     let stat = rustix::fs::statvfs(disk).map_err(|errno| FaultError::io("examine", disk)(errno.into()))?;
     if stat.f_bavail > 0 || written == 0 {
-        let what = format!("{} blocks are free, {written} bytes were written", stat.f_bavail);
+        let what = format!("{} free, {} written", counted(stat.f_bavail, "block"), bytes(written));
         return Err(FaultError::NotVerified { what });
     }
     let total = stat.f_blocks * stat.f_frsize;
-    let line = format!("{written} bytes written to a filesystem of {total} bytes: 0 are left");
+    let line = format!(
+        "{} written to a filesystem of {}: nothing is left",
+        bytes(written),
+        bytes(total)
+    );
     Ok(Done::new(line.clone(), [line]))
 }

@@ -5,6 +5,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use reports::text::bytes;
+
 use super::{Done, FaultError};
 use crate::backup::basebackup::directory_bytes;
 
@@ -20,13 +22,13 @@ pub(super) fn expire(repository: &Path, backups: &[(String, PathBuf)]) -> Result
                 root: repository,
             });
         }
-        let bytes = directory_bytes(&found);
+        let bytes = bytes(directory_bytes(&found));
         fs::remove_dir_all(&found).map_err(FaultError::io("remove", &found))?;
         if found.exists() {
             let what = format!("{} is still there", found.display());
             return Err(FaultError::NotVerified { what });
         }
-        touched.push(format!("{name}: removed, {bytes} bytes"));
+        touched.push(format!("{name}: removed, {bytes}"));
     }
     Ok(Done::new(touched.join("; "), touched))
 }

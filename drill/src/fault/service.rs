@@ -5,6 +5,8 @@
 
 use std::{fs, path::Path, time::Duration};
 
+use reports::text::{counted, lasting};
+
 use super::{Done, FaultError};
 use crate::{
     cutover::{
@@ -194,7 +196,7 @@ fn seconds(delay: Duration) -> String {
 
 fn describe(target: FaultTarget, does: Behaviour, after: u64, times: Option<u64>) -> String {
     let how = match does {
-        Behaviour::Slow(delay) => format!("slow by {}", humantime::format_duration(delay)),
+        Behaviour::Slow(delay) => format!("slow by {}", lasting(delay)),
         Behaviour::Status(status) => format!("status {status}"),
         other => other.name().to_owned(),
     };
@@ -203,6 +205,9 @@ fn describe(target: FaultTarget, does: Behaviour, after: u64, times: Option<u64>
     } else {
         String::new()
     };
-    let times = times.map_or_else(|| ", for good".to_owned(), |times| format!(", {times} times"));
+    let times = times.map_or_else(
+        || ", for good".to_owned(),
+        |times| format!(", {}", counted(times, "time")),
+    );
     format!("{target}: {how}{after}{times}")
 }

@@ -5,6 +5,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use reports::text::counted;
+
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::{
@@ -61,7 +63,7 @@ pub(super) async fn send_to(postmaster: u32, process: Process, signal: SignalNam
     await_effect(&receivers, effect(process, signal), signal).await?;
     let summary = match receivers.as_slice() {
         [pid] => format!("{signal} sent to the {process} (process {pid})"),
-        many => format!("{signal} sent to {process}: {} processes", many.len()),
+        many => format!("{signal} sent to {process}: {}", counted(many.len(), "process")),
     };
     Ok(Done::new(summary, touched))
 }

@@ -13,6 +13,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use reports::text::counted;
+
 use rand::rngs::StdRng;
 
 use super::{Done, FaultError, SUPERUSER, files::changed, root::Root};
@@ -123,8 +125,8 @@ pub(super) async fn promote_clone(
         .map(|name| format!("{name}: archived by the clone of {backup}"))
         .collect();
     let summary = format!(
-        "a clone of {backup} promoted itself to timeline {timeline} and archived {} files",
-        archived.len()
+        "a clone of {backup} promoted itself to timeline {timeline} and archived {}",
+        counted(archived.len(), "file")
     );
     Ok(Done::new(summary, archived))
 }

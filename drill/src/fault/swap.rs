@@ -2,6 +2,8 @@
 
 use std::{fs, os::unix::fs::FileExt as _, path::PathBuf};
 
+use reports::text::{counted, number};
+
 use rand::rngs::StdRng;
 
 use super::{
@@ -59,10 +61,11 @@ pub(super) fn swap(
             return Err(unverified(&entry, "it does not have its older content"));
         }
         touched.push(format!(
-            "{}: as in {backup}: {} → {} bytes, {differ} pages older",
+            "{}: as in {backup}: {} → {}, {} older",
             entry.name,
-            before.len(),
-            content.len()
+            number(before.len() as u64),
+            counted(content.len(), "byte"),
+            counted(differ, "page")
         ));
     }
     changed("swap-file", "swapped", touched, "the backup holds the same content")

@@ -5,7 +5,11 @@
 
 use std::time::Duration;
 
-use reports::{CheckId, CheckResult, Outcome, Phase, Role, Step, Verdict, What, event::PlanInfo};
+use reports::{
+    CheckId, CheckResult, Outcome, Phase, Role, Step, Verdict, What,
+    event::PlanInfo,
+    text::{self, counted, lasting},
+};
 
 use crate::{
     backup::{
@@ -71,7 +75,10 @@ pub(super) async fn backups_listed(drill: &mut Drill, attempt: u32) -> Result<Ve
     step.end(
         drill,
         Verdict::Pass,
-        format!("{} backups: {}", list.len(), list.join(", ")),
+        match list.as_slice() {
+            [] => "no backup".to_owned(),
+            _ => format!("{}: {}", counted(list.len(), "backup"), list.join(", ")),
+        },
     );
     Ok(listing.backups)
 }
@@ -157,7 +164,7 @@ pub(super) async fn backup_chosen(
         };
         let named = best.timeline.filter(|_| best.explicit);
         let along = named.map_or_else(String::new, |timeline| format!(", on timeline {timeline} and no other"));
-        let detail = format!("{} to the {target}{along}{miss}", best.backup.info.id);
+        let detail = format!("{} to {target}{along}{miss}", best.backup.info.id);
         let question = questions::restore(drill, &detail, &best, &plan);
         if !drill.operator.decides(question).await {
             step.end(drill, Verdict::Fail, "the operator did not confirm");
@@ -314,15 +321,15 @@ async fn verify_candidate(drill: &mut Drill, backup: &Backup) -> Result<Standing
 async fn artifact_age(drill: &Drill, best: &Candidate, age: Option<chrono::Duration>) -> CheckResult {
     let rpo = drill.objectives.rpo;
     timed(CheckId::ArtifactAge, Phase::Backup, &best.backup.info.id, async {
-        let expected = format!(
-            "a provable point at most {} before the failure",
-            humantime::format_duration(rpo)
-        );
+        let expected = format!("a provable point at most {} before the failure", lasting(rpo));
         Ok::<_, std::convert::Infallible>(match age.and_then(|age| age.to_std().ok()) {
-            Some(age) => Found::judge(age <= rpo, expected, format!("{:.3} s before", age.as_secs_f64())),
+            Some(age) => Found::judge(age <= rpo, expected, format!("{} before", lasting(age))),
             None => Found::pass(
                 expected,
-                format!("the chosen target; the backup is of {}", best.backup.info.taken_at_utc),
+                format!(
+                    "the chosen target; the backup is of {}",
+                    text::utc(best.backup.info.taken_at_utc)
+                ),
             ),
         })
     })
@@ -338,7 +345,7 @@ async fn too_young(candidates: &[Candidate], target: &RecoveryTarget) -> Option<
     };
     let oldest = candidates.iter().find(young)?;
     let (id, taken) = (&oldest.backup.info.id, oldest.backup.info.taken_at_utc);
-    let taken = taken.to_rfc3339_opts(chrono::SecondsFormat::Millis, true);
+    let taken = text::utc(taken);
     let check = timed(CheckId::ArtifactAge, Phase::Backup, id, async {
         Ok::<_, std::convert::Infallible>(Found::fail(
             format!("a backup that was complete before the recovery target, {target}"),
@@ -352,16 +359,22 @@ async fn too_young(candidates: &[Candidate], target: &RecoveryTarget) -> Option<
 }
 
 fn why_none(candidates: &[Candidate]) -> String {
-    let reasons: Vec<String> = candidates
-        .iter()
-        .filter_map(|candidate| match &candidate.standing {
-            Standing::Unusable { reason, .. } => Some(format!("{}: {reason}", candidate.backup.info.id)),
-            _ => None,
-        })
-        .collect();
-    if reasons.is_empty() {
-        "the catalogue is empty".into()
-    } else {
-        reasons.join("; ")
+    // What is true of several backups is told once.
+    let mut reasons: Vec<(&str, Vec<&str>)> = Vec::new();
+    for candidate in candidates {
+        if let Standing::Unusable { reason, .. } = &candidate.standing {
+            let id = candidate.backup.info.id.as_str();
+            match reasons.iter_mut().find(|(known, _)| known == reason) {
+                Some((_, ids)) => ids.push(id),
+                None => reasons.push((reason, vec![id])),
+            }
+        }
     }
+    if reasons.is_empty() {
+        return "the catalogue is empty".to_owned();
+    }
+    let told = reasons
+        .into_iter()
+        .map(|(reason, ids)| format!("{}: {reason}", text::listed(ids)));
+    told.collect::<Vec<_>>().join("; ")
 }

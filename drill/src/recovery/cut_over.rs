@@ -6,7 +6,11 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use fixtures::Role as DatabaseRole;
-use reports::{Outcome, Phase, Role, Step, Verdict, What, event::LedgerComparison};
+use reports::{
+    Outcome, Phase, Role, Step, Verdict, What,
+    event::LedgerComparison,
+    text::{counted, lasting},
+};
 
 use crate::{
     backup::stream::STANDBY_NAME,
@@ -146,10 +150,13 @@ async fn connected_elsewhere(drill: &mut Drill, validated: &Validated, attempt: 
         .ready(Duration::from_millis(Step::Readiness.budget_ms().unwrap_or(5_000)))
         .await;
     drill.recorder.external_since("wait for readiness", began);
-    let told = format!("{connections} connections of transformation_app on the restored cluster");
+    let told = format!(
+        "{} of transformation_app on the restored cluster",
+        counted(connections, "connection")
+    );
     let ready = match ready {
         Ok(ready) => {
-            let detail = format!("{told}; the last one opened took {:.1?}", ready.connected_within());
+            let detail = format!("{told}; the last one opened took {}", lasting(ready.connected_within()));
             step.end_after(drill, Verdict::Pass, detail, ready.connected_within(), None);
             ready.connected_to
         }
@@ -315,7 +322,7 @@ pub(super) async fn declared(drill: &mut Drill, ledger: Option<&LedgerComparison
         "from {} to {}: RTO of {} {met}",
         began_utc.to_rfc3339_opts(chrono::SecondsFormat::Millis, true),
         restored_at.to_rfc3339_opts(chrono::SecondsFormat::Millis, true),
-        humantime::format_duration(drill.objectives.rto),
+        lasting(drill.objectives.rto),
     );
     step.end_after(drill, Verdict::Pass, detail, recovery, None);
     Ok(Ending {

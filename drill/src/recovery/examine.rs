@@ -3,7 +3,10 @@
 
 use std::time::{Duration, Instant};
 
-use reports::{CheckId, CheckResult, Phase, Verdict};
+use reports::{
+    CheckId, CheckResult, Phase, Verdict,
+    text::{counted, lasting, number},
+};
 
 use super::Stop;
 use crate::{
@@ -150,7 +153,10 @@ async fn writers_stand_still(drill: &Drill) -> Option<String> {
         }
         if within >= WRITE_PATIENCE || refused >= ANSWERS {
             return Some(format!(
-                "writing: {done} commits were acknowledged and {refused} refused within {within:.1?}"
+                "writing: {} acknowledged and {} refused within {}",
+                counted(done, "commit"),
+                number(refused),
+                lasting(within)
             ));
         }
         tokio::time::sleep(Duration::from_millis(5)).await; // the answers come by themselves; this only looks

@@ -5,7 +5,10 @@ use std::fmt;
 
 use fixtures::Role as DatabaseRole;
 use postgres_protocol::escape::escape_literal;
-use reports::{Step, Verdict, What};
+use reports::{
+    Step, Verdict, What,
+    text::{counted, seconds},
+};
 use tokio_postgres::Client;
 
 use crate::{postgres::Cluster, stage::Drill, verify::chain};
@@ -62,7 +65,11 @@ impl Prepared {
 impl fmt::Display for Prepared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { gid, owner, age_s, .. } = self;
-        write!(f, "prepared transaction {gid:?} of {owner}, {age_s:.0} s old")
+        write!(
+            f,
+            "prepared transaction {gid:?} of {owner}, {} old",
+            seconds(age_s.round())
+        )
     }
 }
 
@@ -141,7 +148,7 @@ async fn rows(client: &Client, prepared: &Prepared) -> Result<Option<String>, to
         let sql = format!("SELECT count(*) FROM {table} WHERE xmax = $1::text::xid");
         let count: i64 = client.query_one(&sql, &[&prepared.xid]).await?.try_get(0)?;
         if count > 0 {
-            held.push(format!("{count} rows of {table}"));
+            held.push(format!("{} of {table}", counted(count, "row")));
         }
     }
     Ok((!held.is_empty()).then(|| held.join(", ")))

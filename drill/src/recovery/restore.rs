@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use reports::{CheckId, Outcome, Phase, Role, Step, Verdict, event::JobStatus};
+use reports::{CheckId, Outcome, Phase, Role, Step, Verdict, event::JobStatus, text};
 
 use crate::{
     backup::{
@@ -146,7 +146,7 @@ pub(super) async fn data_restored(
         step.end(
             drill,
             Verdict::Pass,
-            format!("{bytes} bytes restored into a new cluster"),
+            format!("{} restored into a new cluster", text::bytes(bytes)),
         );
         let step = notify(drill);
         let Some(outcome) = job.outcome().await else {
@@ -159,8 +159,9 @@ pub(super) async fn data_restored(
         let detail = match (&arrived, &outcome.notified) {
             (Some(notification), _) => {
                 format!(
-                    "{{{}, completed, {:.3} s}} arrived",
-                    notification.job_id, notification.duration_s
+                    "{{{}, completed, {}}} arrived",
+                    notification.job_id,
+                    text::seconds(notification.duration_s)
                 )
             }
             (None, Err(error)) => format!("{error}; the job was polled instead: completed"),

@@ -5,14 +5,16 @@
 use std::time::Duration;
 
 use fixtures::Role as DatabaseRole;
-use reports::{CheckId, Phase, Step, Verdict, What};
+use reports::{
+    CheckId, Phase, Step, Verdict, What,
+    text::{counted, lasting},
+};
 use tokio_postgres::Client;
 
 use crate::{
     backup::RecoveryTarget,
     cutover::application::Ready,
     postgres::{Cluster, Lsn, Shutdown},
-    record::milliseconds,
     reference::Truth,
     stage::Drill,
     verify::{
@@ -271,9 +273,10 @@ async fn looked_at(
     }
     let verdict = if unknown > 0 { Verdict::Unknown } else { Verdict::Pass };
     let detail = format!(
-        "{} of {all} checks passed; slowest count {:.1} ms",
+        "{} of {} passed; slowest count {}",
         all - unknown,
-        milliseconds(slowest)
+        counted(all, "check"),
+        lasting(slowest)
     );
     step.end_after(drill, verdict, detail, took, Some(slowest));
     Ok(Ok(Sound {

@@ -1,7 +1,7 @@
 //! The repository is never written to: noted once the backups are taken and whenever something is broken on purpose, looked at
 //! before that, after each restore and at the end. A difference that no fault made fails `isolation`, and with it the drill.
 
-use reports::{CheckId, Phase, Verdict};
+use reports::{CheckId, Phase, Verdict, text::counted};
 
 use super::{Drill, DrillError};
 use crate::{
@@ -45,7 +45,10 @@ impl Drill {
             Ok((differences, read)) => (Ok(differences), read),
             Err(error) => (Err(error), 0),
         };
-        let looked = format!("types, modes, sizes and times, and what {read} files hold");
+        let looked = format!(
+            "types, modes, sizes and times, and the content of {}",
+            counted(read, "file")
+        );
         self.recorder.external_since("compare the repository", began);
         self.repository_looked_at(Phase::AfterCutover, differences, &looked)
             .await;

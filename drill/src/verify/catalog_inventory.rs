@@ -5,7 +5,10 @@
 //! against the rows that refer to them, which no foreign key does. Roles and rights are recorded with it and judged by
 //! [`super::privileges`]. What it cannot see: contents.
 
-use reports::{CheckId, CheckResult};
+use reports::{
+    CheckId, CheckResult,
+    text::{counted, number, shortened},
+};
 use tokio_postgres::Client;
 
 use super::{Found, Subject, chain, damage, timed};
@@ -14,7 +17,7 @@ use crate::reference::{
     inventory::{self, About, Compared, Cure, Difference, roundtrip},
 };
 
-/// So many differences are named; the rest is counted.
+/// So many differences are named; of the others it is said how many there are.
 const NAMED: usize = 60;
 /// What this check judges.
 const KINDS: [About; 3] = [About::Object, About::Setting, About::Server];
@@ -67,11 +70,7 @@ pub(super) fn named(differences: &[&Difference], more: &[String]) -> String {
     });
     let texts = differences.iter().map(ToString::to_string);
     let all: Vec<String> = more.iter().cloned().chain(texts).collect();
-    let mut text = all.iter().take(NAMED).cloned().collect::<Vec<_>>().join("; ");
-    if all.len() > NAMED {
-        text = format!("{text}; … {} in all", all.len());
-    }
-    text
+    shortened(&all, NAMED)
 }
 
 /// What the service changed, for people.
@@ -104,9 +103,9 @@ pub async fn check(subject: &Subject<'_>, look: &Look<'_>) -> CheckResult {
         let attachments = attachments(&subject.superuser().await?).await?;
         let all = differences.len() + attachments.len();
         let actual = if all == 0 {
-            format!("{} objects, rights and settings", compared.facts)
+            format!("{} objects, rights and settings", number(compared.facts as u64))
         } else {
-            format!("{all} differences")
+            counted(all, "difference")
         };
         let mut detail = named(&differences, &attachments);
         let changed = changed(compared);

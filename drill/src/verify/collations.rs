@@ -4,7 +4,7 @@
 //! duplicates until they are rebuilt. What it cannot see: collations whose provider has no versions (`C`, `C.UTF-8`),
 //! which never change, and changes that a provider made without a new version.
 
-use reports::{CheckId, CheckResult};
+use reports::{CheckId, CheckResult, text::number};
 use tokio_postgres::{Client, Row};
 
 use super::{Found, Subject, databases, first_few, timed};
@@ -64,9 +64,9 @@ pub async fn check(subject: &Subject<'_>) -> CheckResult {
         }
         let actual = format!(
             "{} as recorded, {} different, {} without a version",
-            all.compared,
-            all.drifted.len(),
-            all.unversioned
+            number(all.compared as u64),
+            number(all.drifted.len() as u64),
+            number(all.unversioned as u64)
         );
         let expected = "every collation in use has the version that it had when indexes were built";
         let found = Found::judge(all.drifted.is_empty(), expected, actual);

@@ -9,7 +9,10 @@
 
 use std::sync::Arc;
 
-use reports::{CheckId, CheckResult, NOT_COVERED, Verdict};
+use reports::{
+    CheckId, CheckResult, NOT_COVERED, Verdict,
+    text::{counted, number},
+};
 use tokio_postgres::Config;
 
 use super::{
@@ -123,7 +126,11 @@ fn judge(truth: &Truth, differences: &content::Differences) -> Found {
     } else if !differences.unknown.is_empty() {
         Found::unknown(expected, told(&differences.unknown))
     } else {
-        let actual = format!("{tables} tables and {large_objects} large objects alike");
+        let actual = format!(
+            "{} and {} alike",
+            counted(tables, "table"),
+            counted(large_objects, "large object")
+        );
         Found::pass(expected, actual).detail(told(&[]))
     }
 }
@@ -248,9 +255,11 @@ async fn compare(sessions: &Sessions, against: Against<'_>, truth: Option<&Truth
             )),
             Ok(scanned) => {
                 let (rows, expected) = (scanned.total().rows, expected.rows);
-                differences
-                    .sections
-                    .push(format!("{name} ({rows} rows, {expected} expected)"));
+                differences.sections.push(if rows == expected {
+                    format!("{name} ({}, not all as they were)", counted(rows, "row"))
+                } else {
+                    format!("{name} ({}, {} expected)", counted(rows, "row"), number(expected))
+                });
                 match recorded.narrow(sessions, within).await {
                     Ok(lines) => differences.rows.extend(lines),
                     Err(error) => differences.rows.push(format!("not narrowed down: {}", chain(&error))),
@@ -272,7 +281,7 @@ async fn compare(sessions: &Sessions, against: Against<'_>, truth: Option<&Truth
         );
     }
     match differences.verdict() {
-        Verdict::Pass => Found::pass(expected, format!("{compared} fingerprints alike")).detail(scope),
+        Verdict::Pass => Found::pass(expected, format!("{} alike", counted(compared, "fingerprint"))).detail(scope),
         Verdict::Unknown => Found::unknown(expected, format!("{}. {scope}", first_few(&differences.unknown))),
         Verdict::Fail => {
             differences.rows.extend(differences.unknown);
@@ -290,7 +299,7 @@ impl<'a> Against<'a> {
     }
 
     fn expected(self) -> String {
-        format!("{} rows as right after seeding", self.reference().rows())
+        format!("{} as right after seeding", counted(self.reference().rows(), "row"))
     }
 
     /// Whether it is known what may have changed.
@@ -317,9 +326,10 @@ impl<'a> Against<'a> {
         let sections = &self.reference().sections;
         let touched: usize = sections.iter().map(|recorded| self.touched(recorded).len()).sum();
         let scope = format!(
-            "Reference: the fingerprint taken right after seeding, of the rows that were there. Of {touched} scripts \
+            "Reference: the fingerprint taken right after seeding, of the rows that were there. Of {} \
              that the workload may have changed, only the columns that never change: the others, and all rows that \
-             the workload wrote, are the ledger's"
+             the workload wrote, are the ledger's",
+            counted(touched, "script")
         );
         let mut as_text: Vec<String> = Vec::new();
         for section in sections.iter().map(|recorded| &recorded.section) {

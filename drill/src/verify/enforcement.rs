@@ -9,7 +9,10 @@
 use std::{collections::HashSet, time::Duration};
 
 use fixtures::enforcement::{REFUSED, Refused, TAKEN};
-use reports::{CheckId, CheckResult};
+use reports::{
+    CheckId, CheckResult,
+    text::{counted, lasting},
+};
 use tokio_postgres::Client;
 
 use super::{Found, Subject, first_few, timed};
@@ -39,9 +42,13 @@ pub async fn check(subject: &Subject<'_>) -> CheckResult {
         };
         let (rules, problems) = match tokio::time::timeout(PATIENCE, tried).await {
             Ok(tried) => tried?,
-            Err(_) => return Ok(Found::fail(expected, format!("no answer within {PATIENCE:?}"))),
+            Err(_) => return Ok(Found::fail(expected, format!("no answer within {}", lasting(PATIENCE)))),
         };
-        let actual = format!("{rules} rules tried out, {} problems", problems.len());
+        let actual = format!(
+            "{} tried out, {}",
+            counted(rules, "rule"),
+            counted(problems.len(), "problem")
+        );
         Ok::<_, tokio_postgres::Error>(Found::judge(problems.is_empty(), expected, actual).detail(first_few(&problems)))
     })
     .await

@@ -16,7 +16,7 @@ mod scans;
 use std::collections::BTreeSet;
 
 use futures_util::future::OptionFuture;
-use reports::{CheckId, CheckResult};
+use reports::{CheckId, CheckResult, text::counted};
 
 use self::index::Index;
 use super::{Found, Subject, databases, first_few, timed};
@@ -110,20 +110,24 @@ pub async fn check(subject: &Subject<'_>) -> CheckResult {
             details.push(first_few(&remarks));
         }
         if amcheck {
-            details.push(format!("amcheck looked at {trees} B-trees and at every table"));
+            details.push(format!(
+                "amcheck looked at {} and at every table",
+                counted(trees, "B-tree")
+            ));
         } else {
             not_planned.insert(0, "the structure of each row (no amcheck on this server)".to_owned());
         }
         if sampled > 0 {
             details.push(format!(
-                "up to {} keys were looked up in each of {sampled} ways",
-                probe::SAMPLE
+                "up to {} were looked up in each of {}",
+                counted(probe::SAMPLE, "key"),
+                counted(sampled, "way")
             ));
         }
         if !not_planned.is_empty() {
             details.push(format!("not planned: {}", not_planned.join("; ")));
         }
-        let actual = format!("{indexes} indexes, {} problems", problems.len());
+        let actual = format!("{}, {}", counted(indexes, "index"), counted(problems.len(), "problem"));
         Ok::<_, tokio_postgres::Error>(Found::judge(problems.is_empty(), EXPECTED, actual).detail(details.join("; ")))
     })
     .await

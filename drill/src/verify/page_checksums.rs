@@ -25,7 +25,10 @@ use std::{
     time::Duration,
 };
 
-use reports::{CheckId, CheckResult, Phase};
+use reports::{
+    CheckId, CheckResult, Phase,
+    text::{counted, number},
+};
 use tokio_postgres::{Client, error::SqlState};
 
 use content::Blocks;
@@ -156,7 +159,12 @@ pub async fn check_directory(installation: &Installation, data: &Path, phase: Ph
 }
 
 async fn judged(scan: Scan, client: Option<&Client>) -> Found {
-    let actual = format!("{} pages in {} files, {} bad", scan.pages, scan.files, scan.bad.len());
+    let actual = format!(
+        "{} in {}, {} bad",
+        counted(scan.pages, "page"),
+        counted(scan.files, "file"),
+        number(scan.bad.len() as u64)
+    );
     let mut details = Vec::new();
     if !scan.bad.is_empty() {
         details.push(first_few(&named(&scan.bad, client, false).await));

@@ -9,7 +9,10 @@
 use std::collections::BTreeSet;
 
 use fixtures::Role;
-use reports::{CheckId, CheckResult};
+use reports::{
+    CheckId, CheckResult,
+    text::{counted, number},
+};
 use tokio_postgres::{Client, error::SqlState};
 
 use super::{
@@ -76,7 +79,11 @@ pub async fn check(subject: &Subject<'_>, look: &Look<'_>) -> CheckResult {
             return Ok::<_, tokio_postgres::Error>(Found::unknown(expected, first_few(&unverified)));
         }
         let recorded = truth.newest().map_or(0, |record| record.inventory.count(About::Right));
-        let actual = format!("{recorded} recorded rights and attributes, {all} problems");
+        let actual = format!(
+            "{} recorded rights and attributes, {}",
+            number(recorded as u64),
+            counted(all, "problem")
+        );
         Ok(Found::judge(all == 0, expected, actual).detail(named(&differences, &problems)))
     })
     .await

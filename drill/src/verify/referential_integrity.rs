@@ -5,7 +5,10 @@
 //! were there before it, and whether it should be, or its triggers be switched off, is for `catalog-inventory` to say. What
 //! it cannot see: references that no constraint declares.
 
-use reports::{CheckId, CheckResult};
+use reports::{
+    CheckId, CheckResult,
+    text::{counted, left_out},
+};
 use tokio_postgres::{Client, Row, error::SqlState};
 
 use super::{Found, Subject, damage, databases, first_few, timed};
@@ -58,7 +61,11 @@ pub async fn check(subject: &Subject<'_>) -> CheckResult {
         if !not_planned.is_empty() {
             details.push(format!("not planned: {}", first_few(&not_planned)));
         }
-        let actual = format!("{keys} foreign keys, {} problems", problems.len());
+        let actual = format!(
+            "{}, {}",
+            counted(keys, "foreign key"),
+            counted(problems.len(), "problem")
+        );
         Ok::<_, tokio_postgres::Error>(Found::judge(problems.is_empty(), EXPECTED, actual).detail(details.join("; ")))
     })
     .await
@@ -86,8 +93,11 @@ async fn look(client: Client) -> Result<Look, tokio_postgres::Error> {
             Ok(row) if row.try_get::<_, i64>(0)? == 0 => {}
             Ok(row) => {
                 let (count, places): (i64, Vec<String>) = (row.try_get(0)?, row.try_get(1)?);
-                look.problems
-                    .push(format!("{count} orphans by {name}, at {}", places.join(", ")));
+                look.problems.push(format!(
+                    "{} by {name}, at {}",
+                    counted(count, "orphan"),
+                    at(&places, count)
+                ));
             }
             Err(error) if error.code() == Some(&SqlState::UNDEFINED_TABLE) => look.keys -= 1, // dropped meanwhile
             Err(error) => match damage(&error) {
@@ -97,6 +107,15 @@ async fn look(client: Client) -> Result<Look, tokio_postgres::Error> {
         }
     }
     Ok(look)
+}
+
+/// Where the first few are, and how many are left out.
+fn at(places: &[String], count: i64) -> String {
+    let more = u64::try_from(count)
+        .unwrap_or_default()
+        .saturating_sub(places.len() as u64);
+    let places = places.iter().cloned().chain(left_out(more));
+    places.collect::<Vec<_>>().join(", ")
 }
 
 /// How many orphans, and where the first few are: their keys are their owners' and stand in no report. A NULL in a key

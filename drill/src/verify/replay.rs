@@ -160,7 +160,7 @@ fn judge(replayed: &Replayed, planned: Planned<'_>) -> (Found, Option<Lsn>) {
 
 impl Planned<'_> {
     fn said(self) -> String {
-        format!("replay to the {}{}", self.target, on(self.along))
+        format!("replay to {}{}", self.target, on(self.along))
     }
 
     /// Whether another timeline was followed than the plan proved.

@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use reports::{CheckId, CheckResult, Phase};
+use reports::{CheckId, CheckResult, Phase, text};
 use tokio_postgres::Client;
 
 use super::{Found, first_few, timed};
@@ -60,16 +60,17 @@ pub async fn count(validator: &Client) -> Result<(Counts, Duration), tokio_postg
 pub async fn check(counted: Result<Counts, tokio_postgres::Error>, expected: Counts, subject: &str) -> CheckResult {
     timed(CheckId::RowCounts, Phase::Restored, subject, async {
         let counted = counted?;
+        let rows = |count: i64| text::counted(count, "row");
         let wrong: Vec<String> = counted
             .tables()
             .into_iter()
             .zip(expected.tables())
             .filter(|(found, wanted)| found.1 != wanted.1)
-            .map(|(found, wanted)| format!("{}: {} instead of {}", found.0, found.1, wanted.1))
+            .map(|(found, wanted)| format!("{}: {} instead of {}", found.0, rows(found.1), rows(wanted.1)))
             .collect();
         let total = |counts: Counts| counts.tables().iter().map(|(_, rows)| rows).sum::<i64>();
-        let wanted = format!("{} rows in 4 tables (seed and recovered operations)", total(expected));
-        let found = Found::judge(wrong.is_empty(), wanted, format!("{} rows", total(counted)));
+        let wanted = format!("{} in 4 tables (seed and recovered operations)", rows(total(expected)));
+        let found = Found::judge(wrong.is_empty(), wanted, rows(total(counted)));
         Ok::<_, tokio_postgres::Error>(found.detail(first_few(&wrong)))
     })
     .await

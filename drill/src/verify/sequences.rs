@@ -9,6 +9,7 @@
 //! feed no column.
 
 use postgres_protocol::escape::escape_literal;
+use reports::text::counted;
 use reports::{CheckId, CheckResult};
 use tokio_postgres::{Client, Row, error::SqlState};
 
@@ -151,7 +152,11 @@ pub async fn check(subject: &Subject<'_>, largest_acknowledged: Option<i64>) -> 
             format!(", and past script {id}, the largest acknowledged")
         });
         let expected = format!("each sequence past every number in its column{acknowledged}");
-        let actual = format!("{sequences} sequences, {} problems", problems.len());
+        let actual = format!(
+            "{}, {}",
+            counted(sequences, "sequence"),
+            counted(problems.len(), "problem")
+        );
         Ok::<_, tokio_postgres::Error>(Found::judge(problems.is_empty(), expected, actual).detail(details.join("; ")))
     })
     .await

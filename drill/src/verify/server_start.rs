@@ -47,7 +47,7 @@ pub async fn diagnose(database: &Config) -> Diagnosis {
     let client = match tokio::time::timeout(PATIENCE, connection::verifying(&database)).await {
         Ok(Ok(client)) => client,
         Ok(Err(error)) => return Diagnosis::Unreachable(describe(&error)),
-        Err(_) => return Diagnosis::Unreachable(format!("no answer within {PATIENCE:?}")),
+        Err(_) => return Diagnosis::Unreachable(format!("no answer within {}", reports::text::lasting(PATIENCE))),
     };
     match client.query_one("SELECT pg_is_in_recovery()", &[]).await {
         Ok(row) => match row.try_get(0) {

@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use reports::{CheckId, CheckResult, Phase};
+use reports::{CheckId, CheckResult, Phase, text::counted};
 
 use super::{Found, timed};
 use crate::cutover::application::{Application, ApplicationError, Ready};
@@ -40,10 +40,10 @@ pub async fn smoke(
         took = began.elapsed();
         let wanted = match expected {
             Some(expected) => format!(
-                "200 and {} transformations, the first page as validated",
-                expected.total
+                "200 OK and {}, the first page as validated",
+                counted(expected.total, "transformation")
             ),
-            None => "200".to_owned(),
+            None => "200 OK".to_owned(),
         };
         let body = match answer {
             Ok(body) => body,
@@ -51,8 +51,8 @@ pub async fn smoke(
         };
         let Some(expected) = expected else {
             return Ok(match phase {
-                Phase::Source => Found::pass(wanted, "200"),
-                _ => Found::unknown(wanted, "200, and what it should have served is not known"),
+                Phase::Source => Found::pass(wanted, "200 OK"),
+                _ => Found::unknown(wanted, "200 OK, and what it should have served is not known"),
             });
         };
         let total = body["totalCount"].as_i64().unwrap_or(-1);
@@ -70,7 +70,14 @@ pub async fn smoke(
         Ok(Found::judge(
             same,
             wanted,
-            format!("200 and {total} transformations, {} on the first page", page.len()),
+            match total {
+                -1 => "200 OK, without a count of transformations".to_owned(),
+                _ => format!(
+                    "200 OK and {}, {} on the first page",
+                    counted(total, "transformation"),
+                    page.len()
+                ),
+            },
         ))
     })
     .await;

@@ -7,7 +7,7 @@
 
 use std::path::Path;
 
-use reports::{CheckId, CheckResult, Phase};
+use reports::{CheckId, CheckResult, Phase, text::counted};
 
 use super::{Found, timed};
 use crate::backup::{
@@ -45,7 +45,7 @@ pub async fn check(
         let end = reach.end.map_or_else(|| "nothing".to_owned(), |end| end.to_string());
         let onto = reach.timeline.filter(|newest| *newest != timeline);
         let onto = onto.map_or_else(String::new, |newest| format!(" on timeline {newest}"));
-        let actual = format!("{} segments, readable to {end}{onto}", reach.segments);
+        let actual = format!("{}, readable to {end}{onto}", counted(reach.segments, "segment"));
         let told: Vec<_> = [&reach.problems, &reach.remarks]
             .into_iter()
             .flatten()

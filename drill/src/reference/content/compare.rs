@@ -6,6 +6,8 @@ use std::{
     sync::Arc,
 };
 
+use reports::text::{counted, number};
+
 use super::{
     super::{Record, Scope, Truth},
     Content, Database, LargeObjects, Rows, Table, TableKind, Unreadable,
@@ -149,9 +151,10 @@ impl<'a> Comparison<'a> {
         self.tables(database, &Database::default(), &mut gone);
         if !gone.wrong.is_empty() {
             let tables = gone.wrong.len();
-            differences
-                .wrong
-                .push(format!("database {database} is not there, nor are its {tables} tables"));
+            differences.wrong.push(format!(
+                "database {database} is not there, with its {}",
+                counted(tables, "table")
+            ));
         }
         differences.changed.extend(gone.changed);
     }
@@ -264,7 +267,7 @@ impl Differences {
         let Some(found) = found else {
             return self
                 .wrong
-                .push(format!("{name}: is not there, nor are its {} rows", sums.rows));
+                .push(format!("{name}: is not there, with its {}", counted(sums.rows, "row")));
         };
         match &found.rows {
             // What the columns are called is for the inventory.
@@ -275,9 +278,10 @@ impl Differences {
             Rows::Sums(_) => self.wrong.push(format!("{name}: has other columns")),
             Rows::Unreadable(why) => self.unreadable(&name, why),
             Rows::TooLarge | Rows::Elsewhere => self.leave_out(TOO_LARGE, name),
-            Rows::Unpopulated => self
-                .wrong
-                .push(format!("{name}: is not computed, {} rows expected", sums.rows)),
+            Rows::Unpopulated => self.wrong.push(format!(
+                "{name}: is not computed, {} expected",
+                counted(sums.rows, "row")
+            )),
             Rows::Unlogged | Rows::Foreign | Rows::MadeByRestore => {
                 self.wrong
                     .push(format!("{name}: is no longer a table whose rows are kept"));
@@ -288,9 +292,13 @@ impl Differences {
 
 fn rows_differ(name: &str, found: Sums, expected: Sums) -> String {
     if found.rows == expected.rows {
-        format!("{name}: {} rows, and not all are what they were", found.rows)
+        format!("{name}: {}, and not all are what they were", counted(found.rows, "row"))
     } else {
-        format!("{name}: {} rows, {} expected", found.rows, expected.rows)
+        format!(
+            "{name}: {}, {} expected",
+            counted(found.rows, "row"),
+            number(expected.rows)
+        )
     }
 }
 

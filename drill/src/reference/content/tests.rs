@@ -135,7 +135,7 @@ async fn whatever_table_of_whatever_database_is_changed_it_is_named() {
         (
             "other",
             r#"DELETE FROM shop."Orders" WHERE id = 5"#,
-            r#"other."shop"."Orders": 999 rows, 1000 expected"#,
+            r#"other."shop"."Orders": 999 rows, 1,000 expected"#,
         ),
         (
             "other",
@@ -166,12 +166,12 @@ async fn whatever_table_of_whatever_database_is_changed_it_is_named() {
         (
             "template1",
             "DROP TABLE handed_down",
-            r#"template1."public"."handed_down": is not there, nor are its 1 rows"#,
+            r#"template1."public"."handed_down": is not there, with its 1 row"#,
         ),
         (
             "postgres",
             "DROP DATABASE other",
-            "database other is not there, nor are its 8 tables",
+            "database other is not there, with its 8 tables",
         ),
     ] {
         server.run(database, damage).await;
@@ -259,7 +259,7 @@ async fn a_dump_changes_nothing_that_is_compared() {
                 &format!("CREATE TABLE kept AS TABLE typed; UPDATE typed SET {change}"),
             )
             .await;
-        let told = r#"origin."public"."typed": 1 rows, and not all are what they were"#;
+        let told = r#"origin."public"."typed": 1 row, and not all are what they were"#;
         assert_eq!(held().await.wrong, [told], "{change}");
         server
             .run(

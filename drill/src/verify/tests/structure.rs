@@ -178,7 +178,7 @@ async fn orphans_under_a_valid_key_are_named_in_every_database() {
         &result,
         &[
             "orphans by \"FK_TransformationScriptVersions_TransformationScripts_ScriptId\"",
-            "1 orphans by child_a_b_fkey on child, at child (0,3)",
+            "1 orphan by child_a_b_fkey on child, at child (0,3)",
         ],
     );
     world
@@ -205,7 +205,7 @@ async fn orphans_under_a_valid_key_are_named_in_every_database() {
         .unwrap();
     fails(
         &referential_integrity::check(&world.subject(None)).await,
-        &["in database billing: 1 orphans by b_i_fkey on b, at b (0,1)"],
+        &["in database billing: 1 orphan by b_i_fkey on b, at b (0,1)"],
     );
 }
 

@@ -181,7 +181,7 @@ async fn every_kind_of_damage_to_an_archive_is_named() {
     fs::remove_file(&third).unwrap();
     here.named("is missing, ").await;
     fs::write(&third, &whole[..300_000]).unwrap();
-    here.named("has 300000 bytes instead of 1048576").await;
+    here.named("has 300,000 bytes instead of 1,048,576").await;
     restore();
     patch(&third, 24, &[1, 2, 3, 4, 5, 6, 7, 8]);
     here.named("is of another cluster, system 578437695752307201").await;

@@ -101,10 +101,10 @@ fn a_table_that_is_gone_is_wrong_and_a_database_is_one_line() {
     let recorded = content(&[("t", Some(1)), ("u", Some(1))]);
     let held = |found: &Content| compare(&truth(Scope::Cluster, &[&recorded], &[]), found).wrong;
     let without = content(&[("t", Some(1))]);
-    assert_eq!(held(&without), ["transformations.u: is not there, nor are its 1 rows"]);
+    assert_eq!(held(&without), ["transformations.u: is not there, with its 1 row"]);
     assert_eq!(
         held(&Content::default()),
-        ["database transformations is not there, nor are its 2 tables"]
+        ["database transformations is not there, with its 2 tables"]
     );
 }
 
