@@ -81,8 +81,10 @@ pub(crate) struct SharePart {
 /// The whole document of a run: one drill in full, or a summary and a short section for each of several.
 pub(crate) fn of(run: &RunEvidence) -> Vec<Block> {
     let mut page = Page::default();
+    let nothing_else = run.unreadable.is_empty() && run.never_began.is_empty() && run.skipped.is_empty();
     match run.drills.as_slice() {
-        [only] if run.finished && run.unreadable.is_empty() && run.never_began.is_empty() && run.skipped.is_empty() => {
+        // A run that was killed says so first, unless its only drill does.
+        [only] if (run.finished || !only.finished) && nothing_else => {
             drill::in_full(&mut page, only);
         }
         _ => summary::of_several(&mut page, run),

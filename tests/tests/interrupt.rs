@@ -227,9 +227,11 @@ fn a_torn_run_can_be_reported() {
     );
     let report = fs::read_to_string(place.out().join("report.md")).unwrap();
     assert!(
-        report.contains("The drill did not finish, so that nothing is proven."),
+        report.contains("The drill did not finish, so that nothing is proven; it was broken off "),
         "{report}"
     );
+    let shown = report.contains("| 4 | backup chosen | pass |");
+    assert!(shown, "what it had shown is not there: {report}");
 }
 
 /// The plan was written first: what never began is in the report, and nothing makes a whole run of it.

@@ -8,7 +8,7 @@ use crate::text::{capital, counted, in_brief, listed, millis, number, seconds, s
 use crate::{Outcome, Verdict};
 
 use super::judge::{self, Told};
-use super::{DrillEvidence, Particular};
+use super::{DrillEvidence, Particular, StepVerdict};
 
 impl DrillEvidence {
     /// What came of the drill, for someone who reads nothing else: the outcome with its numbers, then whether that is
@@ -74,7 +74,7 @@ impl DrillEvidence {
             return vec![format!("{}: {error}", nothing("the drill could not be carried out"))];
         }
         if !self.finished {
-            return vec![nothing("the drill did not finish")];
+            return vec![nothing("the drill did not finish"), self.until_then()];
         }
         let with_reason = |what: &str| match in_brief(&self.reason) {
             (reason, _) if reason.is_empty() => what.to_owned(),
@@ -87,6 +87,27 @@ impl DrillEvidence {
             Some(Outcome::FalseAlarm) => vec![with_reason("false alarm, nothing was restored")],
             _ => self.restored(),
         }
+    }
+
+    /// What a drill that was broken off had shown.
+    fn until_then(&self) -> String {
+        let begun = self.steps.iter().rfind(|row| row.started.is_some());
+        let Some(last) = begun else {
+            return "it was broken off before its first step".to_owned();
+        };
+        let steps = self.steps.iter().filter(|row| row.verdict == StepVerdict::Pass).count();
+        let checks = self
+            .checks
+            .iter()
+            .filter(|row| row.result.verdict == Verdict::Pass)
+            .count();
+        let when = if last.duration_ms.is_none() { "in" } else { "after" };
+        let passed = [counted(steps as u64, "step"), counted(checks as u64, "check")];
+        format!(
+            "it was broken off {when} step {}, until when {} had passed",
+            last.step,
+            listed(passed)
+        )
     }
 
     fn restored(&self) -> Vec<String> {
