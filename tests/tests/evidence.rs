@@ -261,10 +261,10 @@ fn own_scenario() {
     let ran = place.ran(["run", "./mine.toml", "--keep", "--progress", "none", "--out", "out"]);
     let kept = Kept::of(&place);
     ran.exits(0);
-    let (said, rest) = ran.stdout.split_once("psql -h ").unwrap();
+    let (said, rest) = ran.stdout.split_once("psql -h ").unwrap(); // by whatever path
     assert!(said.contains("was left running as asked"), "{said}");
     let words: Vec<&str> = rest.split_whitespace().collect();
-    let [host, "-p", port, "-U", user, database, ..] = words[..] else {
+    let [host, "-p", port, "-U", user, database, "To", "stop", ..] = words[..] else {
         panic!("no way to connect in {rest:?}");
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -277,7 +277,7 @@ fn own_scenario() {
             .host(host)
             .port(port.parse().unwrap())
             .user(user)
-            .dbname(database);
+            .dbname(database.trim_end_matches('.'));
         let (client, connection) = config.connect(tokio_postgres::NoTls).await.unwrap();
         let connection = tokio::spawn(connection);
         let canary = client
@@ -397,7 +397,7 @@ fn words_are_judged() {
     assert_eq!((&*drill["seed"], &*drill["as_expected"]), ("9", "false"), "{drill:#?}");
     for said in [
         "expected 2 restores to be begun, got 1",
-        "expected at least 1000000 acknowledged commits, but there were ",
+        "expected at least 1,000,000 acknowledged commits, but there were ",
         "expected a finding with \"nobody says this\", and there is none",
         "to \"SELECT nothing FROM one\", but restored-1 did not: it answered NULL",
         "expected the answer \"template1\" to \"SELECT current_database()\", but restored-1 answered \"postgres\"",
