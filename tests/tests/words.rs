@@ -176,8 +176,21 @@ fn numbers_and_lists() {
     assert!(all.contains("200 OK and "), "{all}");
     // Everything below the data directory goes, and the list of it ends with what it leaves out.
     let report = fs::read_to_string(place.out().join("report.md")).unwrap();
-    let more = report.lines().find(|line| line.contains("… and ")).unwrap_or_default();
-    assert!(more.ends_with(" more`"), "{more}");
+    let more = report
+        .lines()
+        .find(|line| line.starts_with("- `… and "))
+        .unwrap_or_default();
     let left_out = more.trim_start_matches("- `… and ").trim_end_matches(" more`");
-    assert!(left_out.contains(','), "thousands are apart: {left_out}");
+    let number = |text: &str| text.replace(',', "").parse::<u64>().unwrap();
+    assert!(left_out.contains(','), "thousands are apart: {left_out:?}");
+    let (_, removed) = report.split_once(": removed ").unwrap();
+    let counts = removed
+        .split(' ')
+        .filter(|word| word.starts_with(|first: char| first.is_ascii_digit()));
+    let counts: Vec<&str> = counts.take(2).collect();
+    assert_eq!(
+        number(left_out) + 40,
+        number(counts[0]) + number(counts[1]),
+        "{removed:.80}"
+    );
 }

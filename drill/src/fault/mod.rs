@@ -166,7 +166,7 @@ pub async fn inject(fault: &Fault, world: &mut World<'_>) -> Result<FaultReport,
         kind: fault.action.kind().to_owned(),
         target: fault.target.to_string(),
         summary: done.summary,
-        touched: done.touched,
+        touched: done.touched.into_iter().chain(left_out(done.more as u64)).collect(),
     })
 }
 
@@ -177,6 +177,8 @@ struct Done {
     summary: String,
     /// Each thing touched, up to [`Done::MOST`].
     touched: Vec<String>,
+    /// So many more are not named.
+    more: usize,
 }
 
 impl Done {
@@ -187,8 +189,7 @@ impl Done {
         let mut touched: Vec<String> = touched.into_iter().collect();
         let more = touched.len().saturating_sub(Self::MOST);
         touched.truncate(Self::MOST);
-        touched.extend(left_out(more as u64));
-        Self { summary, touched }
+        Self { summary, touched, more }
     }
 }
 
@@ -288,7 +289,7 @@ async fn on_files(fault: &Fault, world: &mut World<'_>) -> Result<Done, FaultErr
     };
     let mut random = StdRng::from_rng(world.random);
     tokio::task::spawn_blocking(move || {
-        let (mut summaries, mut touched) = (Vec::new(), Vec::new());
+        let (mut summaries, mut touched, mut more) = (Vec::new(), Vec::new(), 0);
         for (name, directory) in directories {
             let done = act(&action, &Root::open(&directory)?, older.as_ref(), &mut random)?;
             let named = |line| {
@@ -300,8 +301,11 @@ async fn on_files(fault: &Fault, world: &mut World<'_>) -> Result<Done, FaultErr
             };
             summaries.push(named(done.summary));
             touched.extend(done.touched.into_iter().map(named));
+            more += done.more;
         }
-        Ok(Done::new(summaries.join("; "), touched))
+        let mut done = Done::new(summaries.join("; "), touched);
+        done.more += more;
+        Ok(done)
     })
     .await
     .map_err(|source| FaultError::Interrupted {

@@ -1,6 +1,7 @@
 //! What amcheck says of a database, if the server has it.
 
 use postgres_protocol::escape::escape_identifier;
+use reports::text::left_out;
 use tokio_postgres::{Client, Row, Transaction};
 
 use super::{Problem, Tally};
@@ -60,7 +61,7 @@ pub(super) async fn look(client: &mut Client) -> Result<Option<Tally>, tokio_pos
         "SELECT 1 FROM ({TABLES}) AS t CROSS JOIN LATERAL {schema}.verify_heapam(relation => t.oid::regclass) LIMIT 1"
     );
     let sql = format!(
-        "SELECT format('block %s, item %s: %s', blkno, offnum, msg) FROM {schema}.verify_heapam(relation => $1::oid::regclass) LIMIT 3"
+        "SELECT format('block %s, item %s: %s', blkno, offnum, msg), count(*) OVER () FROM {schema}.verify_heapam(relation => $1::oid::regclass) LIMIT 3"
     );
     let tables = if is_silent(&mut transaction, &all, 0).await? {
         Vec::new()
@@ -70,7 +71,7 @@ pub(super) async fn look(client: &mut Client) -> Result<Option<Tally>, tokio_pos
     for table in &tables {
         let (oid, name): (u32, &str) = (table.try_get(0)?, table.try_get(1)?);
         let complaints: Vec<String> = match ask(&mut transaction, &sql, oid).await? {
-            Asked::Answered(rows) => rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?,
+            Asked::Answered(rows) => complaints(&rows)?,
             Asked::Damaged(reason) => vec![reason],
             Asked::Gone => continue,
         };
@@ -81,6 +82,17 @@ pub(super) async fn look(client: &mut Client) -> Result<Option<Tally>, tokio_pos
     }
     transaction.rollback().await?;
     Ok(Some(tally))
+}
+
+/// The first few of what is wrong with a table, and how much is left out.
+fn complaints(rows: &[Row]) -> Result<Vec<String>, tokio_postgres::Error> {
+    let mut told: Vec<String> = rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?;
+    let all: i64 = rows.first().map_or(Ok(0), |row| row.try_get(1))?;
+    let more = left_out(all.unsigned_abs().saturating_sub(told.len() as u64));
+    if let (Some(last), Some(more)) = (told.last_mut(), more) {
+        *last = format!("{last}; {more}");
+    }
+    Ok(told)
 }
 
 /// Whether a statement answers with so many rows and no error.
