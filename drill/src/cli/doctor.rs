@@ -73,7 +73,7 @@ pub(super) async fn doctor(args: &DoctorArgs) -> Outcome {
     ] {
         match WorkDir::create(storage, "doctor").and_then(|work| work.filesystem()) {
             Ok(filesystem) => {
-                let free = bytesize::ByteSize(filesystem.available_bytes);
+                let free = reports::text::bytes(filesystem.available_bytes);
                 say!("  ✓ {use_}: {}, {free} free", filesystem.kind);
             }
             Err(error) => say!("  ✗ {use_}: {}", chain(&error)),

@@ -3,7 +3,11 @@
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
-use reports::{Step, event::LedgerComparison};
+use reports::{
+    Step,
+    event::LedgerComparison,
+    text::{lasting, millis},
+};
 
 use crate::{
     backup::planner::{Candidate, Plan},
@@ -77,12 +81,12 @@ pub(super) fn restore(drill: &Drill, detail: &str, best: &Candidate, plan: &Plan
     let mut known = vec![format!("{}: {}, taken at {taken}", info.id, info.method)];
     let reach = best.reach.map(|lsn| format!("it can be proven to reach {lsn}"));
     let reach = reach.unwrap_or_else(|| "how far it reaches cannot be proven beforehand".to_owned());
-    let rpo = humantime::format_duration(drill.objectives.rpo);
+    let rpo = lasting(drill.objectives.rpo);
     known.push(match (plan.age, plan.within_rpo) {
         (Some(age), within) => format!(
-            "{reach}; its last commit is from {:.3} s before the failure: what was committed after that is lost, and the RPO \
+            "{reach}; its last commit is from {} before the failure: what was committed after that is lost, and the RPO \
              of {rpo} is {}",
-            age.num_milliseconds().max(0) as f64 / 1e3,
+            millis(age.num_milliseconds().max(0).cast_unsigned()),
             if within { "kept" } else { "missed" }
         ),
         (None, true) => reach,
@@ -131,9 +135,9 @@ pub(super) fn declare(drill: &Drill, ledger: Option<&LedgerComparison>) -> Quest
 
 fn since_the_failure(drill: &Drill) -> String {
     let (began, began_utc) = drill.outage_began();
-    let passed = drill.recorder.offset().saturating_sub(began).as_secs_f64();
-    let (since, rto) = (at(began_utc), humantime::format_duration(drill.objectives.rto));
-    format!("failing since {since}, for {passed:.1} s; the RTO is {rto}")
+    let passed = lasting(drill.recorder.offset().saturating_sub(began));
+    let (since, rto) = (at(began_utc), lasting(drill.objectives.rto));
+    format!("failing since {since}, for {passed}; the RTO is {rto}")
 }
 
 fn at(moment: DateTime<Utc>) -> impl std::fmt::Display {

@@ -3,9 +3,8 @@
 
 use std::time::Instant;
 
-use bytesize::ByteSize;
 use fixtures::Progress;
-use reports::{Event, What};
+use reports::{Event, What, text::number};
 
 use super::{since, words};
 
@@ -75,8 +74,12 @@ impl Table {
             .checked_div(total_rows)
             .map_or(BAR, |full| BAR.min(full as usize));
         let (full, left) = ("█".repeat(full), "░".repeat(BAR - full));
-        let size = ByteSize(bytes);
-        self.seeding = Some(format!("{full}{left} {rows} of {total_rows} rows, {size}"));
+        let size = reports::text::bytes(bytes);
+        self.seeding = Some(format!(
+            "{full}{left} {} of {} rows, {size}",
+            number(rows),
+            number(total_rows)
+        ));
     }
 
     /// What runs, and for how long.

@@ -5,8 +5,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytesize::ByteSize;
-use reports::{Event, Outcome, Step, Verdict, What, event::Part};
+use reports::{
+    Event, Outcome, Step, Verdict, What,
+    event::Part,
+    text::{bytes, counted, listed},
+};
 
 /// What turns while something runs.
 const FRAMES: [char; 10] = ['⠋', '⠙', '⠹', '⠸', '⠼', '⠴', '⠦', '⠧', '⠇', '⠏'];
@@ -58,11 +61,17 @@ pub(super) fn line(event: &Event) -> Option<String> {
             attachments,
             database_bytes,
         } => {
-            let size = ByteSize(*database_bytes);
-            format!("seeded: {scripts} scripts, {versions} versions, {attachments} attachments, {size}")
+            let size = bytes(*database_bytes);
+            let content = [
+                (*scripts, "script"),
+                (*versions, "version"),
+                (*attachments, "attachment"),
+            ];
+            let content = listed(content.map(|(n, noun)| counted(n, noun)));
+            format!("seeded: {content}; {size}")
         }
-        What::WorkloadStarted { writers } => format!("{writers} live writers"),
-        What::BackupTaken(backup) => format!("backup {}, {}", backup.id, ByteSize(backup.bytes)),
+        What::WorkloadStarted { writers } => counted(*writers, "live writer"),
+        What::BackupTaken(backup) => format!("backup {}, {}", backup.id, bytes(backup.bytes)),
         What::FaultInjected(fault) => format!("fault: {}", fault.summary),
         What::Failed => "the service has failed".to_owned(),
         What::CandidateRejected { backup_id, reason, .. } => format!("not {backup_id}: {reason}"),
