@@ -75,7 +75,14 @@ impl Place {
 
     /// The `drill` command with these arguments.
     pub fn drill<A: AsRef<std::ffi::OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Command {
-        let mut command = Command::new(binary());
+        let mut command = self.command(binary());
+        command.args(arguments);
+        command
+    }
+
+    /// A program in these surroundings: one that starts `drill` in its own way.
+    pub fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
+        let mut command = Command::new(program);
         for (name, _) in env::vars_os() {
             let name = name.to_string_lossy().into_owned();
             if name.starts_with("DRILL_") && !KEPT.contains(&name.as_str()) {
@@ -84,7 +91,7 @@ impl Place {
         }
         command.env_remove("NO_COLOR").env("COLUMNS", "100");
         command.env("DRILL_WORK_DIR", self.work()).env(MARK, self.mark());
-        command.args(arguments).current_dir(self.path()).stdin(Stdio::null());
+        command.current_dir(self.path()).stdin(Stdio::null());
         command
     }
 

@@ -7,12 +7,9 @@
 use std::{collections::HashSet, sync::Arc};
 
 use reports::{Role, Step};
-use rustix::termios::{QueueSelector, tcflush, tcgetwinsize};
+use rustix::termios::{QueueSelector, tcflush};
 
 mod dialogue;
-
-/// A terminal that does not say how wide it is.
-const USUAL_COLUMNS: usize = 80;
 
 /// Who decides.
 #[derive(Clone)]
@@ -29,6 +26,8 @@ pub trait Terminal: Send + Sync {
     fn suspend(&self);
     /// Writes what has come in since, and goes on.
     fn resume(&self);
+    /// How many columns it has.
+    fn columns(&self) -> usize;
 }
 
 /// A decision that a person takes.
@@ -110,9 +109,13 @@ fn asks(question: &Question, drill: &str, terminal: &dyn Terminal) -> bool {
     let mut keyboard = std::io::stdin().lock();
     terminal.suspend();
     let _ = tcflush(&keyboard, QueueSelector::IFlush); // what was typed before the question is no answer to it
-    let columns = tcgetwinsize(std::io::stderr()).map_or(0, |size| usize::from(size.ws_col));
-    let columns = if columns == 0 { USUAL_COLUMNS } else { columns };
-    let yes = dialogue::hold(question, drill, columns, &mut keyboard, &mut std::io::stderr());
+    let yes = dialogue::hold(
+        question,
+        drill,
+        terminal.columns(),
+        &mut keyboard,
+        &mut std::io::stderr(),
+    );
     terminal.resume();
     yes
 }

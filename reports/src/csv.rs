@@ -103,7 +103,8 @@ pub fn drills(run: &RunEvidence) -> Result<String, ::csv::Error> {
 
 /// Rows of drills of which nothing is known but why.
 fn unproven(run: &RunEvidence) -> Vec<Vec<Cell>> {
-    let row = |name: &str, planned: Option<&PlannedDrill>, reason: &str, skipped: bool| {
+    let row = |name: &str, planned: Option<&PlannedDrill>, reason: &str| {
+        let skipped = planned.is_some_and(|planned| planned.skipped.is_some());
         let cell = |column: &&str| match *column {
             "run_id" => text(&run.run_id),
             "scenario" => text(name),
@@ -123,19 +124,13 @@ fn unproven(run: &RunEvidence) -> Vec<Vec<Cell>> {
         };
         DRILLS.iter().map(cell).collect()
     };
-    let unread = run
-        .unreadable
-        .iter()
-        .map(|log| row(&log.drill, None, &log.problem, false));
-    let never_began = run.never_began.iter();
-    let skipped = run.skipped.iter().map(|planned| {
-        let why = planned.skipped.as_deref().unwrap_or_default();
-        row(&planned.drill, Some(planned), why, true)
+    let unread = run.unreadable.iter().map(|log| row(&log.drill, None, &log.problem));
+    let without_result = run.never_began.iter().chain(&run.skipped);
+    let without_result = without_result.map(|planned| {
+        let why = planned.skipped.as_deref().unwrap_or(NEVER_BEGAN);
+        row(&planned.drill, Some(planned), why)
     });
-    unread
-        .chain(never_began.map(|planned| row(&planned.drill, Some(planned), NEVER_BEGAN, false)))
-        .chain(skipped)
-        .collect()
+    unread.chain(without_result).collect()
 }
 
 /// Renders `steps.csv`: a row for each attempt at a step, fourteen or more for each drill.

@@ -336,17 +336,9 @@ fn what_this_machine_lacks() {
         if [ -d "$place" ]; then mount -t tmpfs tmpfs "$place"; fi; done; exec "$@""#;
     let without = |place: &Place, arguments: &[&str]| {
         let always = ["run", "--storage", "memory", "--progress", "none", "--out", "out"];
-        let drill = place.drill(always.iter().chain(arguments));
-        let mut command = Command::new("unshare");
+        let mut command = place.command("unshare");
         command.args(["--mount", "sh", "-c", HIDE, "sh"]);
-        command.arg(drill.get_program()).args(drill.get_args());
-        for (name, value) in drill.get_envs() {
-            match value {
-                Some(value) => command.env(name, value),
-                None => command.env_remove(name),
-            };
-        }
-        command.current_dir(place.path()).stdin(std::process::Stdio::null());
+        command.arg(tests::binary()).args(always.iter().chain(arguments));
         Started::start(&mut command).finish()
     };
     let place = Place::new();

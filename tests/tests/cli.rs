@@ -294,19 +294,9 @@ fn the_line_that_runs_it_again() {
                 .iter()
                 .find(|line| line.contains(if *drill == "mine" { "my own" } else { drill }))
                 .unwrap();
-            let mut shell = place.drill([] as [&str; 0]);
             let path = format!("{}:{}", place.join("bin").display(), std::env::var("PATH").unwrap());
-            let mut again = std::process::Command::new("sh");
-            again
-                .args(["-c", &format!("{line} --dry-run")])
-                .current_dir(place.path())
-                .env("PATH", path);
-            for (name, value) in shell.stdin(std::process::Stdio::null()).get_envs() {
-                match value {
-                    Some(value) => again.env(name, value),
-                    None => again.env_remove(name),
-                };
-            }
+            let mut again = place.command("sh");
+            again.args(["-c", &format!("{line} --dry-run")]).env("PATH", path);
             let again = Started::start(&mut again).finish();
             again.exits(0);
             let alone: Vec<&str> = match *drill {
@@ -398,20 +388,11 @@ fn no_colour() {
     let drill = place.drill(["run", "--storage", "memory", "--verbose", "--out", "out"]);
     let words = std::iter::once(drill.get_program()).chain(drill.get_args());
     let line = words.map(|word| word.to_str().unwrap()).collect::<Vec<_>>().join(" ");
-    let mut terminal = std::process::Command::new("script");
+    let mut terminal = place.command("script");
     terminal
         .args(["--quiet", "--return", "--command", &line, "/dev/null"])
-        .current_dir(place.path());
-    for (name, value) in drill.get_envs() {
-        match value {
-            Some(value) => terminal.env(name, value),
-            None => terminal.env_remove(name),
-        };
-    }
-    terminal
         .env("NO_COLOR", "1")
-        .env("TERM", "xterm-256color")
-        .stdin(std::process::Stdio::null());
+        .env("TERM", "xterm-256color");
     let ran = Started::start(&mut terminal).finish();
     ran.exits(0);
     assert!(ran.stdout.contains("14 declared restored"), "{}", ran.stdout);

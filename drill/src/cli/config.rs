@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeSet, ffi::OsString, io::ErrorKind, path::PathBuf};
 
-use clap::{ArgMatches, CommandFactory, FromArgMatches, parser::ValueSource};
+use clap::{ArgMatches, CommandFactory, FromArgMatches};
 use toml::{
     Spanned,
     de::{DeTable, DeValue},
@@ -188,21 +188,22 @@ fn differing(built_in: &clap::Command, matches: &ArgMatches) -> Vec<(String, Vec
             continue;
         };
         let id = argument.get_id().as_str();
-        let Ok(Some(raw)) = given.try_get_raw(id) else { continue };
-        let values: Vec<OsString> = raw.map(ToOwned::to_owned).collect();
-        let is_switch = matches!(argument.get_action(), clap::ArgAction::SetTrue);
-        if is_switch && given.value_source(id) == Some(ValueSource::DefaultValue) && !given.get_flag(id) {
+        if matches!(argument.get_action(), clap::ArgAction::SetTrue) {
+            if given.get_flag(id) {
+                differing.push((long.to_owned(), Vec::new()));
+            }
             continue;
         }
-        let defaults: Vec<OsString> = argument
+        let Ok(Some(values)) = given.try_get_raw(id) else {
+            continue;
+        };
+        let defaults = argument
             .get_default_values()
             .iter()
-            .map(clap::builder::OsStr::to_os_string)
-            .collect();
-        if values != defaults {
-            let values = values.iter().map(|value| value.to_string_lossy().into_owned());
-            let values = if is_switch { Vec::new() } else { values.collect() };
-            differing.push((long.to_owned(), values));
+            .map(clap::builder::OsStr::as_os_str);
+        if !values.clone().eq(defaults) {
+            let values = values.map(|value| value.to_string_lossy().into_owned());
+            differing.push((long.to_owned(), values.collect()));
         }
     }
     differing

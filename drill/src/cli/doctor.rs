@@ -1,8 +1,13 @@
 //! `drill doctor`: what this machine offers, what is missing, and how to get it. What it says can be done, it has done: a
 //! server of the PostgreSQL that `drill run` would take is started and asked. Without `--clean` it removes nothing.
 
+use std::error::Error;
+
 use clap::Args;
-use reports::exit;
+use reports::{
+    exit,
+    text::{bytes, counted},
+};
 
 use super::{Failure, Outcome};
 use crate::{
@@ -73,7 +78,7 @@ pub(super) async fn doctor(args: &DoctorArgs) -> Outcome {
     ] {
         match WorkDir::create(storage, "doctor").and_then(|work| work.filesystem()) {
             Ok(filesystem) => {
-                let free = reports::text::bytes(filesystem.available_bytes);
+                let free = bytes(filesystem.available_bytes);
                 say!("  ✓ {use_}: {}, {free} free", filesystem.kind);
             }
             Err(error) => say!("  ✗ {use_}: {}", chain(&error)),
@@ -111,7 +116,7 @@ async fn conclude(major: u32, chosen: Option<Installation>, fetched: bool, image
             )
         }));
     };
-    match try_out(&installation).await {
+    match Box::pin(try_out(&installation)).await {
         Ok(answer) => {
             say!(
                 "This machine can run drills: a server of PostgreSQL {answer} ({}) was started and asked.",
@@ -120,36 +125,27 @@ async fn conclude(major: u32, chosen: Option<Installation>, fetched: bool, image
             Ok(exit::AS_EXPECTED)
         }
         Err(why) => Err(Failure::execution(format!(
-            "this machine cannot run drills yet: PostgreSQL {} ({}) is here, but a server of it does not start: {why}",
-            installation.version, installation.provider
+            "this machine cannot run drills yet: PostgreSQL {} ({}) is here, but a server of it does not start: {}",
+            installation.version,
+            installation.provider,
+            chain(why.as_ref())
         ))),
     }
 }
 
 /// Starts a server as a drill would, asks it for its version, and removes it.
-async fn try_out(installation: &Installation) -> Result<String, String> {
-    let work = WorkDir::create(Storage::Disk, "doctor").map_err(|error| chain(&error))?;
+async fn try_out(installation: &Installation) -> Result<String, Box<dyn Error>> {
+    let work = WorkDir::create(Storage::Disk, "doctor")?;
     let options = ClusterOptions {
         name: "doctor".into(),
         ..ClusterOptions::default()
     };
-    let attempt = async {
-        let mut cluster = Cluster::create(installation, &work, &options)
-            .await
-            .map_err(|error| chain(&error))?;
-        cluster.start().await.map_err(|error| chain(&error))?;
-        let client = cluster
-            .connect("postgres", "postgres")
-            .await
-            .map_err(|error| chain(&error))?;
-        let row = client
-            .query_one("SHOW server_version", &[])
-            .await
-            .map_err(|error| chain(&error))?;
-        let _ = cluster.stop(postgres::Shutdown::Immediate).await; // dropping it kills what is left
-        Ok(row.get(0))
-    };
-    Box::pin(attempt).await
+    let mut cluster = Cluster::create(installation, &work, &options).await?;
+    cluster.start().await?;
+    let client = cluster.connect("postgres", "postgres").await?;
+    let version = client.query_one("SHOW server_version", &[]).await?.try_get(0)?;
+    let _ = cluster.stop(postgres::Shutdown::Immediate).await; // dropping it kills what is left
+    Ok(version)
 }
 
 /// What earlier runs left: the killed ones by accident, the others because they were asked to.
@@ -159,19 +155,13 @@ fn left_behind(clean: bool) {
         for left in &swept {
             let containers = match left.containers {
                 0 => String::new(),
-                1 => ", 1 container removed".to_owned(),
-                several => format!(", {several} containers removed"),
+                containers => format!(", {} removed", counted(containers, "container")),
             };
-            let processes = match left.killed {
-                1 => "1 process".to_owned(),
-                several => format!("{several} processes"),
-            };
-            say!("removed {} ({processes} killed{containers})", left.path.display());
+            let killed = counted(left.killed, "process");
+            say!("removed {} ({killed} killed{containers})", left.path.display());
         }
-        match swept.len() {
-            1 => say!("1 directory of killed runs removed"),
-            several => say!("{several} directories of killed runs removed"),
-        }
+        let directories = counted(swept.len(), "directory");
+        say!("{directories} of killed runs removed");
     }
     for kept in postgres::kept() {
         say!(

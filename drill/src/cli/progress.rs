@@ -173,6 +173,10 @@ impl Terminal for Shown {
         state.screen.resume();
         state.show(&[]);
     }
+
+    fn columns(&self) -> usize {
+        screen::size().columns
+    }
 }
 
 impl State {

@@ -115,8 +115,7 @@ fn runs_below(base: &Path) -> impl Iterator<Item = PathBuf> + use<> {
 }
 
 fn sweep(path: &Path, user: &ServerUser) -> Option<Swept> {
-    let ours = |path: &Path| fs::symlink_metadata(path).ok().filter(|meta| is_ours(meta, user));
-    if !ours(path)?.is_dir() || path.join(KEEP).exists() {
+    if path.join(KEEP).exists() {
         return None;
     }
     end(path, user)
@@ -125,6 +124,9 @@ fn sweep(path: &Path, user: &ServerUser) -> Option<Swept> {
 /// Clears up one directory, unless its run lives.
 fn end(path: &Path, user: &ServerUser) -> Option<Swept> {
     let ours = |path: &Path| fs::symlink_metadata(path).ok().filter(|meta| is_ours(meta, user));
+    if !ours(path)?.is_dir() {
+        return None;
+    }
     if !path.join(LOCK).exists() {
         return sweep_unborn(path);
     }

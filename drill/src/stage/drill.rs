@@ -457,13 +457,15 @@ impl Drill {
             return;
         };
         let installation = &self.site.installation;
-        let psql = match installation.provider {
-            Provider::Container => "psql".to_owned(), // the image's own is not on this machine
-            _ if installation.has_tool("psql") => installation.tool("psql").display().to_string(),
-            _ => "psql".to_owned(),
+        let is_here = installation.provider != Provider::Container; // an image's own is not on this machine
+        let psql = if is_here && installation.has_tool("psql") {
+            installation.tool("psql")
+        } else {
+            "psql".into()
         };
         self.recorder.finding(format!(
-            "{LEFT_RUNNING}. To connect: {psql} -h {} -p {} -U postgres {}. To stop and remove it: drill stop {}",
+            "{LEFT_RUNNING}. To connect: {} -h {} -p {} -U postgres {}. To stop and remove it: drill stop {}",
+            psql.display(),
             cluster.socket_directory().display(),
             cluster.port(),
             fixtures::DATABASE,

@@ -68,7 +68,7 @@ fn sentence(run: &RunEvidence) -> String {
         text = format!("{text}; {} never began", counted(run.never_began.len(), "drill"));
     }
     if !run.skipped.is_empty() {
-        text = format!("{text}; {} left out", counted(run.skipped.len() as u64, "drill"));
+        text = format!("{text}; {} left out", counted(run.skipped.len(), "drill"));
     }
     if run.finished {
         format!("{text}.")

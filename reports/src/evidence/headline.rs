@@ -102,7 +102,7 @@ impl DrillEvidence {
             .filter(|row| row.result.verdict == Verdict::Pass)
             .count();
         let when = if last.duration_ms.is_none() { "in" } else { "after" };
-        let passed = [counted(steps as u64, "step"), counted(checks as u64, "check")];
+        let passed = [counted(steps, "step"), counted(checks, "check")];
         format!(
             "it was broken off {when} step {}, until when {} had passed",
             last.step,

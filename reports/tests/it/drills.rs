@@ -7,6 +7,20 @@ use crate::script::{Script, header, ledger};
 
 const SERVER_START: Option<&[CheckId]> = Some(&[CheckId::ServerStart]);
 
+/// One for each way to end, and one that was cut off.
+pub(crate) fn each_way_to_end() -> [Script; 8] {
+    [
+        recovered(),
+        rto_missed(),
+        not_recovered(),
+        false_alarm(),
+        rolled_back(),
+        refused(),
+        harness_error(),
+        recovered().without_last(),
+    ]
+}
+
 fn lost(script: Script) -> Script {
     script.prepared().fault(
         "remove-files",

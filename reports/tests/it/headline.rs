@@ -31,16 +31,7 @@ fn list(drill: &DrillEvidence) -> String {
 
 #[test]
 fn every_headline_is_one_sentence() {
-    let all = [
-        drills::recovered(),
-        drills::rto_missed(),
-        drills::not_recovered(),
-        drills::false_alarm(),
-        drills::rolled_back(),
-        drills::refused(),
-        drills::harness_error(),
-        drills::recovered().without_last(),
-    ];
+    let all = drills::each_way_to_end();
     for drill in all.iter().map(Script::fold).chain([losing(500, 900, 0.5)]) {
         let headline = drill.headline();
         assert!(headline.ends_with('.') && !headline.contains(". "), "{headline}");

@@ -63,16 +63,7 @@ fn no_drill_at_all() {
 
 #[test]
 fn headlines() {
-    let all = [
-        drills::recovered(),
-        drills::rto_missed(),
-        drills::not_recovered(),
-        drills::false_alarm(),
-        drills::rolled_back(),
-        drills::refused(),
-        drills::harness_error(),
-        drills::recovered().without_last(),
-    ];
+    let all = drills::each_way_to_end();
     let headlines: Vec<String> = all
         .iter()
         .map(Script::fold)

@@ -2,7 +2,7 @@
 
 use std::path::{Component, Path};
 
-use reports::{PlannedDrill, RunPlan};
+use reports::{PlannedDrill, RunPlan, text::counted};
 
 use super::{
     Failure,
@@ -146,10 +146,7 @@ pub(super) fn print(args: &RunArgs, planned: &[Planned]) {
         let why = drill.skipped.as_deref().unwrap_or_default();
         say!("{} would be left out: {why}", drill.name);
     }
-    let drills = match planned.iter().filter(|drill| !skipped(drill)).count() {
-        1 => "1 drill".to_owned(),
-        several => format!("{several} drills"),
-    };
+    let drills = counted(planned.iter().filter(|drill| !skipped(drill)).count(), "drill");
     say!(
         "{drills} would be run, with PostgreSQL {} ({}).",
         args.postgres,
