@@ -11,14 +11,14 @@ use std::{
 
 use criterion::{Criterion, SamplingMode};
 use drill::{
+    ledger::History,
     postgres::{Cluster, ClusterOptions, Request, Storage, WorkDir, locate},
+    reference::fingerprint::{record::Reference, scan},
     verify::{
         Subject,
         content_fingerprint::{self, Against},
         content_hash,
-        fingerprint::{record::Reference, scan},
     },
-    workload::ledger::History,
 };
 use fixtures::{Credentials, SeedPlan, schema::TABLES};
 use rand::{SeedableRng as _, rngs::StdRng};

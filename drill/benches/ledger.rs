@@ -14,11 +14,11 @@ use std::{
 
 use criterion::{BenchmarkId, Criterion, SamplingMode, Throughput};
 use drill::{
+    ledger::{Answered, History, Operation, OperationKind, PgTime},
     verify::ledger::{
         AttachmentRow, AuditRow, Comparison, Recovered, Recovery, ScriptRow, SeedFacts, SeededScript, Target,
         VersionRow, compare,
     },
-    workload::ledger::{Answered, History, Operation, OperationKind, PgTime},
 };
 
 const SEEDED: i64 = 1_000;

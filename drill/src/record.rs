@@ -17,6 +17,8 @@ use reports::{
 };
 use tokio::sync::mpsc::UnboundedSender;
 
+pub mod check;
+
 /// Appends events; cheap to clone.
 #[derive(Clone)]
 pub struct Recorder {

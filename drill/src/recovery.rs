@@ -15,13 +15,16 @@ use reports::{
 };
 
 use crate::{
-    cutover::application::Ready,
     postgres::Cluster,
-    record::milliseconds,
+    record::{
+        check::{Found, timed},
+        milliseconds,
+    },
     reference::Truth,
     scenario::Moment,
-    stage::{Drill, DrillError, inject},
-    verify::{Found, ledger, server_start, smoke, timed},
+    service::Identity,
+    state::{Drill, DrillError, inject},
+    verify::{ledger, server_start, smoke},
 };
 
 mod choose;
@@ -30,6 +33,7 @@ mod cut_over;
 mod examine;
 mod fenced;
 mod first_write;
+mod job;
 mod kept;
 mod prepared;
 mod promise;
@@ -87,7 +91,7 @@ pub struct Validated {
 
 /// What validation came to know of a restored cluster, for whoever looks at it later.
 struct Sound {
-    identity: Ready,
+    identity: Identity,
     /// What the application must serve.
     served: Option<smoke::Expected>,
     /// What is lost, or given up.

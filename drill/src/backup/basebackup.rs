@@ -15,12 +15,12 @@ use futures_util::future::BoxFuture;
 use reports::{CheckId, Phase, event::BackupInfo};
 
 use super::{
-    Backup, BackupError, BackupSystem, Capabilities, Progress, RecoveryTarget, RestoreRequest, Site, catalogue,
-    commands, copy, start, target, wal,
+    Backup, BackupError, BackupSystem, Capabilities, Progress, RestoreRequest, Site, catalogue, copy, start, target,
 };
 use crate::{
     postgres::{Cluster, ClusterOptions, ToolOutput, progress},
-    verify::{self, Found},
+    record::check::{Found, timed},
+    wal::{self, RecoveryTarget, commands},
 };
 
 /// Its name on the command line.
@@ -176,7 +176,7 @@ impl BackupSystem for BaseBackup {
 
     fn verify<'a>(&'a self, backup: &'a Backup) -> BoxFuture<'a, Vec<reports::CheckResult>> {
         Box::pin(async move {
-            let result = verify::timed(CheckId::BackupManifest, Phase::Backup, &backup.info.id, async {
+            let result = timed(CheckId::BackupManifest, Phase::Backup, &backup.info.id, async {
                 let expected = "every file, its size and checksum, as in the manifest";
                 if let Some(strange) = copy::no_file(&backup.directory) {
                     return Ok(Found::fail(expected, strange)); // nobody opens that

@@ -10,14 +10,15 @@ use futures_util::future::BoxFuture;
 use reports::{CheckId, Phase, event::BackupInfo};
 
 use super::{
-    Backup, BackupError, BackupSystem, Capabilities, RecoveryTarget, RestoreRequest, Site,
+    Backup, BackupError, BackupSystem, Capabilities, RestoreRequest, Site,
     basebackup::{directory_bytes, isolated},
     catalogue, copy, target,
 };
 use crate::{
-    postgres::{Cluster, ClusterOptions, Shutdown},
+    postgres::{Cluster, ClusterOptions, Shutdown, ToolOutput},
+    record::check::{Found, timed},
     reference::{Reading, Record},
-    verify::{self, Found, privileges, restore_log},
+    wal::RecoveryTarget,
 };
 
 /// Its name on the command line.
@@ -165,7 +166,7 @@ impl Dump {
         request.progress.add(directory_bytes(cluster.data_directory()));
         let restored = match restored {
             // Whether what is there will do is for the checks to say, not for an exit code.
-            Ok(output) if restore_log::went_to_its_end(&output) => restore_log::keep(&cluster, &output.stderr),
+            Ok(output) if went_to_its_end(&output) => keep_log(&cluster, &output.stderr),
             Ok(output) => Err(output.failed().into()),
             Err(error) => Err(error.into()),
         };
@@ -218,7 +219,7 @@ impl BackupSystem for Dump {
 
     fn verify<'a>(&'a self, backup: &'a Backup) -> BoxFuture<'a, Vec<reports::CheckResult>> {
         Box::pin(async move {
-            let result = verify::timed(CheckId::ArtifactReadable, Phase::Backup, &backup.info.id, async {
+            let result = timed(CheckId::ArtifactReadable, Phase::Backup, &backup.info.id, async {
                 let expected = "pg_restore reads the dump to its end; the globals are complete";
                 if let Some(strange) = copy::no_file(&backup.directory) {
                     return Ok(Found::fail(expected, strange)); // nobody opens that
@@ -264,15 +265,32 @@ fn globals_of(backup: &Path) -> std::io::Result<String> {
     String::from_utf8(text).map_err(std::io::Error::other)
 }
 
+/// Whether pg_restore came to its end, errors or not; it exits with 1 as well where it gave up.
+fn went_to_its_end(output: &ToolOutput) -> bool {
+    const IGNORED: &str = "pg_restore: warning: errors ignored on restore: ";
+    let ignored = output.stderr.lines().any(|line| line.starts_with(IGNORED));
+    output.status.success() || (output.broke_off().is_none() && ignored)
+}
+
+/// Keeps what was said while a cluster was loaded, for the check of it.
+fn keep_log(cluster: &Cluster, said: &str) -> Result<(), BackupError> {
+    let path = cluster.load_log_path();
+    fs::write(&path, said).map_err(|source| BackupError::Io {
+        action: "write",
+        path,
+        source,
+    })
+}
+
 /// `privileges` of a backup: its globals create every role there was. Without them pg_restore fails at the first owner.
 async fn roles(backup: &Backup, recorded: Option<&Record>) -> reports::CheckResult {
-    verify::timed(CheckId::Privileges, Phase::Backup, &backup.info.id, async {
+    timed(CheckId::Privileges, Phase::Backup, &backup.info.id, async {
         let expected = "the globals create every role that there was";
         let Some(recorded) = recorded else {
             return Ok(Found::unknown(expected, "no roles were recorded with this backup"));
         };
         let globals = globals_of(&backup.directory)?;
-        let missing = privileges::roles_missing(&recorded.inventory, &globals);
+        let missing = recorded.inventory.roles_missing(&globals);
         let actual = if missing.is_empty() {
             "as expected".to_owned()
         } else {

@@ -1,37 +1,28 @@
 //! Backups: taking, listing, verifying, choosing and restoring them.
 //!
 //! [`BackupSystem`] is what a backup tool must be able to do, one file a system ([`basebackup`], [`dump`]).
-//! [`catalogue`] lists what there is, [`wal`] tells how far the archive reaches (with [`segment`] and [`timeline`]), [`planner`] chooses (pure), and
-//! [`job`] carries a restore out with an id and a status that can be polled.
+//! [`catalogue`] lists what there is and [`planner`] chooses (pure).
 
 pub mod basebackup;
 pub mod catalogue;
-pub mod commands;
-mod copies;
 pub mod copy;
 mod derive;
 pub mod dump;
-pub mod job;
 pub mod pause;
 pub mod planner;
-pub mod segment;
 pub mod start;
 pub mod stream;
 pub mod target;
-pub mod timeline;
 pub mod untouched;
-pub mod wal;
-mod waldump;
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
 };
 
-use chrono::{DateTime, Utc};
 use futures_util::future::BoxFuture;
 use reports::event::BackupInfo;
 use serde::{Deserialize, Serialize};
@@ -40,6 +31,7 @@ use crate::{
     postgres::{Cluster, ClusterError, Installation, Lsn, StartError, TimelineId, Tool, WorkDir},
     record::Recorder,
     reference::{ReferenceError, SharedLog, Summary},
+    wal::{self, Instead, RecoveryTarget, Start},
 };
 
 /// Where the service's backups are and with what they are made. One per drill, shared by everything in it.
@@ -129,37 +121,22 @@ impl Backup {
         self.info.start_lsn.as_deref()?.parse().ok()
     }
 
+    /// Where its replay begins, for a service that was on timeline `own` last and is to be recovered `until` some position;
+    /// `None` for a dump. What makes the backup consistent is needed in any case.
+    pub fn start<'a>(&self, own: TimelineId, held: Option<&'a Path>, until: Option<Lsn>) -> Option<Start<'a>> {
+        Some(Start {
+            from: self.start_lsn()?,
+            timeline: TimelineId(self.info.timeline?),
+            own,
+            system: self.info.system_identifier.parse().ok(),
+            held,
+            until: until.map(|until| self.stop_lsn().map_or(until, |stop| until.max(stop))),
+        })
+    }
+
     /// LSN at which it is consistent; a dump's snapshot.
     pub fn stop_lsn(&self) -> Option<Lsn> {
         self.info.stop_lsn.as_deref()?.parse().ok()
-    }
-}
-
-/// Where recovery is to stop.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum RecoveryTarget {
-    /// At the end of the archive.
-    End,
-    /// Just before this LSN.
-    Lsn(Lsn),
-    /// At this commit time (inclusive, as `recovery_target_time` is).
-    Time(DateTime<Utc>),
-    /// With this transaction.
-    Xid(u64),
-}
-
-impl std::fmt::Display for RecoveryTarget {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::End => f.write_str("the end of the archive"),
-            Self::Lsn(lsn) => write!(f, "just before LSN {lsn}"),
-            Self::Time(time) => write!(
-                f,
-                "commit time {}",
-                time.to_rfc3339_opts(chrono::SecondsFormat::Millis, true)
-            ),
-            Self::Xid(xid) => write!(f, "transaction {xid}"),
-        }
     }
 }
 
@@ -174,7 +151,7 @@ pub struct RestoreRequest {
     /// The timeline to follow, where it must be named; else the server follows the newest that it sees.
     pub timeline: Option<TimelineId>,
     /// WAL segments of which another copy is handed out than the first, or none.
-    pub instead: wal::Instead,
+    pub instead: Instead,
     /// Status and bytes for whoever polls.
     pub progress: Progress,
     /// Passed when the files are in place and the server is not started yet.
@@ -264,6 +241,9 @@ pub enum BackupError {
     /// A place in the drill's directory could not be made.
     #[error(transparent)]
     WorkDir(#[from] crate::postgres::WorkDirError),
+    /// The WAL could not be read.
+    #[error(transparent)]
+    Wal(#[from] crate::wal::WalError),
     /// What it holds could not be recorded.
     #[error(transparent)]
     Reference(#[from] ReferenceError),

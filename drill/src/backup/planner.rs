@@ -14,8 +14,11 @@ use reports::{
     text::{bytes, lasting},
 };
 
-use super::{Backup, wal::Instead};
-use crate::postgres::{Lsn, TimelineId};
+use super::Backup;
+use crate::{
+    postgres::{Lsn, TimelineId},
+    wal::Instead,
+};
 
 /// What is known of a candidate.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -6,8 +6,9 @@ use reports::{CheckId, Phase, Verdict, What};
 
 use super::{BackupError, Site};
 use crate::{
+    errors::chain,
     postgres::{Cluster, ControlData, StartError, progress::PATIENCE},
-    verify::{Found, chain, timed},
+    record::check::{Found, timed},
 };
 
 /// How long a server may take to come out of recovery without making progress.

@@ -11,11 +11,11 @@ use reports::{
 
 use super::{Failure, Outcome};
 use crate::{
+    errors::chain,
     postgres::{
         self, Cluster, ClusterOptions, Installation, LocateError, Provider, Request, Silent, Storage, WorkDir,
         packages::{Package, how_to_install},
     },
-    verify::chain,
 };
 
 #[derive(Debug, Args)]

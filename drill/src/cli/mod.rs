@@ -236,7 +236,7 @@ fn report_failure(failure: &Failure) -> ExitCode {
             exit::AS_EXPECTED
         });
     }
-    eprintln!("drill: {}", crate::verify::chain(failure.error.as_ref()));
+    eprintln!("drill: {}", crate::errors::chain(failure.error.as_ref()));
     ExitCode::from(failure.code)
 }
 

@@ -15,7 +15,7 @@ use reports::{DrillEvidence, Event, What};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::{Output, ProgressChoice};
-use crate::operator::Terminal;
+use crate::{operator::Terminal, run::Watch};
 
 mod board;
 mod screen;
@@ -100,29 +100,6 @@ impl Show {
         }
     }
 
-    /// A channel for the events of one drill; what comes through it is shown.
-    pub(super) fn watch(&self, drill: &str) -> UnboundedSender<Event> {
-        let (sender, events) = unbounded_channel::<Event>();
-        let drill = drill.to_owned();
-        if let View::Board(board) = &mut self.0.state().view {
-            board.begins(&drill);
-        }
-        let feed = Arc::new(Mutex::new(Feed { drill, events }));
-        locked(&self.0.feeds).push(Arc::clone(&feed));
-        tokio::spawn(follow(Arc::downgrade(&self.0), feed));
-        sender
-    }
-
-    /// A drill has ended, with this evidence if there is any.
-    pub(super) fn ended(&self, drill: &str, evidence: Option<&DrillEvidence>) {
-        self.0.catch_up();
-        let mut state = self.0.state();
-        if let View::Board(board) = &mut state.view {
-            let rows = board.ended(drill, evidence);
-            state.show(&rows);
-        }
-    }
-
     /// The terminal that is suspended for questions.
     pub(super) fn terminal(&self) -> Arc<dyn Terminal> {
         Arc::clone(&self.0) as _
@@ -137,6 +114,29 @@ impl Show {
             state.show(&[board.tally()]);
         }
         state.screen.close();
+    }
+}
+
+impl Watch for Show {
+    fn begins(&self, drill: &str) -> Option<UnboundedSender<Event>> {
+        let (sender, events) = unbounded_channel::<Event>();
+        let drill = drill.to_owned();
+        if let View::Board(board) = &mut self.0.state().view {
+            board.begins(&drill);
+        }
+        let feed = Arc::new(Mutex::new(Feed { drill, events }));
+        locked(&self.0.feeds).push(Arc::clone(&feed));
+        tokio::spawn(follow(Arc::downgrade(&self.0), feed));
+        Some(sender)
+    }
+
+    fn ended(&self, drill: &str, evidence: Option<&DrillEvidence>) {
+        self.0.catch_up();
+        let mut state = self.0.state();
+        if let View::Board(board) = &mut state.view {
+            let rows = board.ended(drill, evidence);
+            state.show(&rows);
+        }
     }
 }
 

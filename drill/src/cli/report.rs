@@ -30,7 +30,7 @@ pub(super) fn report(args: &ReportArgs) -> Outcome {
     let changed = changed(args, run.finished);
     if !changed.is_empty() {
         for problem in &changed {
-            eprintln!("drill: {}", crate::verify::chain(problem));
+            eprintln!("drill: {}", crate::errors::chain(problem));
         }
         eprintln!("drill: the run was changed since it was written: nothing is rendered from it");
         return Ok(exit::NOT_AS_EXPECTED);

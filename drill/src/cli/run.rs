@@ -2,16 +2,16 @@
 
 use std::{io::IsTerminal as _, num::NonZeroUsize, path::Path, sync::Arc, time::Duration};
 
-use futures_util::{StreamExt as _, stream};
 use rand::RngExt as _;
-use reports::{DrillEvidence, RunEvidence, Verdict, run::UnreadableLog};
+use reports::{DrillEvidence, Verdict};
 
 use super::{Failure, Outcome, Output, progress::Show};
 use crate::{
+    drill::Assignment,
     operator::OperatorMode,
-    postgres::{self, ContainerError, ContainerOptions, Installation, Limits, Request},
-    run::{self, Assignment},
-    stage::{LEFT_RUNNING, Options},
+    postgres::{self, ContainerError, ContainerOptions, Limits, Request},
+    run,
+    state::{LEFT_RUNNING, Options},
 };
 
 mod args;
@@ -21,7 +21,6 @@ mod planning;
 use args::OperatorArg;
 pub(super) use args::RunArgs;
 use evidence_dir::EvidenceDir;
-use planning::Planned;
 
 pub(super) async fn run(args: RunArgs, output: &Output) -> Outcome {
     let planned = planning::planned(&args)?;
@@ -111,8 +110,20 @@ pub(super) async fn run(args: RunArgs, output: &Output) -> Outcome {
         alert_patience: Duration::from_secs(5),
         seeding: Some(Arc::new(move |progress| seeding.seeding(&progress))),
     };
-    let carried_out = carry_out(&planned, &installation, &args, &options, &show, jobs).await;
-    let evidence = carried_out.inspect_err(|_| out.withdraw())?.of_plan(plan);
+    let carried_out = planned
+        .iter()
+        .filter(|drill| drill.skipped.is_none())
+        .map(|drill| Assignment {
+            scenario: &drill.scenario,
+            system: &drill.system,
+            name: drill.name.clone(),
+            installation: &installation,
+            storage: drill.storage,
+            again: planning::again(&args, drill, options.of_drill(&drill.scenario.given).seed),
+        });
+    let evidence = run::drills(carried_out.collect(), &options, jobs, show.as_ref()).await;
+    let evidence = evidence.map_err(Failure::execution).inspect_err(|_| out.withdraw())?;
+    let evidence = evidence.of_plan(plan);
     let written = reports::write(out.path(), &evidence, reports::Format::ALL);
     show.finish();
     for drill in evidence.worst_first() {
@@ -154,62 +165,6 @@ fn locate_failure(error: postgres::LocateError) -> Failure {
         Container { source, .. } if matches!(*source, ContainerError::WrongMajor { .. }) => Failure::usage(*source),
         Incomplete { .. } | WrongMajor { .. } | Conflict(_) | ImageConflict(_) => Failure::usage(error),
         _ => Failure::execution(error),
-    }
-}
-
-/// Drills side by side; one that breaks does not stop the others.
-async fn carry_out(
-    planned: &[Planned],
-    installation: &Installation,
-    args: &RunArgs,
-    options: &Options,
-    show: &Arc<Show>,
-    jobs: usize,
-) -> Result<RunEvidence, Failure> {
-    let going_to_be = planned.iter().filter(|drill| drill.skipped.is_none());
-    let drills = stream::iter(going_to_be.enumerate()).map(|(index, drill)| async move {
-        let assignment = Assignment {
-            scenario: &drill.scenario,
-            system: &drill.system,
-            name: drill.name.clone(),
-            installation,
-            storage: drill.storage,
-            again: planning::again(args, drill, options.of_drill(&drill.scenario.given).seed),
-        };
-        let watcher = show.watch(&drill.name);
-        let events = Box::pin(run::drill(&assignment, options, Some(watcher))).await;
-        let folded = events.map(|events| reports::fold(&events)); // the events are on disk
-        show.ended(
-            &drill.name,
-            folded.as_ref().ok().and_then(|folded| folded.as_ref().ok()),
-        );
-        (index, drill, folded)
-    });
-    let mut finished: Vec<_> = drills.buffer_unordered(jobs).collect().await;
-    finished.sort_by_key(|(index, ..)| *index);
-    let (mut evidence, mut unreadable) = (Vec::new(), Vec::new());
-    let mut broken = None;
-    for (_, drill, folded) in finished {
-        let problem = match folded {
-            Ok(Ok(folded)) => {
-                evidence.push(folded);
-                continue;
-            }
-            Ok(Err(error)) => crate::verify::chain(&error),
-            Err(error) => {
-                let problem = crate::verify::chain(&error);
-                broken.get_or_insert(error);
-                problem
-            }
-        };
-        unreadable.push(UnreadableLog {
-            drill: drill.name.clone(),
-            problem,
-        });
-    }
-    match broken {
-        Some(error) if evidence.is_empty() => Err(Failure::execution(error)),
-        _ => Ok(RunEvidence::with_unreadable(evidence, unreadable)),
     }
 }
 

@@ -21,7 +21,7 @@ use tokio::{
 };
 
 use super::front::Front;
-use crate::http::Behaviour;
+use crate::{http::Behaviour, service::Identity};
 
 /// How long a process gets to end by itself after SIGTERM.
 const GRACE: Duration = Duration::from_secs(5);
@@ -85,19 +85,6 @@ pub enum ApplicationError {
     },
 }
 
-/// What `/health/ready` says.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub struct Ready {
-    /// System identifier of the cluster that the application is connected to.
-    pub system_identifier: String,
-    /// Its timeline.
-    pub timeline_id: u32,
-    /// Number of the database in that cluster.
-    pub database_oid: u32,
-    /// When the server was started, in microseconds since 1970: what no copy of the cluster has as well.
-    pub postmaster_started_us: i64,
-}
-
 /// What the application answered, whatever it was.
 #[derive(Debug)]
 pub struct Reply {
@@ -137,7 +124,7 @@ impl Reply {
 pub struct Readiness {
     /// What the application is connected to.
     #[serde(flatten)]
-    pub connected_to: Ready,
+    pub connected_to: Identity,
     /// How long it took to open the connection.
     connected_within_ms: f64,
 }
@@ -146,21 +133,6 @@ impl Readiness {
     /// How long it took the application to open its connection.
     pub fn connected_within(&self) -> Duration {
         Duration::try_from_secs_f64(self.connected_within_ms / 1e3).unwrap_or(Duration::MAX)
-    }
-}
-
-impl std::fmt::Display for Ready {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self {
-            system_identifier,
-            timeline_id,
-            database_oid,
-            postmaster_started_us,
-        } = self;
-        write!(
-            f,
-            "system {system_identifier}, timeline {timeline_id}, database {database_oid}, server started at {postmaster_started_us} us"
-        )
     }
 }
 

@@ -9,7 +9,7 @@ use tokio::time::timeout;
 use tokio_postgres::NoTls;
 
 use crate::{
-    monitor::prober::describe,
+    errors::describe,
     postgres::{Cluster, Shutdown},
 };
 

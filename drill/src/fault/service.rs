@@ -67,7 +67,7 @@ pub(super) async fn misbehave(
             let away = services
                 .store
                 .go_down()
-                .map_err(|error| failed(crate::verify::chain(&error)))?;
+                .map_err(|error| failed(crate::errors::chain(&error)))?;
             touched.push(format!(
                 "{} moved to {}",
                 services.store.path().display(),
@@ -78,7 +78,7 @@ pub(super) async fn misbehave(
             let wall = services
                 .store
                 .refuse()
-                .map_err(|error| failed(crate::verify::chain(&error)))?;
+                .map_err(|error| failed(crate::errors::chain(&error)))?;
             touched.push(format!(
                 "directory {} made, where an update writes its file",
                 wall.display()
@@ -128,7 +128,7 @@ pub async fn mend(target: FaultTarget, services: &mut Services<'_>) -> Result<&'
         FaultTarget::ConfigStore => services
             .store
             .mend()
-            .map_err(|error| failed(crate::verify::chain(&error)))?,
+            .map_err(|error| failed(crate::errors::chain(&error)))?,
         FaultTarget::Notifier => services
             .inbox
             .receiver()

@@ -19,9 +19,10 @@ use rand::rngs::StdRng;
 
 use super::{Done, FaultError, SUPERUSER, files::changed, root::Root};
 use crate::{
-    backup::{commands, copy},
+    backup::copy,
     postgres::{Cluster, ClusterOptions, Shutdown, Tool},
     scenario::Selection,
+    wal::commands,
 };
 
 /// How long a clone may take to promote itself, and to archive what it wrote.

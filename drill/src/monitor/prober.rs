@@ -2,16 +2,17 @@
 //!
 //! Connecting anew matters: a server whose files are gone may serve old connections for a while.
 
-use std::{
-    sync::{Arc, Mutex, PoisonError},
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 use tokio::{task::JoinHandle, time::timeout};
 use tokio_postgres::NoTls;
 
 use super::ALERT;
+use crate::{
+    errors::describe,
+    service::{Failing, PROBE},
+};
 
 /// Time between two probes.
 const INTERVAL: Duration = Duration::from_millis(50);
@@ -20,38 +21,10 @@ const TIMEOUT: Duration = Duration::from_secs(2);
 /// Failures in a row before the alert: one may be chance.
 const FAILURES: u32 = 2;
 
-/// The query that stands for "the application can work".
-pub const QUERY: &str = r#"SELECT s."Id", v."Id" FROM "TransformationScripts" s
-    JOIN "TransformationScriptVersions" v ON v."ScriptId" = s."Id" AND v."VersionNumber" = s."CurrentVersion" LIMIT 1"#;
-
 /// A running prober. It stops when dropped.
 pub struct Prober {
     task: JoinHandle<()>,
     failing: Failing,
-}
-
-/// Since when nothing has succeeded any more, if that is so.
-#[derive(Clone, Default)]
-pub struct Failing(Arc<Mutex<Option<Instant>>>);
-
-impl Failing {
-    /// Since when.
-    pub fn since(&self) -> Option<Instant> {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// It succeeded.
-    pub fn succeeded(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
-    }
-
-    /// It failed, as far as anybody knows at this moment.
-    pub fn failed(&self) {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get_or_insert_with(Instant::now);
-    }
 }
 
 impl Prober {
@@ -84,7 +57,7 @@ pub async fn probe(database: &tokio_postgres::Config) -> Result<(), String> {
     let attempt = async {
         let (client, connection) = database.connect(NoTls).await?;
         let connection = tokio::spawn(connection);
-        let result = client.query_opt(QUERY, &[]).await.map(|_| ());
+        let result = client.query_opt(PROBE, &[]).await.map(|_| ());
         connection.abort();
         result
     };
@@ -150,20 +123,4 @@ async fn post(client: &reqwest::Client, webhook: &str, reason: &str) -> Result<(
         .await?
         .error_for_status()
         .map(|_| ())
-}
-
-/// A database error in words: SQLSTATE and message, or the operating system's reason.
-pub fn describe(error: &tokio_postgres::Error) -> String {
-    use std::error::Error as _;
-    match error.as_db_error() {
-        Some(db) => format!(
-            "{} {} ({})",
-            db.severity(),
-            crate::values::message(db),
-            db.code().code()
-        ),
-        None => error
-            .source()
-            .map_or_else(|| error.to_string(), |source| format!("{error}: {source}")),
-    }
 }

@@ -256,6 +256,11 @@ impl Cluster {
         self.port
     }
 
+    /// Where what was said while it was loaded from a dump is kept: beside its data.
+    pub fn load_log_path(&self) -> PathBuf {
+        self.home.join("pg_restore.log")
+    }
+
     /// The server's log.
     pub fn log_path(&self) -> &Path {
         &self.log

@@ -13,15 +13,17 @@ use reports::{
 
 use crate::{
     backup::{
-        self, Backup, RecoveryTarget,
+        self, Backup,
         basebackup::held_wal,
         catalogue,
         planner::{self, Candidate, Standing},
-        wal::{Instead, Reach},
     },
+    errors::chain,
     postgres::{Lsn, TimelineId},
-    stage::Drill,
-    verify::{Found, chain, timed, wal_continuity},
+    record::check::{Found, timed},
+    state::Drill,
+    verify::wal_continuity,
+    wal::{Instead, Reach, RecoveryTarget},
 };
 
 use super::{OpenStep, Stop, ended, promise::Known, questions};
@@ -215,9 +217,12 @@ async fn looked_at(
     let mut wal = Reach::default();
     if is_foreign {
         // This cluster's WAL has nothing to do with it.
-    } else if let Some((check, seen)) =
-        wal_continuity::check(&drill.site, &backup, drill.timeline, held.as_deref(), until).await
-    {
+    } else if let Some(start) = backup.start(drill.timeline, held.as_deref(), until) {
+        let site = &drill.site;
+        let read = site
+            .recorder
+            .external("pg_waldump", site.wal.reach(&site.installation, &site.work, start));
+        let (check, seen) = Box::pin(wal_continuity::check(&id, start, read)).await;
         if attempt == 1 {
             drill.check(check);
         }

@@ -16,9 +16,11 @@ use super::{
     repair::{repaired, repairs},
 };
 use crate::{
-    stage::{Drill, remember},
-    verify::{chain, ledger::Comparison},
-    workload::{Workload, ledger::History},
+    errors::chain,
+    ledger::History,
+    state::{Drill, remember},
+    verify::ledger::Comparison,
+    workload::Workload,
 };
 
 /// What is said where a restart was all that it took.

@@ -14,10 +14,11 @@ use reports::{
 
 use crate::{
     backup::stream::STANDBY_NAME,
+    errors::chain,
     reference::{Scope, Truth},
     scenario::Moment,
-    stage::{Drill, DrillError, inject},
-    verify::{chain, smoke},
+    state::{Drill, DrillError, inject},
+    verify::smoke,
 };
 
 use super::{
@@ -192,8 +193,7 @@ async fn smoke_tested(drill: &mut Drill, validated: &Validated) -> Result<(), St
     let step = OpenStep::begin(drill, Step::SmokeTest, 1);
     let began = drill.recorder.offset();
     let (check, took) = smoke::smoke(
-        &drill.application,
-        &drill.admin_token,
+        drill.application.get(smoke::ENDPOINT, Some(&drill.admin_token)),
         validated.known.served.as_ref(),
         Phase::Cutover,
     )
@@ -342,7 +342,12 @@ pub(super) async fn afterwards(drill: &mut Drill, ending: Ending, known: &Sound)
     drill.restored = restored;
     injected?;
     let served = known.served.as_ref();
-    let (check, _) = smoke::smoke(&drill.application, &drill.admin_token, served, Phase::AfterCutover).await;
+    let (check, _) = smoke::smoke(
+        drill.application.get(smoke::ENDPOINT, Some(&drill.admin_token)),
+        served,
+        Phase::AfterCutover,
+    )
+    .await;
     let mut wrong = Vec::new();
     if check.verdict == Verdict::Fail {
         wrong.push(format!("{}: {}", check.check, check.actual));

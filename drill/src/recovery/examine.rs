@@ -10,8 +10,13 @@ use reports::{
 
 use super::Stop;
 use crate::{
-    stage::{Drill, promises},
-    verify::{content_fingerprint::Against, ledger::Comparison, server_start, server_start::Diagnosis, smoke, suite},
+    state::{Drill, promises},
+    verify::{
+        content_fingerprint::Against,
+        ledger::Comparison,
+        server_start::{self, Diagnosis},
+        smoke, suite,
+    },
     workload::Hold,
 };
 
@@ -121,7 +126,12 @@ pub(super) async fn examined(drill: &mut Drill, held: Option<Hold>) -> Result<Lo
             look.noted(drill, check);
         }
     }
-    let (check, _) = smoke::smoke(&drill.application, &drill.admin_token, None, Phase::Source).await;
+    let (check, _) = smoke::smoke(
+        drill.application.get(smoke::ENDPOINT, Some(&drill.admin_token)),
+        None,
+        Phase::Source,
+    )
+    .await;
     if check.verdict == Verdict::Fail {
         look.add(None, format!("the application: {}", check.actual));
     }

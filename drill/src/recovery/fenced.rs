@@ -4,8 +4,8 @@ use reports::{CheckId, Phase};
 
 use crate::{
     cutover::{fencing, pinned::PinnedWriter},
-    stage::Drill,
-    verify::{Found, timed},
+    record::check::{Found, timed},
+    state::Drill,
 };
 
 /// What a fence promises.

@@ -9,9 +9,11 @@ use sha2::{Digest as _, Sha256};
 use super::{Stop, Validated, ended, second_look::Position};
 use crate::{
     cutover::application::{ApplicationError, Reply},
-    stage::Drill,
-    verify::{Found, chain, smoke, timed},
-    workload::ledger::{Answer, Answered, History, Intent, Ledger, OperationKind, RESUMED},
+    errors::chain,
+    ledger::{Answer, Answered, History, Intent, Ledger, OperationKind, RESUMED},
+    record::check::{Found, timed},
+    state::Drill,
+    verify::smoke,
 };
 
 const ADDRESS: &str = "/api/v1/transformations";

@@ -4,12 +4,10 @@
 //! could bring them back.
 
 use crate::{
-    backup::{
-        catalogue,
-        wal::{Reach, Start, WalSource},
-    },
-    postgres::{Lsn, TimelineId},
-    stage::Drill,
+    backup::catalogue,
+    postgres::Lsn,
+    state::Drill,
+    wal::{Reach, WalSource},
 };
 
 /// How far the WAL goes: what crash recovery of the failed database can bring back, and what a restore could.
@@ -28,20 +26,19 @@ impl Kept {
             ..elsewhere.clone()
         };
         let listing = catalogue::list(&drill.site.repository).unwrap_or_default();
-        let newest = listing.backups.iter().rev().find_map(|backup| {
-            Some(Start {
-                from: backup.start_lsn()?,
-                timeline: TimelineId(backup.info.timeline?),
-                own: drill.timeline,
-                system: backup.info.system_identifier.parse().ok(),
-                held: None,
-                until: None,
-            })
-        });
+        let newest = listing
+            .backups
+            .iter()
+            .rev()
+            .find_map(|backup| backup.start(drill.timeline, None, None));
         let Some(start) = newest else {
             return Self::default(); // nothing that WAL could be replayed on
         };
-        let (here, elsewhere) = tokio::join!(here.reach(&drill.site, start), elsewhere.reach(&drill.site, start));
+        let (installation, work) = (&drill.site.installation, &drill.site.work);
+        let (here, elsewhere) = tokio::join!(
+            here.reach(installation, work, start),
+            elsewhere.reach(installation, work, start)
+        );
         let end = |reach: Result<Reach, _>| reach.ok().and_then(|reach| reach.end);
         Self {
             here: end(here),

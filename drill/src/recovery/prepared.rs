@@ -11,7 +11,7 @@ use reports::{
 };
 use tokio_postgres::Client;
 
-use crate::{postgres::Cluster, stage::Drill, verify::chain};
+use crate::{errors::chain, postgres::Cluster, state::Drill};
 
 use super::questions;
 

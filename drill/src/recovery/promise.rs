@@ -11,7 +11,7 @@ use reports::CheckId;
 use crate::{
     backup::planner::Standing,
     postgres::{Cluster, Lsn, Shutdown},
-    stage::Drill,
+    state::Drill,
 };
 
 use super::choose::Choice;

@@ -12,7 +12,7 @@ use reports::{
 use crate::{
     backup::planner::{Candidate, Plan},
     operator::Question,
-    stage::Drill,
+    state::Drill,
 };
 
 use super::{examine::Look, prepared::Prepared, repair::Repair};

@@ -12,10 +12,11 @@ use tokio_postgres::Client;
 
 use crate::{
     backup::start::REPLAY_PATIENCE,
+    errors::chain,
     postgres::Cluster,
     reference::{MAINTENANCE, inventory::Cure},
-    stage::Drill,
-    verify::{Subject, catalog_inventory, chain, collations, index_integrity, privileges, sequences},
+    state::Drill,
+    verify::{Subject, catalog_inventory, collations, index_integrity, privileges, sequences},
 };
 
 /// What can be put right in place.

@@ -7,9 +7,10 @@ use std::time::Duration;
 use reports::{CheckId, CheckResult, Phase};
 
 use crate::{
+    errors::chain,
     postgres::{Cluster, Shutdown},
-    stage::Drill,
-    verify::{Found, chain, timed},
+    record::check::{Found, timed},
+    state::Drill,
 };
 
 /// How long it may take to tell whether it is in recovery.

@@ -5,16 +5,15 @@ use std::time::{Duration, Instant};
 use reports::{CheckId, Outcome, Phase, Role, Step, Verdict, event::JobStatus, text};
 
 use crate::{
-    backup::{
-        self, BackupError, Progress, RecoveryTarget, RestoreRequest,
-        job::{RestoreJob, Seen},
-        pause::Pause,
-        target,
-    },
+    backup::{self, BackupError, Progress, RestoreRequest, pause::Pause, target},
+    errors::chain,
     postgres::{Cluster, ToolError},
+    record::check::{Found, timed},
+    recovery::job::{RestoreJob, Seen},
     scenario::{Destination, Moment},
-    stage::{Drill, DrillError, SmallDisk, inject},
-    verify::{Found, chain, isolation::Production, timed},
+    state::{Drill, DrillError, SmallDisk, inject},
+    verify::isolation::Production,
+    wal::RecoveryTarget,
 };
 
 use super::{OpenStep, Stop, choose::Choice, ended};

@@ -10,15 +10,16 @@ use tokio_postgres::Client;
 
 use super::{Sound, Stop, Validated, ended};
 use crate::{
+    ledger::History,
     postgres::Cluster,
+    record::check::{Found, timed},
     reference::Scope,
-    stage::Drill,
+    state::Drill,
     verify::{
-        Found, connect,
+        connect,
         content_fingerprint::{self, Against},
-        content_hash, ledger_prefix, suite, timed,
+        content_hash, ledger_prefix, suite,
     },
-    workload::ledger::History,
 };
 
 /// What is looked at, or need not be.

@@ -12,16 +12,21 @@ use reports::{
 use tokio_postgres::Client;
 
 use crate::{
-    backup::RecoveryTarget,
-    cutover::application::Ready,
+    errors::chain,
+    ledger::History,
     postgres::{Cluster, Lsn, Shutdown},
+    record::check::{Found, timed},
     reference::Truth,
-    stage::Drill,
+    service::Identity,
+    state::Drill,
     verify::{
-        Found, chain, connect, content_fingerprint::Against, enforcement, ledger, ledger_prefix, replay, restore_log,
-        row_counts, server_start, server_start::Diagnosis, suite, timed,
+        connect,
+        content_fingerprint::Against,
+        enforcement, ledger, ledger_prefix, replay, restore_log, row_counts,
+        server_start::{self, Diagnosis},
+        suite,
     },
-    workload::ledger::History,
+    wal::RecoveryTarget,
 };
 
 use super::{
@@ -312,7 +317,7 @@ async fn usable(
     cluster: &Cluster,
     timeline: Option<u32>,
     diagnosis: &Diagnosis,
-) -> Result<(Client, Ready), Option<String>> {
+) -> Result<(Client, Identity), Option<String>> {
     if *diagnosis == Diagnosis::InRecovery {
         return Err(None);
     }
@@ -333,7 +338,7 @@ async fn usable(
         .map_err(|error| Some(chain(&error)))?;
     let system_identifier = cluster.system_identifier();
     let system_identifier = system_identifier.map_err(|error| Some(chain(&error)))?.to_string();
-    let identity = Ready {
+    let identity = Identity {
         system_identifier,
         timeline_id,
         database_oid,

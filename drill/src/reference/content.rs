@@ -17,7 +17,7 @@ pub use self::{
     compare::{Counted, Differences, compare},
     read::{look, read},
 };
-use crate::verify::fingerprint::{Column, Sums, speaks_of_data};
+use crate::reference::fingerprint::{Column, Sums, speaks_of_data};
 
 /// What a cluster's databases hold.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -125,7 +125,7 @@ impl Unreadable {
     fn of(error: &tokio_postgres::Error) -> Self {
         let message = match error.as_db_error() {
             Some(error) => format!("{} ({})", crate::values::message(error), error.code().code()),
-            None => crate::verify::chain(error),
+            None => crate::errors::chain(error),
         };
         Self {
             message,

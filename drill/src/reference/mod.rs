@@ -6,9 +6,11 @@
 //! in its file: [`inventory`] (every object, right and setting) and [`content`] (the rows of every table).
 
 pub mod content;
+pub mod fingerprint;
 pub mod inventory;
 mod log;
 mod marks;
+pub mod sequences;
 mod summary;
 
 use tokio_postgres::Client;

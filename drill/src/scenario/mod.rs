@@ -1,7 +1,7 @@
 //! A scenario: what stands before the failure, what breaks, what the operator aims for and how it must end.
 //!
 //! Scenarios are TOML, read strictly: a key nobody knows is refused with its place and a suggestion. This module only
-//! reads and describes them; [`crate::fault`] does the damage and [`crate::run`] the drill.
+//! reads and describes them; [`crate::fault`] does the damage and [`crate::drill`] the drill.
 //!
 //! - `parse.rs` and `expect.rs` read a file, with `reader.rs` and `item.rs` (tables and values that remember their lines) and
 //!   `kinds.rs` and `keys.rs` (one entry a fault kind, and the keys that several share)

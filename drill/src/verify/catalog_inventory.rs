@@ -11,10 +11,14 @@ use reports::{
 };
 use tokio_postgres::Client;
 
-use super::{Found, Subject, chain, damage, timed};
-use crate::reference::{
-    Reading, ReferenceError, Scope, Truth,
-    inventory::{self, About, Compared, Cure, Difference, roundtrip},
+use super::Subject;
+use crate::{
+    errors::{chain, damage},
+    record::check::{Found, first_few, timed},
+    reference::{
+        Reading, ReferenceError, Scope, Truth,
+        inventory::{self, About, Compared, Cure, Difference, roundtrip},
+    },
 };
 
 /// So many differences are named; of the others it is said how many there are.
@@ -80,7 +84,7 @@ fn changed(compared: &Compared) -> String {
     }
     format!(
         "changed by the service around that point: {}",
-        super::first_few(&compared.changed)
+        first_few(&compared.changed)
     )
 }
 

@@ -7,7 +7,8 @@
 use reports::{CheckId, CheckResult, text::number};
 use tokio_postgres::{Client, Row};
 
-use super::{Found, Subject, databases, first_few, timed};
+use super::{Subject, databases};
+use crate::record::check::{Found, first_few, timed};
 
 /// This database: name, recorded, actual. From PostgreSQL 15 on.
 const OWN: &str = "SELECT datname::text, datcollversion, pg_database_collation_actual_version(oid) FROM pg_database

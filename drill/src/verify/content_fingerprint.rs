@@ -15,19 +15,20 @@ use reports::{
 };
 use tokio_postgres::Config;
 
-use super::{
-    Found, Subject, chain,
-    fingerprint::{
-        FingerprintError, Grain, Relation, Sessions, Task,
-        record::{Recorded, Reference},
-        relations, scan,
-        sections::Changing,
-    },
-    first_few, ledger, timed,
-};
+use super::{Subject, ledger};
 use crate::{
-    reference::{Reading, Record, ReferenceError, Scope, Truth, content},
-    workload::ledger::History,
+    errors::chain,
+    ledger::History,
+    record::check::{Found, first_few, timed},
+    reference::{
+        Reading, Record, ReferenceError, Scope, Truth, content,
+        fingerprint::{
+            FingerprintError, Grain, Relation, Sessions, Task,
+            record::{Recorded, Reference},
+            relations, scan,
+            sections::Changing,
+        },
+    },
 };
 
 /// What the workload changes in rows that were there before; all other rows it only adds (`workload/writer.rs`).

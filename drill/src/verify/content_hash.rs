@@ -10,13 +10,13 @@ use reports::{
 };
 use tokio_postgres::Client;
 
-use super::{
-    Found, Subject, chain,
-    fingerprint::{FingerprintError, scan},
-    timed,
+use super::Subject;
+use crate::{
+    errors::chain,
+    record::check::{Found, timed},
+    reference::fingerprint::{FingerprintError, scan},
+    values,
 };
-
-use crate::values;
 
 const EXPECTED: &str = "every version's content has the SHA-256 stored with it";
 /// Versions, and how many of them have a stored hash that is not their content's, in one scan. `convert_to` and not `"Content"::bytea`, which would read a backslash as an escape.

@@ -15,7 +15,8 @@ use reports::{
 };
 use tokio_postgres::Client;
 
-use super::{Found, Subject, first_few, timed};
+use super::Subject;
+use crate::record::check::{Found, first_few, timed};
 
 /// How long the statements may take together, and how long each may wait for a lock.
 const PATIENCE: Duration = Duration::from_secs(30);

@@ -19,7 +19,8 @@ use futures_util::future::OptionFuture;
 use reports::{CheckId, CheckResult, text::counted};
 
 use self::index::Index;
-use super::{Found, Subject, databases, first_few, timed};
+use super::{Subject, databases};
+use crate::record::check::{Found, first_few, timed};
 
 const EXPECTED: &str = "every valid index finding what a sequential scan finds";
 

@@ -9,8 +9,11 @@ use std::{collections::BTreeMap, fs, io, path::Path, time::SystemTime};
 use reports::{CheckId, CheckResult, Phase};
 use tokio_postgres::Client;
 
-use super::{Found, Subject, first_few, timed};
-use crate::postgres::TimelineId;
+use super::Subject;
+use crate::{
+    postgres::TimelineId,
+    record::check::{Found, first_few, timed},
+};
 
 const EXPECTED: &str = "archives nowhere, follows and waits for nobody, runs no jobs";
 const UNTOUCHED: &str = "nothing new or changed in production's archive but what the failed primary wrote";

@@ -10,16 +10,19 @@ use tokio_postgres::{
 };
 
 use super::{
-    Found, chain,
     ledger::{
         AttachmentRow, AuditRow, Comparison, Recovered, Recovery, ScriptRow, SeedFacts, SequenceRow, VersionRow,
         compare,
     },
     row_counts::Counts,
-    smoke, timed,
+    smoke,
 };
-use crate::values;
-use crate::workload::ledger::{History, OperationKind, PgTime, author_number, digest};
+use crate::{
+    errors::chain,
+    ledger::{History, OperationKind, PgTime, author_number, digest},
+    record::check::{Found, timed},
+    values,
+};
 
 /// What the check came to.
 pub struct LedgerVerdict {

@@ -9,7 +9,6 @@ pub mod content_fingerprint;
 pub mod content_hash;
 pub mod databases;
 pub mod enforcement;
-pub mod fingerprint;
 pub mod index_integrity;
 pub mod isolation;
 pub mod ledger;
@@ -26,19 +25,13 @@ pub mod smoke;
 pub mod suite;
 pub mod wal_continuity;
 
-use std::{error::Error, time::Instant};
-
-use reports::{CheckId, CheckResult, Phase, Verdict, text::shortened};
-use tokio_postgres::{
-    Client,
-    error::{DbError, SqlState},
-};
+use reports::Phase;
+use tokio_postgres::Client;
 
 use crate::{
+    errors::chain,
     postgres::{Cluster, connection},
-    record::milliseconds,
     reference::Truth,
-    values,
 };
 
 /// A cluster under verification, and what is known of what it should contain.
@@ -94,131 +87,12 @@ impl Subject<'_> {
     }
 }
 
-/// What a check found.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Found {
-    verdict: Verdict,
-    expected: String,
-    actual: String,
-    detail: String,
-}
-
-impl Found {
-    /// It found what it expected.
-    pub fn pass(expected: impl Into<String>, actual: impl Into<String>) -> Self {
-        Self {
-            verdict: Verdict::Pass,
-            expected: expected.into(),
-            actual: actual.into(),
-            detail: String::new(),
-        }
-    }
-
-    /// It found something else.
-    pub fn fail(expected: impl Into<String>, actual: impl Into<String>) -> Self {
-        Self {
-            verdict: Verdict::Fail,
-            ..Self::pass(expected, actual)
-        }
-    }
-
-    /// It ran and cannot tell.
-    pub fn unknown(expected: impl Into<String>, reason: impl Into<String>) -> Self {
-        Self {
-            verdict: Verdict::Unknown,
-            ..Self::pass(expected, "")
-        }
-        .detail(reason)
-    }
-
-    /// Pass if `holds`, else fail.
-    pub fn judge(holds: bool, expected: impl Into<String>, actual: impl Into<String>) -> Self {
-        Self {
-            verdict: Verdict::from_holds(holds),
-            ..Self::pass(expected, actual)
-        }
-    }
-
-    /// Adds details: first offending keys, or what the check cannot see.
-    #[must_use]
-    pub fn detail(mut self, detail: impl Into<String>) -> Self {
-        self.detail = detail.into();
-        self
-    }
-}
-
-/// Runs a check and times it; an error becomes Unknown with the whole chain of reasons.
-pub async fn timed<E: Error + 'static>(
-    check: CheckId,
-    phase: Phase,
-    subject: &str,
-    work: impl Future<Output = Result<Found, E>>,
-) -> CheckResult {
-    let began = Instant::now();
-    let mut found = work
-        .await
-        .unwrap_or_else(|error| Found::unknown(check.about(), chain(&error)));
-    if found.detail == found.actual {
-        found.detail.clear(); // once is enough
-    }
-    CheckResult {
-        check,
-        phase,
-        subject: subject.to_owned(),
-        verdict: found.verdict,
-        expected: found.expected,
-        actual: found.actual,
-        duration_ms: milliseconds(began.elapsed()),
-        detail: found.detail,
-    }
-}
-
-/// An error in words; of a server's no more than may be said (see [`values`]).
-fn told(error: &(dyn Error + 'static)) -> String {
-    match error.downcast_ref::<DbError>() {
-        Some(said) => format!("{}: {}", said.severity(), values::message(said)),
-        None => error.to_string(),
-    }
-}
-
-/// An error and its sources in one line.
-pub fn chain(error: &(dyn Error + 'static)) -> String {
-    let mut text = told(error);
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {}", told(cause));
-        let cancelled = cause
-            .downcast_ref::<DbError>()
-            .is_some_and(|error| *error.code() == SqlState::QUERY_CANCELED);
-        if cancelled {
-            text.push_str(" (nothing moved any more)");
-        }
-        source = cause.source();
-    }
-    text
-}
-
 /// Connects to a database.
 ///
 /// # Errors
 /// Why not, in words.
 pub async fn connect(database: &tokio_postgres::Config) -> Result<Client, String> {
     connection::verifying(database).await.map_err(|error| chain(&error))
-}
-
-/// What an error says of damage, if it does: corrupted data or index, an internal error, a file that cannot be read. A
-/// check that meets one has found something; any other error only keeps it from looking.
-pub fn damage(error: &tokio_postgres::Error) -> Option<String> {
-    let error = error.as_db_error()?;
-    let code = error.code().code();
-    let speaks_of_damage = code.starts_with("XX") || code == "58P01" || code == "58030";
-    speaks_of_damage.then(|| format!("{} ({code})", values::message(error)))
-}
-
-/// The first few of many, and how many are left out.
-pub fn first_few<T: std::fmt::Display>(all: &[T]) -> String {
-    const FEW: usize = 5;
-    shortened(all, FEW)
 }
 
 #[cfg(test)]

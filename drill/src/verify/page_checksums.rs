@@ -36,8 +36,12 @@ use files::{Fork, RelationFile, relation_files};
 use page::{State, state};
 use relations::Pages;
 
-use super::{Found, Subject, damage, first_few, timed};
-use crate::postgres::{ControlData, ControlError, Installation};
+use super::Subject;
+use crate::{
+    errors::damage,
+    postgres::{ControlData, ControlError, Installation},
+    record::check::{Found, first_few, timed},
+};
 
 pub use page::checksum;
 

@@ -6,8 +6,6 @@
 //! that `pg_hba.conf` takes away or gives. PostgreSQL has no right to withhold for making large objects: a role that turns
 //! its read-only setting off can make some.
 
-use std::collections::BTreeSet;
-
 use fixtures::Role;
 use reports::{
     CheckId, CheckResult,
@@ -16,13 +14,16 @@ use reports::{
 use tokio_postgres::{Client, error::SqlState};
 
 use super::{
-    Found, Subject,
+    Subject,
     catalog_inventory::{Look, named},
-    chain, first_few, timed,
 };
-use crate::reference::{
-    Truth,
-    inventory::{self, About, Cure, Inventory},
+use crate::{
+    errors::chain,
+    record::check::{Found, first_few, timed},
+    reference::{
+        Truth,
+        inventory::{self, About, Cure, Inventory},
+    },
 };
 
 /// The tables that the validator is shown to be unable to write to: those of the fixture.
@@ -33,25 +34,6 @@ const TABLES: [&str; 5] = [
     "AuditEvents",
     "__EFMigrationsHistory",
 ];
-
-/// Roles that were recorded and that a script of pg_dumpall does not create.
-pub fn roles_missing(recorded: &Inventory, globals: &str) -> Vec<String> {
-    missing(recorded.roles(), globals)
-}
-
-fn missing(recorded: Vec<String>, globals: &str) -> Vec<String> {
-    let created: BTreeSet<String> = globals
-        .lines()
-        .filter_map(|line| line.strip_prefix("CREATE ROLE ")?.strip_suffix(';'))
-        .map(
-            |name| match name.strip_prefix('"').and_then(|name| name.strip_suffix('"')) {
-                Some(quoted) => quoted.replace("\"\"", "\""),
-                None => name.to_owned(),
-            },
-        )
-        .collect();
-    recorded.into_iter().filter(|role| !created.contains(role)).collect()
-}
 
 /// The check.
 pub async fn check(subject: &Subject<'_>, look: &Look<'_>) -> CheckResult {
@@ -247,20 +229,4 @@ async fn writes(
         }
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::missing;
-
-    #[test]
-    fn roles_that_a_script_does_not_create_are_named() {
-        let recorded = || ["app_admin", "a \"b\": c"].map(str::to_owned).into();
-        let whole = "CREATE ROLE app_admin;\nALTER ROLE app_admin WITH LOGIN;\nCREATE ROLE \"a \"\"b\"\": c\";\n";
-        assert!(missing(recorded(), whole).is_empty());
-        assert_eq!(
-            missing(recorded(), "-- CREATE ROLE app_admin;"),
-            ["app_admin", r#"a "b": c"#]
-        );
-    }
 }

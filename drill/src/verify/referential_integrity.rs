@@ -11,7 +11,11 @@ use reports::{
 };
 use tokio_postgres::{Client, Row, error::SqlState};
 
-use super::{Found, Subject, damage, databases, first_few, timed};
+use super::{Subject, databases};
+use crate::{
+    errors::damage,
+    record::check::{Found, first_few, timed},
+};
 
 const EXPECTED: &str = "no orphans under a foreign key that counts as valid";
 

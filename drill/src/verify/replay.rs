@@ -9,10 +9,11 @@
 use reports::{CheckId, CheckResult, Phase};
 use tokio_postgres::Client;
 
-use super::{Found, chain, timed};
 use crate::{
-    backup::RecoveryTarget,
+    errors::chain,
     postgres::{Lsn, TimelineId},
+    record::check::{Found, timed},
+    wal::RecoveryTarget,
 };
 
 /// Bytes of the longest header of a WAL page.
@@ -238,8 +239,8 @@ mod tests {
             along: Some(TimelineId(2)),
             from: Some(1),
         };
-        assert_eq!(judge(&replayed(HISTORY), planned).0.verdict, Verdict::Pass);
+        assert_eq!(judge(&replayed(HISTORY), planned).0.verdict(), Verdict::Pass);
         let ran_out = HISTORY.replace("before 2026-01-01 00:00:00+00", "no recovery target specified");
-        assert_eq!(judge(&replayed(&ran_out), planned).0.verdict, Verdict::Fail);
+        assert_eq!(judge(&replayed(&ran_out), planned).0.verdict(), Verdict::Fail);
     }
 }

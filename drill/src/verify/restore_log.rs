@@ -4,14 +4,13 @@
 //! restore, and that is what is reported: the object, never the message, which may quote a row. An error counts as harmless
 //! only where a short list says so. What the check cannot see: what was not in the dump.
 
-use std::{fs, path::PathBuf};
+use std::fs;
 
 use reports::{CheckId, CheckResult, Phase};
 
-use super::{Found, first_few, timed};
 use crate::{
-    backup::BackupError,
-    postgres::{Cluster, ToolOutput},
+    postgres::Cluster,
+    record::check::{Found, first_few, timed},
 };
 
 /// What pg_restore says where nothing is lost: the object is there already, or the setting is one that only pg_dump sets, for
@@ -23,37 +22,13 @@ const HARMLESS: &[&str] = &[
     "must be owner of extension plpgsql",
     "unrecognized configuration parameter \"transaction_timeout\"",
 ];
-const LOG: &str = "pg_restore.log";
 const ENTRY: &str = "pg_restore: from TOC entry ";
 const ERROR: &str = "pg_restore: error: ";
 const IGNORED: &str = "pg_restore: warning: errors ignored on restore: ";
 
-fn path(cluster: &Cluster) -> PathBuf {
-    cluster.socket_directory().join(LOG)
-}
-
-/// Whether pg_restore came to its end, errors or not; it exits with 1 as well where it gave up.
-pub fn went_to_its_end(output: &ToolOutput) -> bool {
-    let ignored = output.stderr.lines().any(|line| line.starts_with(IGNORED));
-    output.status.success() || (output.broke_off().is_none() && ignored)
-}
-
-/// Keeps what was said while a cluster was loaded, beside its data.
-///
-/// # Errors
-/// If it cannot be written.
-pub fn keep(cluster: &Cluster, stderr: &str) -> Result<(), BackupError> {
-    let path = path(cluster);
-    fs::write(&path, stderr).map_err(|source| BackupError::Io {
-        action: "write",
-        path,
-        source,
-    })
-}
-
 /// The check. `None` for a cluster that was not loaded from a dump.
 pub async fn check(cluster: &Cluster) -> Option<CheckResult> {
-    let path = path(cluster);
+    let path = cluster.load_log_path();
     if !path.exists() {
         return None;
     }

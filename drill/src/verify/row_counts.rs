@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use reports::{CheckId, CheckResult, Phase, text};
 use tokio_postgres::Client;
 
-use super::{Found, first_few, timed};
+use crate::record::check::{Found, first_few, timed};
 
 /// Rows of each table of the application.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

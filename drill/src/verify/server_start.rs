@@ -7,10 +7,11 @@ use std::time::Duration;
 use reports::{CheckId, CheckResult, Phase};
 use tokio_postgres::Config;
 
-use super::{Found, timed};
 use crate::{
-    monitor::prober::{QUERY, describe},
+    errors::describe,
     postgres::connection,
+    record::check::{Found, timed},
+    service::PROBE,
 };
 
 /// How long a connection attempt may take.
@@ -57,7 +58,7 @@ pub async fn diagnose(database: &Config) -> Diagnosis {
         },
         Err(error) => return Diagnosis::Damaged(describe(&error)),
     }
-    match client.query_opt(QUERY, &[]).await {
+    match client.query_opt(PROBE, &[]).await {
         Ok(_) => Diagnosis::Healthy,
         Err(error) => Diagnosis::Damaged(describe(&error)),
     }

@@ -6,9 +6,12 @@
 use std::time::{Duration, Instant};
 
 use reports::{CheckId, CheckResult, Phase, text::counted};
+use serde_json::Value;
 
-use super::{Found, timed};
-use crate::cutover::application::{Application, ApplicationError, Ready};
+use crate::{
+    record::check::{Found, timed},
+    service::Identity,
+};
 
 /// The endpoint of step 13.
 pub const ENDPOINT: &str = "/api/v1/transformations?page=1&pageSize=50";
@@ -25,18 +28,17 @@ pub struct Expected {
     pub first_page: Vec<(i64, i32)>,
 }
 
-/// The smoke test; hands out how long the request took. On the failed source nobody knows yet what is expected, and an
+/// The smoke test, of what the application answers; hands out how long the request took. On the failed source nobody knows yet what is expected, and an
 /// answer will do.
-pub async fn smoke(
-    application: &Application,
-    token: &str,
+pub async fn smoke<E: std::fmt::Display>(
+    asked: impl Future<Output = Result<Value, E>>,
     expected: Option<&Expected>,
     phase: Phase,
 ) -> (CheckResult, Duration) {
     let mut took = Duration::ZERO;
     let result = timed(CheckId::Smoke, phase, "application", async {
         let began = Instant::now();
-        let answer = application.get(ENDPOINT, Some(token)).await;
+        let answer = asked.await;
         took = began.elapsed();
         let wanted = match expected {
             Some(expected) => format!(
@@ -47,7 +49,7 @@ pub async fn smoke(
         };
         let body = match answer {
             Ok(body) => body,
-            Err(error) => return Ok::<_, ApplicationError>(Found::fail(wanted, error.to_string())),
+            Err(error) => return Ok::<_, std::convert::Infallible>(Found::fail(wanted, error.to_string())),
         };
         let Some(expected) = expected else {
             return Ok(match phase {
@@ -87,7 +89,7 @@ pub async fn smoke(
 /// The application is connected to the database that was validated: by system identifier and timeline of the cluster, and
 /// by the database's own number, since another one may have been given its name. A copy has all of that as well, and another
 /// moment at which its server was started.
-pub async fn identity(ready: &Ready, validated: &Ready) -> CheckResult {
+pub async fn identity(ready: &Identity, validated: &Identity) -> CheckResult {
     timed(CheckId::AppIdentity, Phase::Cutover, "application", async {
         Ok::<_, std::convert::Infallible>(Found::judge(
             ready == validated,
@@ -102,11 +104,11 @@ pub async fn identity(ready: &Ready, validated: &Ready) -> CheckResult {
 mod tests {
     use reports::Verdict;
 
-    use super::{Ready, identity};
+    use super::{Identity, identity};
 
     #[tokio::test]
     async fn an_application_on_another_cluster_is_told_apart() {
-        let at = |system: &str, timeline_id, database_oid, postmaster_started_us| Ready {
+        let at = |system: &str, timeline_id, database_oid, postmaster_started_us| Identity {
             system_identifier: system.into(),
             timeline_id,
             database_oid,

@@ -3,7 +3,6 @@
 //! [`ledger`] is the journal outside the database (the drill's only source of truth), [`writer`] one writer's life,
 //! this file starts them, paces them and stops them. What the ledger proves is worked out in [`crate::verify::ledger`].
 
-pub mod ledger;
 pub mod writer;
 
 use std::{
@@ -18,12 +17,12 @@ use tokio::{
     task::JoinSet,
 };
 
-use crate::monitor::prober::Failing;
-
-use self::{
+use crate::{
     ledger::{Ledger, LedgerHeader},
-    writer::{Writer, WriterPlan},
+    service::Failing,
 };
+
+use self::writer::{Writer, WriterPlan};
 
 /// Permits that stand for "write as fast as you can".
 const UNPACED: usize = 1 << 28;

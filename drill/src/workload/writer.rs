@@ -11,11 +11,11 @@ use sha2::{Digest as _, Sha256};
 use tokio::sync::{SemaphorePermit, watch};
 use tokio_postgres::{Client, NoTls, SimpleQueryMessage, Statement, error::SqlState, types::ToSql};
 
-use super::{
-    Shared,
+use super::Shared;
+use crate::{
     ledger::{Answer, Answered, Intent, OperationKind, PgTime, author},
+    postgres::Lsn,
 };
-use crate::postgres::Lsn;
 
 /// Back-off between attempts to connect, and after a refused operation.
 const BACK_OFF: Duration = Duration::from_millis(20);

@@ -9,11 +9,10 @@ use super::{
     args::{RunArgs, StorageArg},
 };
 use crate::{
-    backup,
+    backup, drill,
     postgres::Storage,
-    run,
     scenario::{self, Circumstances, Scenario},
-    stage::{self, Sizing, StorageChoice},
+    state::{self, Sizing, StorageChoice},
 };
 
 const DEFAULT_SCENARIO: &str = "data-directory-lost";
@@ -56,9 +55,9 @@ pub(super) fn planned(args: &RunArgs) -> Result<Vec<Planned>, Failure> {
     }
     let drills = planned.len();
     for drill in &mut planned {
-        drill.storage = run::storage(storage_choice(args), &drill.scenario, drills);
+        drill.storage = drill::storage(storage_choice(args), &drill.scenario, drills);
         if drills > 1 && !args.require_all {
-            drill.skipped = stage::lacking(&drill.scenario);
+            drill.skipped = state::lacking(&drill.scenario);
         }
     }
     match planned.iter().find_map(|drill| drill.skipped.as_ref()) {
@@ -175,7 +174,7 @@ pub(super) fn again(args: &RunArgs, drill: &Planned, seed: u64) -> String {
         words.push(format!("--{option}"));
         words.extend(values.iter().cloned());
     }
-    if run::storage(StorageChoice::Auto, scenario, 1) != drill.storage {
+    if drill::storage(StorageChoice::Auto, scenario, 1) != drill.storage {
         let storage = match drill.storage {
             Storage::Memory => "memory",
             Storage::Disk => "disk",

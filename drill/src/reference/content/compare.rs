@@ -12,7 +12,7 @@ use super::{
     super::{Record, Scope, Truth},
     Content, Database, LargeObjects, Rows, Table, TableKind, Unreadable,
 };
-use crate::verify::fingerprint::Sums;
+use crate::reference::fingerprint::Sums;
 
 /// How what was found differs from what was recorded. Each entry is for people and begins with a name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     postgres::Cluster,
-    verify::{
+    reference::{
         fingerprint::{FingerprintError, Grain, Kind, Relation, Sessions, Task, Within, qualified, relations},
         sequences,
     },

@@ -40,7 +40,7 @@ impl Server {
         let client = self.client(database).await;
         for statement in sql.split(';') {
             let done = client.batch_execute(statement).await; // each by itself: some refuse a transaction block
-            done.unwrap_or_else(|error| panic!("{statement}: {}", crate::verify::chain(&error)));
+            done.unwrap_or_else(|error| panic!("{statement}: {}", crate::errors::chain(&error)));
         }
     }
 

@@ -1,7 +1,10 @@
 //! Rights: what every access control list says beyond the server's default, or short of it, one fact an object, grantee
 //! and privilege. Who granted it is left out: it decides nothing but what a cascade takes away.
 
+use std::collections::BTreeSet;
+
 use super::{
+    Inventory,
     catalogue::{Catalogues, Whose},
     sql::Raw,
 };
@@ -95,5 +98,42 @@ pub(super) fn state(row: &Raw) -> &'static str {
         (false, _) => super::WITHDRAWN,
         (true, true) => super::GRANTABLE,
         (true, false) => super::GRANTED,
+    }
+}
+
+impl Inventory {
+    /// Roles of it that a script of pg_dumpall does not create.
+    pub fn roles_missing(&self, globals: &str) -> Vec<String> {
+        missing(self.roles(), globals)
+    }
+}
+
+fn missing(recorded: Vec<String>, globals: &str) -> Vec<String> {
+    let created: BTreeSet<String> = globals
+        .lines()
+        .filter_map(|line| line.strip_prefix("CREATE ROLE ")?.strip_suffix(';'))
+        .map(
+            |name| match name.strip_prefix('"').and_then(|name| name.strip_suffix('"')) {
+                Some(quoted) => quoted.replace("\"\"", "\""),
+                None => name.to_owned(),
+            },
+        )
+        .collect();
+    recorded.into_iter().filter(|role| !created.contains(role)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::missing;
+
+    #[test]
+    fn roles_that_a_script_does_not_create_are_named() {
+        let recorded = || ["app_admin", "a \"b\": c"].map(str::to_owned).into();
+        let whole = "CREATE ROLE app_admin;\nALTER ROLE app_admin WITH LOGIN;\nCREATE ROLE \"a \"\"b\"\": c\";\n";
+        assert!(missing(recorded(), whole).is_empty());
+        assert_eq!(
+            missing(recorded(), "-- CREATE ROLE app_admin;"),
+            ["app_admin", r#"a "b": c"#]
+        );
     }
 }

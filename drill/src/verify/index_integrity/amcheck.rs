@@ -5,7 +5,7 @@ use reports::text::left_out;
 use tokio_postgres::{Client, Row, Transaction};
 
 use super::{Problem, Tally};
-use crate::verify::damage;
+use crate::errors::damage;
 
 /// Valid B-trees of a database, and their tables.
 const TREES: &str =

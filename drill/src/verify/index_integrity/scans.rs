@@ -13,7 +13,7 @@ use super::{
     plan::Parts,
     probe::{self, Probe},
 };
-use crate::verify::damage;
+use crate::errors::damage;
 
 /// Walks in one statement.
 const TOGETHER: usize = 24;

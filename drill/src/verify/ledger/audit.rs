@@ -6,7 +6,7 @@ use super::{
     marks::Marks,
     rows::{AttachmentRow, AuditRow},
 };
-use crate::workload::ledger::{Operation, OperationKind, PgTime};
+use crate::ledger::{Operation, OperationKind, PgTime};
 
 /// Who signed a row of an operation, or when, if that is not what the ledger says. What it does not know is not compared.
 pub(super) fn signed_otherwise(

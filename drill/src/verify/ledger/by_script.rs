@@ -3,7 +3,7 @@
 //! takes a fraction of the time that one after the other would.
 
 use super::marks::{Marks, is_known, writes_version};
-use crate::workload::ledger::{Answered, Operation, OperationKind, PgTime};
+use crate::ledger::{Answered, Operation, OperationKind, PgTime};
 
 /// How many operations are copied at once.
 const READ_AHEAD: usize = 512;

@@ -1,7 +1,7 @@
 //! What the passes learn about each operation: three bits, and who of those that survived was sent last.
 
 use super::comparison::Findings;
-use crate::workload::ledger::{Answered, Operation, OperationKind};
+use crate::ledger::{Answered, Operation, OperationKind};
 
 /// One bit an operation.
 struct Bits(Vec<u64>);

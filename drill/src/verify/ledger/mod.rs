@@ -42,8 +42,8 @@ pub use self::{
 
 use self::{comparison::Findings, marks::Marks};
 use crate::{
+    ledger::{History, Operation},
     postgres::Lsn,
-    workload::ledger::{History, Operation},
 };
 
 /// How far recovery was told to go.

@@ -2,7 +2,7 @@
 //! first operation. Plain data; whoever reads the rows is elsewhere.
 
 use super::Unverifiable;
-use crate::workload::ledger::{History, OperationKind, PgTime};
+use crate::ledger::{History, OperationKind, PgTime};
 
 /// Rows read from the recovered database: what the workload can have touched, and what lets rows be seen that nobody
 /// wrote.
@@ -53,7 +53,7 @@ pub struct ScriptRow {
     pub current_version: i32,
     /// "IsDeleted".
     pub deleted: bool,
-    /// [`digest`](crate::workload::ledger::digest) of "Name" and "Description".
+    /// [`digest`](crate::ledger::digest) of "Name" and "Description".
     pub facts: u64,
     /// "CreatedAt".
     pub created: PgTime,
@@ -91,7 +91,7 @@ pub struct AttachmentRow {
     pub content: u128,
     /// First 16 bytes of "Sha256".
     pub stored: u128,
-    /// [`digest`](crate::workload::ledger::digest) of "SizeBytes".
+    /// [`digest`](crate::ledger::digest) of "SizeBytes".
     pub facts: u64,
     /// "CreatedAt".
     pub at: PgTime,

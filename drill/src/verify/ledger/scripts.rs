@@ -9,7 +9,7 @@ use super::{
     marks::Marks,
     rows::{Recovered, ScriptRow, SeedFacts, SeededScript, VersionRow},
 };
-use crate::workload::ledger::{OperationKind, PgTime};
+use crate::ledger::{OperationKind, PgTime};
 
 /// Everything there is about one script.
 struct Script<'a> {

@@ -10,8 +10,10 @@ use super::{
     marks::{Marks, is_known, writes_version},
     rows::SequenceRow,
 };
-use crate::postgres::Lsn;
-use crate::workload::ledger::{Answered, History, Operation, OperationKind};
+use crate::{
+    ledger::{Answered, History, Operation, OperationKind},
+    postgres::Lsn,
+};
 
 /// What the name of the sequence contains that script ids come from; that of the versions' sequence does not.
 const SCRIPTS: &str = "TransformationScripts";

@@ -10,13 +10,10 @@ use std::{
 
 use super::World;
 use crate::{
-    backup::{
-        Site,
-        commands::archive_command,
-        wal::{Reach, Start, WalSource},
-    },
+    backup::Site,
     postgres::{Lsn, TimelineId},
     record::Recorder,
+    wal::{Reach, Start, WalSource, commands::archive_command},
 };
 
 /// A source that archives, and what it had archived when it was looked at.
@@ -116,7 +113,11 @@ impl Archive {
             held,
             until,
         };
-        self.site.wal.reach(&self.site, start).await.unwrap()
+        self.site
+            .wal
+            .reach(&self.site.installation, &self.site.work, start)
+            .await
+            .unwrap()
     }
 
     async fn named(&self, problem: &str) {

@@ -1,7 +1,7 @@
 //! Which record decides.
 
 use super::*;
-use crate::verify::fingerprint::Sums;
+use crate::reference::fingerprint::Sums;
 
 const DATABASE: &str = "transformations";
 

@@ -5,9 +5,9 @@ use reports::Verdict;
 
 use super::world::{World, forget_answer};
 use crate::{
+    ledger::{Answered, History, Operation},
     postgres::Lsn,
     verify::ledger::Target,
-    workload::ledger::{Answered, History, Operation},
 };
 
 /// Histories of up to some fifty operations by one to four writers.

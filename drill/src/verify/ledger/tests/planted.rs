@@ -14,9 +14,9 @@ use super::{
     world::{SEEDED, World},
 };
 use crate::{
+    ledger::{Answered, Operation, OperationKind, PgTime},
     postgres::Lsn,
     verify::ledger::{AttachmentRow, AuditRow, Comparison, Recovered, ScriptRow, Tally, Target, VersionRow},
-    workload::ledger::{Answered, Operation, OperationKind, PgTime},
 };
 
 /// An honest recovery that something is planted into.

@@ -4,12 +4,12 @@ use reports::Verdict;
 
 use super::story::{recovered, rows, story, three_creates};
 use crate::{
-    verify::ledger::{Comparison, Recovered, ScriptRow, Target, VersionRow},
-    workload::ledger::{
+    ledger::{
         Answered::{Acknowledged, Indeterminate, Rejected},
         Operation,
         OperationKind::{AddVersion, Attach, CreateScript, Restore, SoftDelete},
     },
+    verify::ledger::{Comparison, Recovered, ScriptRow, Target, VersionRow},
 };
 
 #[test]

@@ -8,13 +8,13 @@ use super::{
     world::seed,
 };
 use crate::{
-    postgres::Lsn,
-    verify::ledger::{Recovery, Target, Unverifiable, VersionRow, compare},
-    workload::ledger::{
+    ledger::{
         Answered::{Acknowledged, Indeterminate, Rejected},
         Operation,
         OperationKind::{AddVersion, CreateScript},
     },
+    postgres::Lsn,
+    verify::ledger::{Recovery, Target, Unverifiable, VersionRow, compare},
 };
 
 /// Whole seconds after the epoch, as wall time.

@@ -4,8 +4,8 @@ use chrono::DateTime;
 
 use super::world::{World, with_facts};
 use crate::{
+    ledger::{Answered, Operation, OperationKind},
     verify::ledger::{Comparison, Recovered, Target},
-    workload::ledger::{Answered, Operation, OperationKind},
 };
 
 pub(super) const SECOND_NS: u64 = 1_000_000_000;

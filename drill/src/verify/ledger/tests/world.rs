@@ -2,13 +2,13 @@
 
 use chrono::DateTime;
 
-use crate::verify::ledger::{
-    AttachmentRow, AuditRow, Comparison, Recovered, Recovery, ScriptRow, SeedFacts, SeededScript, SequenceRow, Target,
-    VersionRow, compare, seeded_scripts_named,
-};
 use crate::{
+    ledger::{Answered, History, Operation, OperationKind, PgTime},
     postgres::Lsn,
-    workload::ledger::{Answered, History, Operation, OperationKind, PgTime},
+    verify::ledger::{
+        AttachmentRow, AuditRow, Comparison, Recovered, Recovery, ScriptRow, SeedFacts, SeededScript, SequenceRow,
+        Target, VersionRow, compare, seeded_scripts_named,
+    },
 };
 
 /// Scripts 1 to this are seeded.

@@ -289,8 +289,8 @@ mod tests {
 
     use super::{Answered, History, LedgerError, LedgerHeader, OperationKind, PgTime};
     use crate::{
+        ledger::{Answer, Intent, Ledger, RESUMED},
         postgres::Lsn,
-        workload::ledger::{Answer, Intent, Ledger, RESUMED},
     };
 
     fn header() -> LedgerHeader {

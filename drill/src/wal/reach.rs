@@ -1,8 +1,4 @@
-//! The WAL that is kept outside the cluster: whole segments from the archiver, and the stream with its unfinished tail.
-//!
-//! `archive_command` delivers finished segments only (a manual's "continuous archiving"), so the tail of the newest
-//! segment is lost with the cluster unless pg_receivewal streams it as well; its newest file carries `.partial`.
-//! [`WalSource::reach`] reads the WAL with pg_waldump and tells how far it can be proven to go.
+//! How far the WAL goes: contiguous segments of the service's own history, and every record in them that can be read.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -12,36 +8,16 @@ use std::{
 use chrono::{DateTime, Utc};
 
 use super::{
-    BackupError, Site,
+    Instead, SegmentNumber, WalError, WalSource,
     copies::Copies,
     segment,
     timeline::{self, Course},
-    waldump::{dump, last_record_end, read_dump, stopped_after, switches},
+    waldump::{Reader, last_record_end, read_dump, stopped_after, switches},
 };
 use crate::{
-    postgres::{Lsn, ServerUser, SystemIdentifier, TimelineId, parse_segment_name},
-    verify::chain,
+    errors::chain,
+    postgres::{Installation, Lsn, ServerUser, SystemIdentifier, TimelineId, WorkDir},
 };
-
-/// Where WAL is kept.
-#[derive(Debug, Clone)]
-pub struct WalSource {
-    /// Filled by `archive_command`.
-    pub archive: Option<PathBuf>,
-    /// Filled by pg_receivewal.
-    pub stream: Option<PathBuf>,
-    /// Size of a segment in bytes.
-    pub segment_bytes: u64,
-}
-
-/// A WAL segment's place in the order: timeline, then number (LSN divided by the segment size).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct SegmentNumber {
-    /// The timeline.
-    pub timeline: u32,
-    /// LSN divided by the segment size.
-    pub number: u64,
-}
 
 /// Where a replay begins, and whose history it must stay in.
 #[derive(Debug, Clone, Copy)]
@@ -65,9 +41,6 @@ impl Start<'_> {
         self.until.is_none_or(|until| segment.number <= until.0 / segment_bytes)
     }
 }
-
-/// Segments of which the copy that comes first is bad: the copy that goes further, or none where all of them are.
-pub type Instead = BTreeMap<String, Option<PathBuf>>;
 
 /// How far the WAL goes from some LSN on.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -108,27 +81,18 @@ impl Reach {
 }
 
 impl WalSource {
-    /// A segment's file name.
-    pub fn name(&self, segment: SegmentNumber) -> String {
-        name(segment, self.segment_bytes)
-    }
-
-    /// The segment of that name, if it is one that a server asks for: in capitals, and of the length that it has.
-    pub(super) fn parse(&self, name: &str) -> Option<SegmentNumber> {
-        let (timeline, begins) = parse_segment_name(name, self.segment_bytes)?;
-        Some(SegmentNumber {
-            timeline: timeline.0,
-            number: begins.0 / self.segment_bytes,
-        })
-    }
-
     /// How far the WAL goes from a start on, through the timelines of the service's own history: contiguous segments of
     /// the right size and cluster, then every record read. A damaged or unfinished copy of a segment gives way to another
     /// that goes further.
     ///
     /// # Errors
     /// If there is no place for what pg_waldump is shown.
-    pub async fn reach(&self, site: &Site, start: Start<'_>) -> Result<Reach, BackupError> {
+    pub async fn reach(
+        &self,
+        installation: &Installation,
+        work: &WorkDir,
+        start: Start<'_>,
+    ) -> Result<Reach, WalError> {
         let Copies {
             by_segment: mut spares,
             strays,
@@ -140,7 +104,7 @@ impl WalSource {
         let outside = segments.iter().filter(|(_, path)| !is_held(path));
         let there: BTreeSet<SegmentNumber> = outside.map(|(segment, _)| *segment).collect();
         let backup = (start.from, start.timeline);
-        let (histories, unreadable) = self.histories(site.work.user());
+        let (histories, unreadable) = self.histories(work.user());
         let way = match timeline::way(backup, start.own, &histories, &there, self.segment_bytes) {
             Ok(way) => way,
             Err(stray) => {
@@ -171,7 +135,7 @@ impl WalSource {
         }
         let reading = Reading {
             wal: self,
-            site,
+            reader: Reader { installation, work },
             start,
             course: &way.course,
             strays: &strays,
@@ -218,7 +182,7 @@ impl WalSource {
 /// What is read: the WAL of a backup, along its way.
 struct Reading<'a> {
     wal: &'a WalSource,
-    site: &'a Site,
+    reader: Reader<'a>,
     start: Start<'a>,
     course: &'a Course,
     /// Files that are named as no segment is.
@@ -238,13 +202,13 @@ struct Records {
 
 impl Reading<'_> {
     /// As [`WalSource::reach`], of these copies.
-    async fn read(&self, segments: &BTreeMap<SegmentNumber, PathBuf>) -> Result<Reach, BackupError> {
+    async fn read(&self, segments: &BTreeMap<SegmentNumber, PathBuf>) -> Result<Reach, WalError> {
         let (from, bytes) = (self.start.from, self.wal.segment_bytes);
         let timelines = self.course.timelines();
         let expected = segment::Expected {
             segment_bytes: bytes,
             system: self.start.system,
-            magic: segment::magic(self.site.installation.major),
+            magic: segment::magic(self.reader.installation.major),
             timelines: &timelines,
         };
         let mut reach = Reach {
@@ -260,7 +224,7 @@ impl Reading<'_> {
         let whole = Lsn((last.number + 1) * bytes);
         reach.covered = Some(whole);
         let mut records = match self.records(&usable, whole).await {
-            Err(error @ (BackupError::Tool(_) | BackupError::Unexpected { .. })) => {
+            Err(error @ (WalError::Tool(_) | WalError::Unexpected { .. })) => {
                 reach.unread = Some(chain(&error));
                 return Ok(reach);
             }
@@ -271,7 +235,7 @@ impl Reading<'_> {
         let unfinished = last_path.extension().is_some() || self.is_held(last_path);
         let stop = records.end.unwrap_or(from);
         let torn = unfinished
-            && segment::goes_on_behind(last_path, last, bytes, stop).map_err(|source| BackupError::Io {
+            && segment::goes_on_behind(last_path, last, bytes, stop).map_err(|source| WalError::Io {
                 action: "read",
                 path: last_path.clone(),
                 source,
@@ -367,7 +331,7 @@ impl Reading<'_> {
 
     /// Who has to read a file: the server, but for what a backup brings along, which the restore copies.
     fn reader_of(&self, path: &Path) -> Option<&ServerUser> {
-        (!self.is_held(path)).then(|| self.site.work.user())
+        (!self.is_held(path)).then(|| self.reader.work.user())
     }
 
     fn is_held(&self, path: &Path) -> bool {
@@ -375,7 +339,7 @@ impl Reading<'_> {
     }
 
     /// How far the records go that end before `to`.
-    async fn records(&self, usable: &[(SegmentNumber, &PathBuf)], to: Lsn) -> Result<Records, BackupError> {
+    async fn records(&self, usable: &[(SegmentNumber, &PathBuf)], to: Lsn) -> Result<Records, WalError> {
         let (from, bytes) = (self.start.from, self.wal.segment_bytes);
         let mut records = Records {
             end: None,
@@ -387,7 +351,10 @@ impl Reading<'_> {
         if to <= from {
             return Ok(records);
         }
-        let dump = |from, arguments| dump(self.site, self.wal, usable, (from, to), self.course.timeline, arguments);
+        let dump = |from, arguments| {
+            self.reader
+                .dump(self.wal, usable, (from, to), self.course.timeline, arguments)
+        };
         let text = dump(from, &["--rmgr=Transaction", "--rmgr=XLOG"]).await?;
         records.switches = switches(&text);
         (records.end, records.last_commit) = read_dump(&text, self.start.until);
@@ -419,11 +386,11 @@ fn bad_page(
     expected: segment::Expected<'_>,
     range: (Lsn, Lsn),
     switches: &[Lsn],
-) -> Result<Option<(Lsn, segment::Problem)>, BackupError> {
+) -> Result<Option<(Lsn, segment::Problem)>, WalError> {
     let mut newest = 0;
     for (segment, path) in usable {
         let bad = segment::first_bad_page(path, *segment, expected, range, switches, &mut newest);
-        let bad = bad.map_err(|source| BackupError::Io {
+        let bad = bad.map_err(|source| WalError::Io {
             action: "read",
             path: (*path).clone(),
             source,
@@ -433,60 +400,4 @@ fn bad_page(
         }
     }
     Ok(None)
-}
-
-/// A segment's file name, for segments of so many bytes.
-pub fn name(segment: SegmentNumber, segment_bytes: u64) -> String {
-    let per_xlog_id = 0x1_0000_0000 / segment_bytes.max(1);
-    format!(
-        "{:08X}{:08X}{:08X}",
-        segment.timeline,
-        segment.number / per_xlog_id,
-        segment.number % per_xlog_id
-    )
-}
-
-/// Whether a file is named as a whole WAL segment is: timeline, and number in two parts, in capitals.
-pub fn is_segment(name: &str) -> bool {
-    name.len() == 24 && is_number(name)
-}
-
-/// Whether it is a number as the server writes it in the names of its files.
-pub(super) fn is_number(text: &str) -> bool {
-    text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'A'..=b'F'))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{SegmentNumber, WalSource};
-
-    const MIB: u64 = 1 << 20;
-
-    fn source() -> WalSource {
-        WalSource {
-            archive: Some("/a".into()),
-            stream: Some("/s".into()),
-            segment_bytes: MIB,
-        }
-    }
-
-    #[test]
-    fn segment_names_are_those_of_the_server() {
-        let wal = source();
-        let segment = SegmentNumber {
-            timeline: 2,
-            number: 0x1_0000_0000 / MIB + 5,
-        };
-        assert_eq!(wal.name(segment), "000000020000000100000005");
-        assert_eq!(wal.parse("000000020000000100000005"), Some(segment));
-        for no_segment in [
-            "00000002.history",
-            "00000001000000000000000a", // in small letters
-            "00000001000000000000005",
-            "0000000100000000000000005",
-            "000000010000000000001000", // there are 4096 of 1 MiB to a number
-        ] {
-            assert_eq!(wal.parse(no_segment), None, "{no_segment}");
-        }
-    }
 }

@@ -2,7 +2,7 @@
 //!
 //! A job runs by itself, posts a webhook when it is over, and keeps its result until somebody takes it.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use reports::event::JobStatus;
 use tokio::{
@@ -10,16 +10,19 @@ use tokio::{
     task::JoinHandle,
 };
 
-use super::{
-    BackupError, BackupSystem, Progress, RestoreRequest,
-    pause::{Pause, Paused},
+use crate::{
+    backup::{
+        BackupError, BackupSystem, Progress, RestoreRequest,
+        pause::{Pause, Paused},
+    },
+    notify,
+    postgres::Cluster,
 };
-use crate::{notify, postgres::Cluster};
 
 /// A restore under way.
-pub struct RestoreJob {
+pub(super) struct RestoreJob {
     /// Unique within the drill.
-    pub id: String,
+    pub(super) id: String,
     status: watch::Receiver<JobStatus>,
     progress: Progress,
     paused: UnboundedReceiver<Paused>,
@@ -27,7 +30,7 @@ pub struct RestoreJob {
 }
 
 /// What can be seen of a job from outside.
-pub enum Seen {
+pub(super) enum Seen {
     /// Its files are in place, and it waits before it starts the server.
     Paused(Box<Paused>),
     /// It is over.
@@ -35,18 +38,16 @@ pub enum Seen {
 }
 
 /// What a job came to.
-pub struct Outcome {
+pub(super) struct Outcome {
     /// The restored cluster, or why there is none.
-    pub result: Result<Cluster, BackupError>,
-    /// How long it took.
-    pub duration: Duration,
+    pub(super) result: Result<Cluster, BackupError>,
     /// Whether the completion could be notified, and if not why.
-    pub notified: Result<(), notify::NotifyError>,
+    pub(super) notified: Result<(), notify::NotifyError>,
 }
 
 impl RestoreJob {
     /// Starts a job and returns at once. Its completion is posted to `webhook`.
-    pub fn start(id: String, system: Box<dyn BackupSystem>, request: RestoreRequest, webhook: String) -> Self {
+    pub(super) fn start(id: String, system: Box<dyn BackupSystem>, request: RestoreRequest, webhook: String) -> Self {
         let (sender, status) = watch::channel(JobStatus::Accepted);
         let progress = request.progress.clone();
         let (pause, paused) = Pause::new();
@@ -69,11 +70,7 @@ impl RestoreJob {
                 duration_s: duration.as_secs_f64(),
             };
             let notified = notify::post(&webhook, &notification).await;
-            Outcome {
-                result,
-                duration,
-                notified,
-            }
+            Outcome { result, notified }
         });
         Self {
             id,
@@ -85,7 +82,7 @@ impl RestoreJob {
     }
 
     /// Its status now.
-    pub fn status(&self) -> JobStatus {
+    pub(super) fn status(&self) -> JobStatus {
         match *self.status.borrow() {
             JobStatus::Restoring if self.progress.is_replaying() => JobStatus::Replaying,
             status => status,
@@ -93,12 +90,12 @@ impl RestoreJob {
     }
 
     /// Bytes restored so far.
-    pub fn bytes(&self) -> u64 {
+    pub(super) fn bytes(&self) -> u64 {
         self.progress.bytes()
     }
 
     /// Waits until there is something to do for the job, or it is over; its notification may still be under way.
-    pub async fn next(&mut self) -> Seen {
+    pub(super) async fn next(&mut self) -> Seen {
         let is_over = |status: &JobStatus| matches!(status, JobStatus::Completed | JobStatus::Failed);
         let over = async {
             self.status
@@ -113,7 +110,7 @@ impl RestoreJob {
     }
 
     /// What it came to. `None` if the job itself died.
-    pub async fn outcome(self) -> Option<Outcome> {
+    pub(super) async fn outcome(self) -> Option<Outcome> {
         self.task.await.ok()
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{fmt::Write as _, path::Path};
 
-use super::wal::{Instead, WalSource};
+use super::{Instead, WalSource};
 
 /// The script that `restore_command` runs: `SCRIPT %f %p`. It takes a file from the archive, else from the stream,
 /// else the unfinished tail of either, and fails if there is none: which the server takes for the end of the archive.

@@ -1,6 +1,6 @@
 //! The moments of a drill at which things break, and the end, when services are mended again.
 //!
-//! [`inject`] is called once for each moment, from [`crate::run`] before and at the failure and from
+//! [`inject`] is called once for each moment, from [`crate::drill`] before and at the failure and from
 //! [`crate::recovery`] after it. Each fault of a scenario happens once, however often its moment comes round: what is
 //! tried a second time, as a restore of the next backup, is not broken again.
 
@@ -14,12 +14,13 @@ use super::{
     remember::{self, Change, Tables},
 };
 use crate::{
-    backup::{self, Backup, wal},
+    backup::{self, Backup},
+    errors::chain,
     fault,
     postgres::{Cluster, Lsn, TimelineId},
     reference::{Log, Reached},
     scenario::{Action, Fault, FaultTarget, Moment, SegmentPlace, Target, Which},
-    verify::chain,
+    wal,
 };
 
 /// Injects the scenario's faults of one moment. `restored` is the cluster that recovery is at work on, if there is one.

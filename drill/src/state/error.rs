@@ -6,9 +6,10 @@ use crate::{
     backup::BackupError,
     cutover::{application::ApplicationError, config_store::ConfigStoreError},
     fault::FaultError,
+    ledger::LedgerError,
     postgres::{ClusterError, ControlError, StartError, WorkDirError},
-    verify::fingerprint::FingerprintError,
-    workload::{WorkloadError, ledger::LedgerError},
+    reference::fingerprint::FingerprintError,
+    workload::WorkloadError,
 };
 
 /// The harness could not carry a drill out (exit code 3).

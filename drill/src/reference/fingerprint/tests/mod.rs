@@ -10,14 +10,15 @@ use tokio_postgres::Client;
 
 use super::{record::Reference, *};
 use crate::{
+    errors::chain,
+    ledger::{History, Operation, OperationKind},
     postgres::{Cluster, ClusterOptions, Request, Storage, WorkDir, locate},
     reference::Truth,
     verify::{
-        Subject, chain,
+        Subject,
         content_fingerprint::{self, Against},
         content_hash,
     },
-    workload::ledger::{History, Operation, OperationKind},
 };
 
 /// A seeded database, with a table that holds every kind of type without a hash.

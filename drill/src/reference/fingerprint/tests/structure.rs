@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::{super::record::Detail, *};
-use crate::reference::{Reading, Record, Scope, content};
+use super::*;
+use crate::reference::{Reading, Record, Scope, content, fingerprint::record::Detail};
 
 impl Seeded {
     /// What is true of it now, as a record says it; what the ledger answers for is not summed up.

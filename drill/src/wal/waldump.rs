@@ -4,64 +4,69 @@ use std::path::PathBuf;
 
 use chrono::{DateTime, NaiveDateTime, Utc};
 
-use super::{
-    BackupError, Site, segment,
-    wal::{SegmentNumber, WalSource},
-};
-use crate::postgres::{Lsn, TimelineId};
+use super::{SegmentNumber, WalError, WalSource, segment};
+use crate::postgres::{Installation, Lsn, TimelineId, Tool, WorkDir};
 
-/// pg_waldump's output for the records of `segments` that lie between two positions, its last words on stderr included.
-///
-/// # Errors
-/// If it cannot be run, or does not end in its own words: then nothing is known of the WAL.
-pub(super) async fn dump(
-    site: &Site,
-    wal: &WalSource,
-    segments: &[(SegmentNumber, &PathBuf)],
-    (from, to): (Lsn, Lsn),
-    timeline: TimelineId,
-    arguments: &[&str],
-) -> Result<String, BackupError> {
-    let staging = tempfile::Builder::new()
-        .prefix("wal-")
-        .tempdir_in(site.work.path())
-        .map_err(|source| BackupError::Io {
-            action: "create a directory in",
-            path: site.work.path().to_owned(),
+/// What reads WAL: pg_waldump of a version, in a directory of the run.
+#[derive(Clone, Copy)]
+pub(super) struct Reader<'a> {
+    pub(super) installation: &'a Installation,
+    pub(super) work: &'a WorkDir,
+}
+
+impl Reader<'_> {
+    /// pg_waldump's output for the records of `segments` that lie between two positions, its last words on stderr included.
+    ///
+    /// # Errors
+    /// If it cannot be run, or does not end in its own words: then nothing is known of the WAL.
+    pub(super) async fn dump(
+        &self,
+        wal: &WalSource,
+        segments: &[(SegmentNumber, &PathBuf)],
+        (from, to): (Lsn, Lsn),
+        timeline: TimelineId,
+        arguments: &[&str],
+    ) -> Result<String, WalError> {
+        let staging = tempfile::Builder::new()
+            .prefix("wal-")
+            .tempdir_in(self.work.path())
+            .map_err(|source| WalError::Io {
+                action: "create a directory in",
+                path: self.work.path().to_owned(),
+                source,
+            })?;
+        let failed = |source| WalError::Io {
+            action: "prepare",
+            path: staging.path().to_owned(),
             source,
-        })?;
-    let failed = |source| BackupError::Io {
-        action: "prepare",
-        path: staging.path().to_owned(),
-        source,
-    };
-    for (segment, path) in segments {
-        // pg_waldump reads one timeline by its names; what came before a branch stands in under the same timeline.
-        let name = wal.name(SegmentNumber {
-            timeline: timeline.0,
-            ..*segment
-        });
-        std::os::unix::fs::symlink(path, staging.path().join(name)).map_err(failed)?;
+        };
+        for (segment, path) in segments {
+            // pg_waldump reads one timeline by its names; what came before a branch stands in under the same timeline.
+            let name = wal.name(SegmentNumber {
+                timeline: timeline.0,
+                ..*segment
+            });
+            std::os::unix::fs::symlink(path, staging.path().join(name)).map_err(failed)?;
+        }
+        self.work.user().chown(staging.path())?;
+        let output = Tool::new(self.installation, "pg_waldump")
+            .arg("--path")
+            .arg(staging.path())
+            .arg(format!("--timeline={}", timeline.0))
+            .arg(format!("--start={from}"))
+            // For the segment after the last it would wait five seconds.
+            .arg(format!("--end={to}"))
+            .args(arguments)
+            .output() // it fails where it meets the end of the WAL within a segment
+            .await?;
+        if !output.status.success() && !output.stderr.contains("error: ") {
+            return Err(WalError::Unexpected {
+                what: output.command,
+                problem: format!("it ended with {} and said nothing of the WAL", output.status),
+            });
+        }
+        Ok(format!("{}\n{}", output.stdout, output.stderr))
     }
-    site.work.user().chown(staging.path())?;
-    let output = site
-        .tool("pg_waldump")
-        .arg("--path")
-        .arg(staging.path())
-        .arg(format!("--timeline={}", timeline.0))
-        .arg(format!("--start={from}"))
-        // For the segment after the last it would wait five seconds.
-        .arg(format!("--end={to}"))
-        .args(arguments)
-        .output() // it fails where it meets the end of the WAL within a segment
-        .await?;
-    if !output.status.success() && !output.stderr.contains("error: ") {
-        return Err(BackupError::Unexpected {
-            what: output.command,
-            problem: format!("it ended with {} and said nothing of the WAL", output.status),
-        });
-    }
-    Ok(format!("{}\n{}", output.stdout, output.stderr))
 }
 
 /// The end of the readable WAL where pg_waldump's last words name it, and the last commit that begins before `until`.

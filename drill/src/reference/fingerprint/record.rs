@@ -8,7 +8,7 @@ use reports::text::{counted, number};
 use tokio_postgres::Config;
 
 use super::{FingerprintError, Grain, Scanned, Section, Sessions, Sums, Task, Within, scan::connections, sections};
-use crate::{values, verify::fingerprint::sections::Changing};
+use crate::{reference::fingerprint::sections::Changing, values};
 
 /// Most rows of a section that are recorded one by one, with 16 bytes each.
 pub const ROWS_LIMIT: u64 = 1 << 20;

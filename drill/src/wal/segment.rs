@@ -8,7 +8,7 @@ use std::{fmt, fs::File, io, os::unix::fs::FileExt as _, path::Path};
 
 use reports::text::{counted, number};
 
-use super::wal::SegmentNumber;
+use super::SegmentNumber;
 use crate::postgres::{Lsn, ServerUser, SystemIdentifier};
 
 /// Bytes in a WAL page.

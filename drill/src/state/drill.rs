@@ -16,22 +16,22 @@ use tokio_postgres::Client;
 
 use super::{DrillError, Options, disk::SmallDisk};
 use crate::{
-    backup::{
-        Backup, RecoveryTarget, Site, basebackup::directory_bytes, planner::Rejection, stream::Stream,
-        untouched::Untouched,
-    },
+    backup::{Backup, Site, basebackup::directory_bytes, planner::Rejection, stream::Stream, untouched::Untouched},
     cutover::{application::Application, config_store::FileStore, pinned::PinnedWriter},
+    errors::chain,
     fault::clock::SteppedClock,
+    ledger::LedgerHeader,
     monitor::{Alerts, prober::Prober},
     notify::Inbox,
     operator::Operator,
     postgres::{Cluster, Lsn, Provider, Shutdown, TimelineId},
     record::{Recorder, nanoseconds},
-    reference::{Reached, Truth},
+    reference::{Reached, Truth, fingerprint::record::Reference},
     scenario::{FaultTarget, Scenario, Streaming, Target},
     values,
-    verify::{Subject, chain, fingerprint::record::Reference, isolation::Production, ledger::SeedFacts},
-    workload::{Workload, ledger::LedgerHeader},
+    verify::{Subject, isolation::Production, ledger::SeedFacts},
+    wal::RecoveryTarget,
+    workload::Workload,
 };
 
 /// How the finding begins that says how to connect to a cluster that was left running.

@@ -6,7 +6,7 @@ use reports::{CheckId, Phase, Verdict, text::counted};
 use super::{Drill, DrillError};
 use crate::{
     backup::{BackupError, untouched::Untouched},
-    verify::{Found, first_few, timed},
+    record::check::{Found, first_few, timed},
 };
 
 const EXPECTED: &str = "the repository is as it was: nothing is written to where the backups are";

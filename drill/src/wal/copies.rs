@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::wal::{SegmentNumber, WalSource};
+use super::{SegmentNumber, WalSource};
 
 /// What there is.
 #[derive(Debug, Default)]

@@ -13,9 +13,10 @@ use std::{
 };
 
 use super::{
+    SegmentNumber, WalSource,
     copies::{file_name, list},
+    is_number,
     segment::readable,
-    wal::{SegmentNumber, WalSource, is_number},
 };
 use crate::postgres::{Lsn, ServerUser, TimelineId};
 
@@ -184,7 +185,7 @@ pub fn way(
             if let Some(last) = last.filter(|last| last.number > left.0 / segment_bytes) {
                 way.remarks.push(format!(
                     "timeline {own} branched off at {left}, but timeline {parent} goes on to segment {}",
-                    super::wal::name(*last, segment_bytes)
+                    super::name(*last, segment_bytes)
                 ));
             }
         }
@@ -217,7 +218,7 @@ impl Way {
             Some(Err(problem)) => return self.problems.push(format!("{name} {problem}")),
             None => {
                 let first = segments.iter().find(|segment| segment.timeline == timeline.0);
-                let first = first.map(|segment| super::wal::name(*segment, self.course.segment_bytes));
+                let first = first.map(|segment| super::name(*segment, self.course.segment_bytes));
                 return self.remarks.extend(first.filter(|_| timeline != own).map(|segment| {
                     format!("segment {segment} is there, {name} is not: the server does not see that timeline")
                 }));

@@ -4,15 +4,19 @@ use reports::{CheckId, CheckResult, Phase, Verdict};
 
 use super::{Drill, DrillError};
 use crate::{
-    record::nanoseconds,
+    errors::chain,
+    ledger::History,
+    record::{
+        check::{Found, timed},
+        nanoseconds,
+    },
     verify::{
-        self, Found, chain,
+        self,
         ledger::{self, Comparison},
         ledger_prefix,
         replay::Replayed,
-        timed,
     },
-    workload::{ledger::History, writer::SHARE},
+    workload::writer::SHARE,
 };
 
 /// `ledger-prefix` on a database that is still written to: what was promised before it was looked at must be there,

@@ -5,9 +5,10 @@ use reports::Verdict;
 
 use super::{Drill, DrillError, promises};
 use crate::{
+    errors::chain,
     reference::{LARGE_TABLE_BYTES, MAINTENANCE, Reached, Reading, Record, Summary},
     scenario::{Action, Fault, FaultTarget, Moment, Target},
-    verify::{chain, content_fingerprint},
+    verify::content_fingerprint,
 };
 
 /// What a fault is to what a recovery must bring back.

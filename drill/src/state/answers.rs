@@ -12,7 +12,7 @@ use reports::{
 use tokio_postgres::SimpleQueryMessage;
 
 use super::Drill;
-use crate::{postgres::Cluster, values, verify::chain};
+use crate::{errors::chain, postgres::Cluster, values};
 
 /// How long one statement may take, with its connection.
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -2,9 +2,9 @@
 
 use super::SmallDisk;
 use crate::{
+    errors::chain,
     fault::{self, FaultError},
     scenario::{Action, Scenario},
-    verify::chain,
 };
 
 /// Why this machine cannot carry a scenario out, with what to do about it. `None`: nothing is known to be lacking.

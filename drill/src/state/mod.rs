@@ -4,7 +4,7 @@
 //! [`inject()`] breaks things at their moments, [`remember`] adds to the log of references, [`promises`] is what writers were
 //! told, [`answers`] what the cluster in service says at the end, [`SmallDisk`] a filesystem that can be filled, [`foreign`]
 //! another cluster in the same repository, [`lacking()`] why this machine cannot carry a scenario out. The story itself is in
-//! [`crate::run`], the recovery in [`crate::recovery`].
+//! [`crate::drill`], the recovery in [`crate::recovery`].
 
 pub mod answers;
 mod disk;
