@@ -9,7 +9,7 @@ use fixtures::{Credentials, Role as DatabaseRole};
 use rand::{SeedableRng as _, rngs::StdRng};
 use reports::{
     Event, What,
-    event::{DrillHeader, Environment, Expected, Part, PlannedFault, Severity},
+    event::{DrillHeader, Environment, Expected, FORMAT, Kind, Part, PlannedFault, Seeded, SeededTable, Severity},
     text::{counted, lasting, number},
 };
 use serde_json::json;
@@ -279,12 +279,14 @@ async fn set_up(
         rejected: std::collections::BTreeSet::new(),
         site,
     };
-    recorder.record(What::Seeded {
-        scripts: drill.seeded.scripts,
-        versions: drill.seeded.versions,
-        attachments: drill.seeded.attachments,
-        database_bytes: size as u64,
+    let tables = drill.seeded.tables().into_iter().map(|(table, rows)| SeededTable {
+        table: table.to_owned(),
+        rows,
     });
+    recorder.record(What::Seeded(Seeded {
+        tables: tables.collect(),
+        database_bytes: size as u64,
+    }));
     drill.timeline = TimelineId(drill.cluster_started("source", &drill.source).await?);
     let connection = drill.connection_string(&drill.source).to_npgsql();
     drill.store.write(&json!({
@@ -460,6 +462,8 @@ fn header(assignment: &Assignment<'_>, options: &Options, work: &WorkDir) -> Dri
     );
     described.extend(given.settings.iter().map(|(name, value)| (name.clone(), value.clone())));
     DrillHeader {
+        format: FORMAT,
+        kind: Kind::Drill,
         run_id: options.run_id.clone(),
         drill: assignment.name.clone(),
         scenario: scenario.id.clone(),

@@ -20,7 +20,7 @@ mod words;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::event::{BackupInfo, DrillHeader, FaultReport, Finding, LedgerComparison, PlanInfo, WorkloadCounts};
+use crate::event::{BackupInfo, DrillHeader, FaultReport, Finding, LedgerComparison, PlanInfo, Seeded, WorkloadCounts};
 use crate::{Outcome, Phase, Step, Verdict};
 
 pub use fold::{FoldError, fold};
@@ -170,19 +170,6 @@ pub struct LedgerResult {
     pub phase: Phase,
     /// What it came to.
     pub comparison: LedgerComparison,
-}
-
-/// Size of the seed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Seeded {
-    /// Rows of "TransformationScripts".
-    pub scripts: u64,
-    /// Rows of "TransformationScriptVersions".
-    pub versions: u64,
-    /// Large objects.
-    pub attachments: u64,
-    /// Size of the database on disk after loading.
-    pub database_bytes: u64,
 }
 
 /// A cluster that came up.

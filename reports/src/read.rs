@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
+use crate::event::FORMAT;
 use crate::log::FILE_NAME;
 use crate::run::UnreadableLog;
 use crate::{DrillEvidence, Event, FoldError, RunEvidence, RunPlan, fold, json};
@@ -55,6 +56,16 @@ pub enum LogError {
         /// Why not.
         source: serde_json::Error,
     },
+    /// It was written in a format that did not exist when this program was made.
+    #[error(
+        "{path} has format {found}, and this drill reads formats 1 to {FORMAT}: read it with the drill that wrote it, or a newer one"
+    )]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Its format.
+        found: u32,
+    },
     /// The events are not the log of one drill.
     #[error("{path} is not the log of one drill")]
     Fold {
@@ -74,6 +85,12 @@ pub struct ReadLog {
     pub truncated_bytes: usize,
 }
 
+/// All that is read of a first event before its format is known.
+#[derive(serde::Deserialize)]
+struct Formatted {
+    format: u32,
+}
+
 /// Reads one event log.
 ///
 /// # Errors
@@ -88,6 +105,13 @@ pub fn read_log(path: &Path) -> Result<ReadLog, LogError> {
         truncated_bytes: 0,
     };
     for (index, line) in content.split_inclusive(|&byte| byte == b'\n').enumerate() {
+        if index == 0
+            && let Ok(Formatted { format: found }) = serde_json::from_slice(line)
+            && found > FORMAT
+        {
+            let path = path.to_owned();
+            return Err(LogError::Newer { path, found });
+        }
         match serde_json::from_slice(line) {
             Ok(event) => log.events.push(event),
             Err(_) if !line.ends_with(b"\n") => log.truncated_bytes = line.len(),

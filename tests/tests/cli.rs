@@ -226,7 +226,7 @@ fn one_seed() {
         };
         let events = lines("events.jsonl");
         let seeded = events.iter().find(|event| event["event"] == "seeded").unwrap();
-        let seeded = ["scripts", "versions", "attachments"].map(|what| seeded[what].clone());
+        let seeded = seeded["tables"].clone();
         let ledger = lines("ledger.jsonl");
         let sent = ledger.iter().filter(|entry| entry["phase"] == "invoked").take(5);
         let sent = sent

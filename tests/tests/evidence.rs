@@ -378,7 +378,7 @@ fn words_are_judged() {
     let log = fs::read_to_string(place.out().join("words/events.jsonl")).unwrap();
     let events: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let of = |name: &str| events.iter().filter(|event| event["event"] == name).collect::<Vec<_>>();
-    assert_eq!(of("seeded")[0]["scripts"], 40);
+    assert_eq!(of("seeded")[0]["tables"][0]["rows"], 40);
     assert_eq!(of("fault-injected").len(), 3, "a second fault on one line is its own");
     place.nothing_left(ran.pid);
 

@@ -1,7 +1,8 @@
 //! The sections of one drill.
 
+use crate::event::SeededTable;
 use crate::evidence::{CheckRow, DrillEvidence, Moment, StepRow};
-use crate::text::{bytes, capital, counted, duration, listed, millis, number, seconds, utc, window};
+use crate::text::{bytes, capital, counted, duration, millis, number, seconds, utc, window};
 use crate::{StepVerdict, Verdict};
 
 use super::{Page, Spans, cell, code, in_words, limits, measures, plain, post_mortem, strong, tables, verdict};
@@ -263,15 +264,15 @@ fn environment(page: &mut Page, drill: &DrillEvidence) {
         vec![cell("Source of the scenario"), cell(&header.source)],
         vec![cell("Seed of random choices"), cell(header.seed.to_string())],
     ];
-    if let Some(seeded) = drill.seeded {
-        let size = bytes(seeded.database_bytes);
-        let content = [
-            (seeded.scripts, "script"),
-            (seeded.versions, "version"),
-            (seeded.attachments, "attachment"),
-        ];
-        let content = listed(content.map(|(n, noun)| counted(n, noun)));
-        rows.push(vec![cell("Seed data"), cell(format!("{content}; {size}"))]);
+    if let Some(seeded) = &drill.seeded {
+        rows.push(vec![cell("Seed data"), cell(seeded.to_string())]);
+        let table = |table: &SeededTable| {
+            vec![
+                cell(format!("Seed data: {}", table.table)),
+                cell(counted(table.rows, "row")),
+            ]
+        };
+        rows.extend(seeded.tables.iter().map(table));
     }
     if let Some(writers) = drill.writers {
         rows.push(vec![cell("Live writers"), cell(number(writers.into()))]);

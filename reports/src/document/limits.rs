@@ -116,6 +116,7 @@ fn not_run(drills: &[DrillEvidence]) -> Option<String> {
 fn size(drill: &DrillEvidence) -> String {
     let size = drill
         .seeded
+        .as_ref()
         .map(|seeded| format!(" ({})", bytes(seeded.database_bytes)))
         .unwrap_or_default();
     format!(

@@ -24,7 +24,7 @@ pub(super) fn of(events: &[Event], evidence: &DrillEvidence) -> Cost {
         backup_bytes: evidence.chosen_backup().map(|backup| backup.bytes),
         all_backups_bytes: evidence.backups.iter().map(|backup| backup.bytes).sum(),
         restored_bytes: evidence.restore_jobs.last().map(|job| job.restored_bytes),
-        database_bytes: evidence.seeded.map(|seeded| seeded.database_bytes),
+        database_bytes: evidence.seeded.as_ref().map(|seeded| seeded.database_bytes),
         peak_disk_bytes: events
             .iter()
             .filter_map(|event| {

@@ -8,7 +8,7 @@ use crate::{Outcome, Phase, Step, Verdict};
 
 use super::{
     ActionRow, AlertRow, AnswerRow, ClusterRow, Cost, DrillEvidence, LedgerResult, Moment, RejectedCandidate,
-    RestoreJobRow, Seeded, Times, checks, cost, judge, recovery_time, steps, timeline,
+    RestoreJobRow, Times, checks, cost, judge, recovery_time, steps, timeline,
 };
 
 /// Why events cannot be folded: they are not the whole, ordered log of one drill.
@@ -234,19 +234,7 @@ fn collect(events: &[Event], to: &mut DrillEvidence) {
         match &event.what {
             What::WorkloadStarted { writers } => to.writers = Some(*writers),
             What::WorkloadStopped(counts) => to.workload = Some(*counts),
-            What::Seeded {
-                scripts,
-                versions,
-                attachments,
-                database_bytes,
-            } => {
-                to.seeded = Some(Seeded {
-                    scripts: *scripts,
-                    versions: *versions,
-                    attachments: *attachments,
-                    database_bytes: *database_bytes,
-                });
-            }
+            What::Seeded(seeded) => to.seeded = Some(seeded.clone()),
             What::ClusterStarted {
                 cluster,
                 system_identifier,

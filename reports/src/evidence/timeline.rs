@@ -26,18 +26,7 @@ fn text(what: &What) -> Option<String> {
         What::ClusterStarted { cluster, timeline, .. } => {
             format!("cluster {cluster} accepts connections, on timeline {timeline}")
         }
-        What::Seeded {
-            scripts,
-            versions,
-            attachments,
-            database_bytes,
-        } => format!(
-            "seed loaded: {}, {}, {}; database {}",
-            counted(*scripts, "script"),
-            counted(*versions, "version"),
-            counted(*attachments, "attachment"),
-            bytes(*database_bytes)
-        ),
+        What::Seeded(seeded) => format!("seed loaded: {seeded}"),
         What::WorkloadStarted { writers } => format!("{} at work", counted(*writers, "live writer")),
         What::WorkloadStopped(counts) => format!(
             "writers over: {} acknowledged, {} refused, {} never answered",

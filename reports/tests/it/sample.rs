@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use reports::event::{BackupInfo, Finding, JobStatus, LedgerComparison, Part, PlanInfo, Severity, WorkloadCounts};
 use reports::{CheckId, CheckResult, Format, Outcome, Phase, RunEvidence, Step, Verdict, What, read, verify, write};
 
-use crate::script::{Script, at, backup, header};
+use crate::script::{Script, at, backup, header, seeded};
 
 fn sample() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("sample")
@@ -103,15 +103,7 @@ fn events() -> Vec<reports::Event> {
         .external("initdb", 640)
         .external("start server", 120)
         .part(Part::Seed)
-        .after(
-            655,
-            What::Seeded {
-                scripts: 400,
-                versions: 1_200,
-                attachments: 8,
-                database_bytes: 25_165_824,
-            },
-        )
+        .after(655, seeded())
         .external("load seed", 640)
         .part(Part::Services)
         .after(

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use reports::event::{
-    AlertRoute, BackupInfo, DrillHeader, Environment, Expected, FaultReport, JobStatus, LedgerComparison, Objectives,
-    Part, PlanInfo, WorkloadCounts,
+    AlertRoute, BackupInfo, DrillHeader, Environment, Expected, FORMAT, FaultReport, JobStatus, Kind, LedgerComparison,
+    Objectives, Part, PlanInfo, Seeded, SeededTable, WorkloadCounts,
 };
 use reports::{CheckId, CheckResult, DrillEvidence, Event, Outcome, Phase, Step, Verdict, What, fold};
 
@@ -26,8 +26,26 @@ pub(crate) fn at(ms: i64) -> DateTime<Utc> {
     start() + TimeDelta::milliseconds(ms)
 }
 
+/// What every scripted drill seeds.
+pub(crate) fn seeded() -> What {
+    let table = |table: &str, rows| SeededTable {
+        table: table.into(),
+        rows,
+    };
+    What::Seeded(Seeded {
+        tables: vec![
+            table("TransformationScripts", 400),
+            table("TransformationScriptVersions", 1_200),
+            table("ScriptAttachments", 8),
+        ],
+        database_bytes: 25_165_824,
+    })
+}
+
 pub(crate) fn header(scenario: &str, outcome: Outcome, detected_by: Option<&[CheckId]>) -> DrillHeader {
     DrillHeader {
+        format: FORMAT,
+        kind: Kind::Drill,
         run_id: "2026-03-02T040000Z-42".into(),
         drill: scenario.into(),
         scenario: scenario.into(),
@@ -221,15 +239,7 @@ impl Script {
             )
             .external("initdb", 600)
             .part(Part::Seed)
-            .after(
-                700,
-                What::Seeded {
-                    scripts: 400,
-                    versions: 1200,
-                    attachments: 8,
-                    database_bytes: 25_165_824,
-                },
-            )
+            .after(700, seeded())
             .external("load seed", 690)
             .part(Part::WorkloadAndBackups)
             .then(What::WorkloadStarted { writers: 4 })

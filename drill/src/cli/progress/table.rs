@@ -43,7 +43,7 @@ impl Table {
                 self.step = Some(format!("{:>2} {}{again}", step.number(), step.name()));
                 self.began = Instant::now();
             }
-            What::Seeded { .. } => self.seeding = None,
+            What::Seeded(_) => self.seeding = None,
             What::StepFinished { .. } => {
                 self.step = None;
                 self.began = Instant::now();
@@ -53,7 +53,7 @@ impl Table {
             _ => {}
         }
         let row = match &event.what {
-            What::Seeded { .. }
+            What::Seeded(_)
             | What::BackupTaken(_)
             | What::FaultInjected(_)
             | What::CandidateRejected { .. }

@@ -8,7 +8,7 @@ use std::{
 use reports::{
     Event, Outcome, Step, Verdict, What,
     event::Part,
-    text::{bytes, counted, listed},
+    text::{bytes, counted},
 };
 
 /// What turns while something runs.
@@ -55,21 +55,7 @@ pub(super) fn part_name(part: Part) -> &'static str {
 /// One line for an event that people want to see while they wait.
 pub(super) fn line(event: &Event) -> Option<String> {
     Some(match &event.what {
-        What::Seeded {
-            scripts,
-            versions,
-            attachments,
-            database_bytes,
-        } => {
-            let size = bytes(*database_bytes);
-            let content = [
-                (*scripts, "script"),
-                (*versions, "version"),
-                (*attachments, "attachment"),
-            ];
-            let content = listed(content.map(|(n, noun)| counted(n, noun)));
-            format!("seeded: {content}; {size}")
-        }
+        What::Seeded(seeded) => format!("seeded: {seeded}"),
         What::WorkloadStarted { writers } => counted(*writers, "live writer"),
         What::BackupTaken(backup) => format!("backup {}, {}", backup.id, bytes(backup.bytes)),
         What::FaultInjected(fault) => format!("fault: {}", fault.summary),
