@@ -23,7 +23,7 @@ use crate::{
     monitor::{Alerts, prober::Prober},
     notify::Inbox,
     operator::{Operator, OperatorMode},
-    postgres::{Cluster, ClusterOptions, Installation, Storage, TimelineId, WorkDir},
+    postgres::{Cluster, ClusterOptions, Installation, Provider, Storage, TimelineId, WorkDir},
     record::Recorder,
     recovery,
     reference::SharedLog,
@@ -126,6 +126,7 @@ async fn carry_out(
     recorder.part(Part::Failure);
     let _ = remember::record(&drill, "right before the failure", Tables::All, false).await;
     drill.failure_lsn = drill.source_lsn().await;
+    archiving_worked(&drill).await?;
     inject(&mut drill, Moment::Failure, None).await?;
     drill.failed();
     drill.note_outage();
@@ -150,6 +151,10 @@ async fn set_up(
     work: WorkDir,
 ) -> Result<Drill, DrillError> {
     let scenario = assignment.scenario;
+    let programs = commands::missing_programs();
+    if !programs.is_empty() && assignment.installation.provider != Provider::Container {
+        return Err(DrillError::NoPrograms { programs });
+    }
     let given = &scenario.given;
     let mut random = StdRng::seed_from_u64(options.seed);
     let archive = given.archive.then(|| work.subdirectory("archive")).transpose()?;
@@ -372,6 +377,32 @@ async fn workload_and_backups(drill: &mut Drill, scenario: &Scenario, system: &s
     }
     workload.allow_all();
     Ok(())
+}
+
+/// What is lost because the drill's own archiving did not work would be blamed on the backups.
+async fn archiving_worked(drill: &Drill) -> Result<(), DrillError> {
+    let is_ours = !drill
+        .scenario
+        .given
+        .settings
+        .keys()
+        .any(|name| name.starts_with("archive_"));
+    if drill.site.wal.archive.is_none() || !drill.injected.is_empty() || !is_ours {
+        return Ok(());
+    }
+    let Ok(client) = drill.source.connect("postgres", "postgres").await else {
+        return Ok(()); // it is not for this to say what is wrong with the server
+    };
+    let sql = "SELECT failed_count, coalesce(last_failed_wal, '') FROM pg_stat_archiver";
+    let failed = client.query_one(sql, &[]).await;
+    let failed = failed.and_then(|row| Ok((row.try_get::<_, i64>(0)?, row.try_get(1)?)));
+    match failed {
+        Ok((failures, segment)) if failures > 0 => Err(DrillError::Archiving {
+            failures: failures.unsigned_abs(),
+            segment,
+        }),
+        _ => Ok(()),
+    }
 }
 
 /// Starts the writers, who wait to be allowed to write.

@@ -136,10 +136,7 @@ impl BaseBackup {
             source,
         })?;
         self.site.work.user().chown(&script)?;
-        let mut settings = vec![(
-            "restore_command".to_owned(),
-            format!("sh '{}' '%f' '%p'", script.display()),
-        )];
+        let mut settings = vec![("restore_command".to_owned(), commands::restore_command(&script))];
         let mut set = |name: &str, value: String| settings.push((name.to_owned(), value));
         if let Some(timeline) = request.timeline {
             set("recovery_target_timeline", timeline.to_string());

@@ -3,7 +3,7 @@
 use std::{env, ffi::OsString, iter, path::Path};
 
 use super::{Done, FaultError, SUPERUSER};
-use crate::postgres::{Cluster, Tool};
+use crate::postgres::{Cluster, MARK, Tool};
 
 /// Where the drill keeps what a recovery needs.
 pub(super) struct Kept<'a> {
@@ -27,7 +27,7 @@ pub(super) async fn run(cluster: &Cluster, argv: &[String], kept: Kept<'_>) -> R
         .env("PGDATA", cluster.data_directory())
         .env("DRILL_ARCHIVE", kept.archive.unwrap_or(Path::new("")))
         .env("DRILL_STREAM", kept.stream.unwrap_or(Path::new("")))
-        .env("DRILL_BACKUPS", kept.repository)
+        .env(MARK, kept.repository)
         .run()
         .await
         .map_err(FaultError::Command)?;

@@ -20,7 +20,7 @@ use rand::rngs::StdRng;
 use super::{Done, FaultError, SUPERUSER, files::changed, root::Root};
 use crate::{
     backup::copy,
-    postgres::{Cluster, ClusterOptions, Shutdown, Tool},
+    postgres::{Cluster, ClusterOptions, Shutdown, Tool, conf_quoted},
     scenario::Selection,
     wal::commands,
 };
@@ -80,7 +80,7 @@ pub(super) async fn promote_clone(
     let options = ClusterOptions {
         name: format!("clone-{fault}"),
         settings: vec![
-            ("restore_command".into(), format!("cp '{}/%f' '%p'", archive.display())),
+            ("restore_command".into(), commands::copy_command(archive)),
             ("archive_mode".into(), "on".into()),
             ("archive_command".into(), commands::archive_command(archive, false)),
             ("synchronous_standby_names".into(), String::new()),
@@ -156,8 +156,8 @@ pub(super) async fn restore_cluster(
     fs::remove_dir_all(&lost).map_err(FaultError::io("remove", &lost))?;
     let conf = data.join("postgresql.auto.conf");
     let mut settings = fs::read_to_string(&conf).map_err(FaultError::io("read", &conf))?;
-    let archive_name = archive.display();
-    let _ = writeln!(settings, "restore_command = 'cp ''{archive_name}/%f'' \"%p\"'");
+    let restore_command = conf_quoted(&commands::copy_command(archive));
+    let _ = writeln!(settings, "restore_command = {restore_command}");
     fs::write(&conf, settings).map_err(FaultError::io("write", &conf))?;
     let signal = data.join("recovery.signal");
     fs::write(&signal, "").map_err(FaultError::io("write", &signal))?;

@@ -257,6 +257,26 @@ pub(super) fn kill_orphans(directory: &Path, program: Option<&Path>) -> usize {
     found.len()
 }
 
+/// Kills what a program of the user's own has left running, which was told where a run's directory is ([`MARK`]): by its
+/// environment, which goes on to whatever it starts, in whatever session.
+pub(super) fn kill_marked(work: &Path) -> usize {
+    let mark = [MARK.as_bytes(), b"=", work.as_os_str().as_encoded_bytes(), b"/"].concat();
+    let is_marked = |pid: &u32| {
+        let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+        *pid != std::process::id()
+            && environment
+                .split(|byte| *byte == 0)
+                .any(|entry| entry.starts_with(&mark))
+    };
+    let marked = || all_processes().into_iter().filter(is_marked).collect::<Vec<_>>();
+    let found = marked();
+    send(&found, Signal::KILL);
+    found.len()
+}
+
+/// The variable that tells a program of the user's own where the backups are, below the run's directory.
+pub(crate) const MARK: &str = "DRILL_BACKUPS";
+
 /// The list of postmasters that were started in a cluster's home, one number a line. It lies beside the data, because a
 /// fault may take the data away, and postmaster.pid with it.
 const POSTMASTERS: &str = "postmasters";

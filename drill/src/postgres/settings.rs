@@ -34,7 +34,7 @@ pub(super) fn configuration(options: &ClusterOptions) -> String {
         ("log_checkpoints", "on".into()),
         ("log_lock_waits", "on".into()),
     ];
-    let line = |name: &str, value: &str| format!("{name} = {}\n", quoted(value));
+    let line = |name: &str, value: &str| format!("{name} = {}\n", conf_quoted(value));
     let mut text = "\n# drill: a disposable cluster\n".to_owned();
     text.extend(defaults.iter().map(|(name, value)| line(name, value)));
     text.extend(options.settings.iter().map(|(name, value)| line(name, value)));
@@ -105,7 +105,7 @@ pub(super) fn inherited(needed: &[(&'static str, u32)], configuration: &str) -> 
 }
 
 /// As `postgresql.conf` wants values.
-fn quoted(value: &str) -> String {
+pub(crate) fn conf_quoted(value: &str) -> String {
     format!("'{}'", value.replace('\\', r"\\").replace('\'', "''"))
 }
 

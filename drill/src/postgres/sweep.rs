@@ -4,6 +4,7 @@
 
 use std::{
     fs::{self, File},
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -13,8 +14,8 @@ use serde::Serialize;
 
 use super::{
     ServerUser, Storage, container, files,
-    process::{descendants, kill_orphans, recorded_postmasters, release_shared_memory, send},
-    workdir::{KEEP, LOCK, LOCK_NEW, PREFIX, is_ours},
+    process::{descendants, kill_marked, kill_orphans, recorded_postmasters, release_shared_memory, send},
+    workdir::{KEEP, LOCK, LOCK_NEW, is_a_runs_lock, is_named_as_ours, is_ours},
 };
 
 /// A directory that a killed run had left.
@@ -110,7 +111,7 @@ pub(super) fn sweep_below(base: &Path) -> Vec<Swept> {
 /// The directories in a place that are named as a run's are.
 fn runs_below(base: &Path) -> impl Iterator<Item = PathBuf> + use<> {
     let entries = fs::read_dir(base).into_iter().flatten().flatten();
-    let named = entries.filter(|entry| entry.file_name().to_str().is_some_and(|name| name.starts_with(PREFIX)));
+    let named = entries.filter(|entry| entry.file_name().to_str().is_some_and(is_named_as_ours));
     named.map(|entry| entry.path())
 }
 
@@ -124,13 +125,15 @@ fn sweep(path: &Path, user: &ServerUser) -> Option<Swept> {
 /// Clears up one directory, unless its run lives.
 fn end(path: &Path, user: &ServerUser) -> Option<Swept> {
     let ours = |path: &Path| fs::symlink_metadata(path).ok().filter(|meta| is_ours(meta, user));
-    if !ours(path)?.is_dir() {
+    let meta = ours(path)?;
+    let is_private = meta.permissions().mode() & 0o777 == 0o700; // as a run makes it
+    if !meta.is_dir() || !is_private || !path.file_name()?.to_str().is_some_and(is_named_as_ours) {
         return None;
     }
     if !path.join(LOCK).exists() {
         return sweep_unborn(path);
     }
-    if !ours(&path.join(LOCK))?.is_file() {
+    if !ours(&path.join(LOCK))?.is_file() || !is_a_runs_lock(&path.join(LOCK)) {
         return None;
     }
     // Held until the directory is gone, so that two sweepers do not share the work.
@@ -146,7 +149,7 @@ fn end(path: &Path, user: &ServerUser) -> Option<Swept> {
     doomed.extend(&postmasters);
     send(&postmasters, Signal::STOP);
     send(&doomed, Signal::KILL);
-    let killed = doomed.len() + kill_orphans(path, None);
+    let killed = doomed.len() + kill_orphans(path, None) + kill_marked(path);
     for pid in started_below(path).into_iter().chain(postmasters) {
         release_shared_memory(pid);
     }
@@ -241,11 +244,24 @@ mod tests {
         kept.keep();
         let kept_path = kept.path().to_owned();
         drop(kept);
-        let stranger = base.path().join("drill-stranger");
-        fs::create_dir(&stranger).unwrap();
-        let stale = base.path().join("drill-stale");
+        // Of somebody else: named otherwise, open to others, with a lock that no run wrote.
+        let strangers =
+            ["drill-holes", "drill-stran1", "drill-stran2", "drill-stran3"].map(|name| base.path().join(name));
+        for (stranger, lock) in strangers.iter().zip(["drill run 1 1", "drill run 1 1", "12345", ""]) {
+            let open = if stranger.ends_with("drill-stran1") {
+                0o755
+            } else {
+                0o700
+            };
+            fs::create_dir(stranger).unwrap();
+            fs::set_permissions(stranger, fs::Permissions::from_mode(open)).unwrap();
+            fs::write(stranger.join(LOCK), lock).unwrap();
+            fs::write(stranger.join("plans"), "of somebody").unwrap();
+        }
+        let stale = base.path().join("drill-stale1");
         fs::create_dir_all(stale.join("source/data")).unwrap();
-        fs::write(stale.join(LOCK), "run 1").unwrap();
+        fs::write(stale.join(LOCK), "drill run 1 1").unwrap();
+        fs::set_permissions(&stale, fs::Permissions::from_mode(0o700)).unwrap();
         // A number that is alive but no server of that run.
         fs::write(
             stale.join("source/data/postmaster.pid"),
@@ -261,7 +277,8 @@ mod tests {
             removed: true,
         };
         assert_eq!(swept, [expected]);
-        assert!(living.path().exists() && kept_path.exists() && stranger.exists() && !stale.exists());
+        assert!(living.path().exists() && kept_path.exists() && !stale.exists());
+        assert!(strangers.iter().all(|stranger| stranger.join("plans").exists()));
 
         let kept = Kept {
             path: kept_path.clone(),

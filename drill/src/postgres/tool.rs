@@ -158,7 +158,7 @@ impl Tool {
         let name = self.program.file_name().unwrap_or(self.program.as_os_str());
         let parts = std::iter::once(name).chain(self.args.iter().map(OsString::as_os_str));
         parts
-            .map(|part| quoted(&part.to_string_lossy()))
+            .map(|part| shell_quoted(&part.to_string_lossy()))
             .collect::<Vec<_>>()
             .join(" ")
     }
@@ -275,7 +275,7 @@ pub(super) fn clean_environment(command: &mut std::process::Command) {
 }
 
 /// As a shell would need it, so that the line can be copied.
-fn quoted(part: &str) -> String {
+pub(crate) fn shell_quoted(part: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_=+,./:@%".contains(c);
     if !part.is_empty() && part.chars().all(plain) {
         part.to_owned()

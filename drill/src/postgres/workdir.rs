@@ -7,24 +7,28 @@ use std::{
     os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
 };
 
 use serde::Serialize;
 
-use super::{ServerUser, UserError, files};
+use super::{ServerUser, UserError, files, process::kill_marked, shell_quoted};
 
 /// How the directories' names begin.
 pub(super) const PREFIX: &str = "drill-";
 /// The file whose lock says that the run lives.
 pub(super) const LOCK: &str = ".lock";
+/// How the lock file begins: what else is named so was made by somebody else.
+const MAGIC: &str = "drill run ";
 /// The file that is about to become it.
 pub(super) const LOCK_NEW: &str = ".lock-new";
 /// The file that says that the run ended and its clusters were meant to stay.
 pub(super) const KEEP: &str = ".keep";
 const MEMORY: &str = "/dev/shm";
+/// Told once, so that a process which changes its directory still knows a place that was named from another one.
+static DISK: OnceLock<PathBuf> = OnceLock::new();
 
 /// What a run's clusters live on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
@@ -47,9 +51,12 @@ impl Storage {
         };
         match self {
             Self::Memory => MEMORY.into(),
-            Self::Disk => variable("DRILL_WORK_DIR")
-                .or_else(|| variable("TMPDIR").filter(|path| will_do(path)))
-                .unwrap_or_else(|| "/var/tmp".into()),
+            Self::Disk => DISK
+                .get_or_init(|| {
+                    let named = variable("DRILL_WORK_DIR").or_else(|| variable("TMPDIR").filter(|path| will_do(path)));
+                    named.map_or_else(|| "/var/tmp".into(), |path| std::path::absolute(&path).unwrap_or(path))
+                })
+                .clone(),
         }
     }
 }
@@ -226,6 +233,19 @@ impl WorkDir {
         self.0.keep.store(true, Ordering::Relaxed);
     }
 
+    /// What must stand before a command of another shell that is to find it: the variable that said where it was to be made.
+    pub fn where_to_look(&self) -> String {
+        let named = std::env::var_os("DRILL_WORK_DIR").filter(|value| !value.is_empty());
+        named
+            .filter(|_| self.storage() == Storage::Disk)
+            .map_or_else(String::new, |_| {
+                format!(
+                    "DRILL_WORK_DIR={} ",
+                    shell_quoted(&Storage::Disk.base().to_string_lossy())
+                )
+            })
+    }
+
     /// Whether [`WorkDir::keep`] was called.
     pub fn is_kept(&self) -> bool {
         self.0.keep.load(Ordering::Relaxed)
@@ -237,6 +257,7 @@ impl Drop for Inner {
         if self.keep.load(Ordering::Relaxed) {
             return;
         }
+        kill_marked(&self.path);
         // A process that was just killed may still be writing its last file.
         let removed = || files::remove_tree(&self.path).is_ok();
         if !files::wait_blocking(std::time::Duration::from_secs(2), removed) {
@@ -250,7 +271,7 @@ fn locked_file(directory: &Path, run_id: &str) -> io::Result<File> {
     let unnamed = directory.join(LOCK_NEW);
     let mut file = OpenOptions::new().create_new(true).write(true).open(&unnamed)?;
     file.try_lock()?;
-    writeln!(file, "{run_id} {}", std::process::id())?;
+    writeln!(file, "{MAGIC}{run_id} {}", std::process::id())?;
     fs::rename(unnamed, directory.join(LOCK))?;
     Ok(file)
 }
@@ -282,6 +303,17 @@ fn kind_from_mounts(mounts: &str, path: &Path) -> Option<String> {
         .filter_map(entry)
         .max_by_key(|(length, _)| *length)
         .map(|(_, kind)| kind)
+}
+
+/// Whether a directory is named as a run's is: `drill-` and six letters or digits.
+pub(super) fn is_named_as_ours(name: &str) -> bool {
+    let drawn = name.strip_prefix(PREFIX);
+    drawn.is_some_and(|drawn| drawn.len() == 6 && drawn.bytes().all(|byte| byte.is_ascii_alphanumeric()))
+}
+
+/// Whether a lock file was written by a run.
+pub(super) fn is_a_runs_lock(path: &Path) -> bool {
+    fs::read_to_string(path).is_ok_and(|text| text.starts_with(MAGIC))
 }
 
 /// Whether a directory belongs to us or to the server's account.

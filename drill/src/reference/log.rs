@@ -74,7 +74,11 @@ impl Truth {
 
     /// Which records these are, for people.
     pub fn moments(&self) -> String {
-        let named = |record: &Arc<Record>| format!("{} ({})", record.moment, record.until);
+        let named = |record: &Arc<Record>| {
+            // A backup's record is named by its id alone.
+            let with = if record.moment.contains(' ') { "" } else { "with " };
+            format!("{with}{} ({})", record.moment, record.until)
+        };
         match (self.newest(), self.next()) {
             (Some(newest), None) => format!("as recorded {}", named(newest)),
             (Some(newest), Some(next)) => {

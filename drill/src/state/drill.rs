@@ -24,7 +24,7 @@ use crate::{
     monitor::{Alerts, prober::Prober},
     notify::Inbox,
     operator::Operator,
-    postgres::{Cluster, Lsn, Provider, Shutdown, TimelineId},
+    postgres::{Cluster, Lsn, Provider, Shutdown, TimelineId, shell_quoted},
     record::{Recorder, nanoseconds},
     reference::{Reached, Truth, fingerprint::record::Reference},
     scenario::{FaultTarget, Scenario, Streaming, Target},
@@ -464,11 +464,12 @@ impl Drill {
             "psql".into()
         };
         self.recorder.finding(format!(
-            "{LEFT_RUNNING}. To connect: {} -h {} -p {} -U postgres {}. To stop and remove it: drill stop {}",
-            psql.display(),
-            cluster.socket_directory().display(),
+            "{LEFT_RUNNING}. To connect: {} -h {} -p {} -U postgres {}. To stop and remove it: {}drill stop {}",
+            shell_quoted(&psql.to_string_lossy()),
+            shell_quoted(&cluster.socket_directory().to_string_lossy()),
             cluster.port(),
             fixtures::DATABASE,
+            self.site.work.where_to_look(),
             self.options.run_id
         ));
         self.site.work.keep();

@@ -36,6 +36,27 @@ pub enum DrillError {
         /// Why not.
         source: std::io::Error,
     },
+    /// What archives WAL, or fetches it, cannot run.
+    #[error(
+        "{} cannot be found in PATH, and archiving and fetching of WAL need them: install them, or mend PATH",
+        programs.join(", ")
+    )]
+    NoPrograms {
+        /// The programs.
+        programs: Vec<&'static str>,
+    },
+    /// WAL was not archived although nothing was broken yet.
+    #[error(
+        "archiving failed {} before anything was broken, last of {segment}: what the drill would lose for that says nothing \
+         of the backups; look into the source's log",
+        reports::text::counted(*failures, "time")
+    )]
+    Archiving {
+        /// How often.
+        failures: u64,
+        /// The last segment that could not be archived.
+        segment: String,
+    },
     /// A cluster's identifier cannot be read.
     #[error(transparent)]
     Control(#[from] ControlError),

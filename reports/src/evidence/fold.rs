@@ -76,8 +76,12 @@ pub fn fold(events: &[Event]) -> Result<DrillEvidence, FoldError> {
     let times = times(events, first, last);
     let recovery_time = recovery_time::measure(events);
     let ledger = ledger(events);
-    let in_service = finished && error.is_none() && (times.restored.is_some() || outcome == Some(Outcome::FalseAlarm));
-    let rto_met = recovery_time.map(|time| time.total_ms as f64 <= header.objectives.rto_s * 1e3);
+    // A service that was declared restored and is not is not judged: nothing was met.
+    let serves = |outcome: Outcome| outcome.is_restored() || outcome == Outcome::FalseAlarm;
+    let in_service = finished && error.is_none() && outcome.is_some_and(serves);
+    let rto_met = recovery_time
+        .filter(|_| outcome.is_none_or(serves))
+        .map(|time| time.total_ms as f64 <= header.objectives.rto_s * 1e3);
     let rpo_met = ledger
         .as_ref()
         .filter(|_| in_service)

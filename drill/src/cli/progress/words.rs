@@ -75,7 +75,7 @@ pub(super) fn line(event: &Event) -> Option<String> {
                 Verdict::Fail => "✗",
             };
             let budget = match (step, step.budget_ms()) {
-                (Step::Declare, _) | (_, None) => String::new(),
+                (Step::Declare | Step::Validate, _) | (_, None) => String::new(), // step 8's is for one count
                 (_, Some(budget)) => format!(" of {:.1} s", budget as f64 / 1e3),
             };
             let first = detail.lines().next().unwrap_or_default();

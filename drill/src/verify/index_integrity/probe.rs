@@ -165,7 +165,7 @@ fn walk(index: &Index, number: usize) -> (String, String) {
             format!("SELECT {number} AS n, '' AS what, '' AS whose FROM only_{number} WHERE c IS NULL"),
         );
         wrong.push(format!(
-            "SELECT {number}, format('%s rows by sequential scan, %s by a scan of the index alone', h.c, o.c), 'map'
+            "SELECT {number}, format('rows: %s by sequential scan, %s by a scan of the index alone', h.c, o.c), 'map'
                FROM heap_{number} h, only_{number} o, index_{number} i WHERE h.c <> o.c AND h.c = i.c"
         ));
         wrong.push(format!(
@@ -185,7 +185,7 @@ fn walk(index: &Index, number: usize) -> (String, String) {
             heap(index, &selected)
         ));
         wrong.push(format!(
-            "SELECT {number}, format('it is unique, and its table has %s keys more than once', c), 'table'
+            "SELECT {number}, format('it is unique, and its table has keys more than once: %s', c), 'table'
                FROM heap_twice_{number} WHERE c > 0"
         ));
     }
@@ -197,7 +197,7 @@ const SEEN: &str = "count(*) AS c, coalesce(sum(hashtid(t)), 0) AS s";
 
 fn differing(number: usize) -> String {
     format!(
-        "SELECT {number} AS n, format('%s rows by sequential scan, %s by index', h.c, i.c) AS what, 'index' AS whose
+        "SELECT {number} AS n, format('rows: %s by sequential scan, %s by index', h.c, i.c) AS what, 'index' AS whose
            FROM heap_{number} h, index_{number} i WHERE (h.c, h.s) <> (i.c, i.s)"
     )
 }
@@ -221,7 +221,7 @@ fn looked_up(index: &Index, number: usize, fill: &str, find: &str) -> (String, S
     let parts = format!(
         "heap_{number} AS MATERIALIZED ({fill}),
          index_{number} AS MATERIALIZED (
-           SELECT count(*) AS differing, (array_agg(format('%s rows by sequential scan, %s by index', p.c, i.c)))[1] AS what
+           SELECT count(*) AS differing, (array_agg(format('rows: %s by sequential scan, %s by index', p.c, i.c)))[1] AS what
              FROM heap_{number} p, LATERAL (SELECT count(*) AS c, coalesce(sum(hashtid(ctid)), 0) AS s
                                               FROM {table} WHERE ({condition}) AND {find}) i
             WHERE (i.c, i.s) <> (p.c, p.s))"
