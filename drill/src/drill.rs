@@ -27,7 +27,7 @@ use crate::{
     record::Recorder,
     recovery,
     reference::SharedLog,
-    scenario::{Action, Fault, Moment, Scenario, StorageWish, Streaming},
+    scenario::{Fault, Moment, Needs, Scenario, StorageWish, Streaming},
     state::{
         Drill, DrillError, Objectives, Options, SmallDisk, StorageChoice, answers, foreign, inject, last_words,
         remember::{self, Tables},
@@ -180,7 +180,7 @@ async fn set_up(
             Cluster::create(assignment.installation, &work, &cluster_options),
         )
         .await?;
-    let is_stepped = |fault: &Fault| matches!(fault.action, Action::Clock { .. });
+    let is_stepped = |fault: &Fault| fault.action.needs() == Needs::OwnClock;
     let clock = if scenario.faults.iter().any(is_stepped) {
         Some(fault::clock::prepare(&mut source).await?)
     } else {

@@ -6,11 +6,11 @@
 
 use std::{collections::BTreeSet, fs, path::Path, process::ExitCode};
 
-use drill::scenario::{self, Action, Scenario};
+use drill::scenario::{self, Needs, Scenario};
 use tests::{Need, Place, Row, row, rows, trial};
 
 fn main() -> ExitCode {
-    let scenarios = scenario::all().unwrap();
+    let scenarios = scenario::all(&drill::fault::kinds()).unwrap();
     let mut trials = vec![trial("every-file-is-in-the-catalogue", &[], {
         let known = scenarios
             .iter()
@@ -53,7 +53,7 @@ fn needs(scenario: &Scenario, system: &str) -> &'static [Need] {
 
 fn steps_a_clock(scenario: &Scenario) -> bool {
     let mut faults = scenario.faults.iter();
-    faults.any(|fault| matches!(fault.action, Action::Clock { .. }))
+    faults.any(|fault| fault.action.needs() == Needs::OwnClock)
 }
 
 /// A file that the command does not know would be a scenario that nobody runs.

@@ -5,7 +5,11 @@ use reports::{CheckId, exit};
 use serde_json::{Value, json};
 
 use super::{Failure, Outcome};
-use crate::{backup, postgres::Provider, scenario};
+use crate::{
+    backup,
+    postgres::Provider,
+    scenario::{self, Kinds},
+};
 
 #[derive(Debug, Args)]
 pub(super) struct ListArgs {
@@ -31,8 +35,8 @@ enum ListFormat {
     Json,
 }
 
-pub(super) fn list(args: &ListArgs) -> Outcome {
-    let (columns, rows) = rows(args.what)?;
+pub(super) fn list(args: &ListArgs, kinds: &Kinds) -> Outcome {
+    let (columns, rows) = rows(args.what, kinds)?;
     match args.format {
         ListFormat::Table => print_table(&columns, &rows),
         ListFormat::Json => {
@@ -54,11 +58,11 @@ pub(super) fn list(args: &ListArgs) -> Outcome {
 
 type Rows = Vec<Vec<String>>;
 
-fn rows(what: What) -> Result<(Vec<&'static str>, Rows), Failure> {
+fn rows(what: What, kinds: &Kinds) -> Result<(Vec<&'static str>, Rows), Failure> {
     let pair = |name: &str, about: &str| vec![name.to_owned(), about.to_owned()];
     Ok(match what {
         What::Scenarios => {
-            let scenarios = scenario::all().map_err(Failure::usage)?;
+            let scenarios = scenario::all(kinds).map_err(Failure::usage)?;
             let row = |scenario: &scenario::Scenario| {
                 vec![
                     scenario.group.clone(),
@@ -81,7 +85,7 @@ fn rows(what: What) -> Result<(Vec<&'static str>, Rows), Failure> {
         ),
         What::Faults => (
             vec!["fault", "about"],
-            scenario::KINDS.iter().map(|kind| pair(kind.name, kind.about)).collect(),
+            kinds.iter().map(|kind| pair(kind.name, &kind.about)).collect(),
         ),
         What::Backups => (
             vec!["backup", "about"],

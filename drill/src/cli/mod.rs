@@ -31,6 +31,8 @@ use std::{
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use reports::exit;
 
+use crate::{fault, scenario::Kinds};
+
 /// What the global options decide about output.
 #[derive(Debug, Clone, Args)]
 pub struct Output {
@@ -151,6 +153,11 @@ impl Failure {
 
 /// Parses the command line, carries the command out and returns the process's exit code.
 pub fn main() -> ExitCode {
+    main_with(&fault::kinds())
+}
+
+/// As [`main`], for scenarios whose faults are of `kinds`.
+pub fn main_with(kinds: &Kinds) -> ExitCode {
     let config::Parsed { mut cli, differing } = match config::parse::<Cli>() {
         Ok(parsed) => parsed,
         Err(failure) => return report_failure(&failure),
@@ -175,7 +182,7 @@ pub fn main() -> ExitCode {
     };
     let outcome = runtime.block_on(async {
         tokio::select! {
-            outcome = carry_out(cli) => outcome,
+            outcome = carry_out(cli, kinds) => outcome,
             signal = interrupted() => Err(Failure::execution(format!("{signal}: the drill was stopped and cleaned up after"))),
         }
     });
@@ -190,12 +197,12 @@ pub fn main() -> ExitCode {
     }
 }
 
-async fn carry_out(cli: Cli) -> Outcome {
+async fn carry_out(cli: Cli, kinds: &Kinds) -> Outcome {
     match cli.command {
-        Command::Run(args) => run::run(*args, &cli.output).await,
-        Command::List(args) => list::list(&args),
-        Command::Show(args) => show::show(&args),
-        Command::Schema(args) => schema::schema(&args),
+        Command::Run(args) => run::run(*args, &cli.output, kinds).await,
+        Command::List(args) => list::list(&args, kinds),
+        Command::Show(args) => show::show(&args, kinds),
+        Command::Schema(args) => schema::schema(&args, kinds),
         Command::Report(args) => report::report(&args),
         Command::Stop(args) => stop::stop(&args),
         Command::Doctor(args) => doctor::doctor(&args).await,

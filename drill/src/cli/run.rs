@@ -11,6 +11,7 @@ use crate::{
     operator::OperatorMode,
     postgres::{self, ContainerError, ContainerOptions, Limits, Request},
     run,
+    scenario::Kinds,
     state::{LEFT_RUNNING, Options},
 };
 
@@ -22,8 +23,8 @@ use args::OperatorArg;
 pub(super) use args::RunArgs;
 use evidence_dir::EvidenceDir;
 
-pub(super) async fn run(args: RunArgs, output: &Output) -> Outcome {
-    let planned = planning::planned(&args)?;
+pub(super) async fn run(args: RunArgs, output: &Output, kinds: &Kinds) -> Outcome {
+    let planned = planning::planned(&args, kinds)?;
     if args.dry_run {
         planning::print(&args, &planned);
         return Ok(reports::exit::AS_EXPECTED);

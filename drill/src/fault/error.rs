@@ -2,9 +2,10 @@
 
 use std::{error::Error, io, path::PathBuf};
 
+use super::kinds::signal::{Process, SignalName};
 use crate::{
     postgres::packages::{self, Package},
-    scenario::{FaultTarget, Moment, Process, SignalName},
+    scenario::{FaultTarget, Moment},
 };
 
 /// Why a fault did not happen as it should. A drill with such a fault proves nothing and ends.
@@ -31,6 +32,12 @@ pub enum FaultError {
         kind: &'static str,
         /// What it is aimed at.
         target: FaultTarget,
+    },
+    /// Files may name this kind, and nobody does it.
+    #[error("`{kind}` can be read and not done; the registry of kinds needs what `fault::kind` makes of it")]
+    NoDeed {
+        /// The fault's kind.
+        kind: &'static str,
     },
     /// The cluster is not, or not provably, one that this run made.
     #[error("the {target} is not touched: it cannot be proven that this run made it")]
@@ -171,7 +178,7 @@ pub enum FaultError {
 
 impl FaultError {
     /// For `map_err`: the operating system refused to do `what` with `path`.
-    pub(super) fn io(what: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+    pub fn io(what: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();
         move |source| Self::Io { what, path, source }
     }

@@ -10,13 +10,13 @@ use std::{
 use rand::{SeedableRng as _, rngs::StdRng};
 use tempfile::TempDir;
 
-use super::{FaultError, Services, World, inject};
+use super::{FaultError, Services, World, inject, kinds};
 use crate::{
     cutover::{application::Application, config_store::FileStore},
     monitor::Alerts,
     notify::Inbox,
     postgres::{Cluster, ClusterOptions, Request, Silent, Storage, WorkDir, locate},
-    scenario::{Fault, KINDS, Needs, parse},
+    scenario::{Fault, Needs, parse},
 };
 
 /// Keys of every kind that can be aimed at a cluster, so that each would do damage.
@@ -65,7 +65,10 @@ fn fault(kind: &str, target: &str, keys: &str) -> Fault {
         "id='a'\ntitle='t'\nwhy='w'\nsource='s'\ngiven={{{given}}}\nexpect={{outcome='recovered'}}\n\
          [[fault]]\nat='failure'\nkind='{kind}'\ntarget='{target}'\n{keys}\n"
     );
-    parse(&text, Path::new("a.toml"), "").unwrap().faults.remove(0)
+    parse(&text, Path::new("a.toml"), "", &kinds())
+        .unwrap()
+        .faults
+        .remove(0)
 }
 
 /// Injects faults into a drill's world with this cluster and this backup; what becomes of each.
@@ -121,7 +124,8 @@ async fn cluster(work: &WorkDir) -> Cluster {
 }
 
 fn kinds_that_need(all: &[Needs]) -> Vec<&'static str> {
-    let kinds = KINDS.iter().filter(|kind| all.contains(&kind.needs));
+    let kinds = kinds();
+    let kinds = kinds.iter().filter(|kind| all.contains(&kind.needs));
     kinds.map(|kind| kind.name).collect()
 }
 

@@ -16,26 +16,26 @@ use crate::scenario::{Pick, Selection};
 
 /// A target's directory.
 #[derive(Debug)]
-pub(super) struct Root {
+pub struct Root {
     path: PathBuf,
 }
 
 /// Something below a [`Root`].
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Entry {
+pub struct Entry {
     /// Relative to the root, with `/` between names.
-    pub(super) name: String,
+    pub name: String,
     /// Where it is.
-    pub(super) path: PathBuf,
+    pub path: PathBuf,
     /// What it is.
-    pub(super) kind: EntryKind,
+    pub kind: EntryKind,
     /// Its size.
-    pub(super) bytes: u64,
+    pub bytes: u64,
 }
 
 /// What an [`Entry`] is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum EntryKind {
+pub enum EntryKind {
     /// A regular file.
     File,
     /// A directory.
@@ -46,18 +46,18 @@ pub(super) enum EntryKind {
 
 impl Root {
     /// The directory at `path`, with links on the way to it resolved.
-    pub(super) fn open(path: &Path) -> Result<Self, FaultError> {
+    pub fn open(path: &Path) -> Result<Self, FaultError> {
         let path = path.canonicalize().map_err(FaultError::io("open", path))?;
         Ok(Self { path })
     }
 
     /// The directory.
-    pub(super) fn path(&self) -> &Path {
+    pub fn path(&self) -> &Path {
         &self.path
     }
 
     /// Everything below it, sorted by name. What vanishes meanwhile is left out.
-    pub(super) fn entries(&self) -> Result<Vec<Entry>, FaultError> {
+    pub fn entries(&self) -> Result<Vec<Entry>, FaultError> {
         let mut entries = Vec::new();
         let mut open = vec![(String::new(), self.path.clone())];
         while let Some((prefix, directory)) = open.pop() {
@@ -93,12 +93,12 @@ impl Root {
     }
 
     /// The regular files that `selection` means; the largest match unless it says otherwise. Never empty.
-    pub(super) fn select(&self, selection: &Selection, random: &mut StdRng) -> Result<Vec<Entry>, FaultError> {
+    pub fn select(&self, selection: &Selection, random: &mut StdRng) -> Result<Vec<Entry>, FaultError> {
         self.select_of(selection, random, |kind| kind == EntryKind::File)
     }
 
     /// As [`Root::select`], of the kinds that `suits` accepts.
-    pub(super) fn select_of(
+    pub fn select_of(
         &self,
         selection: &Selection,
         random: &mut StdRng,
@@ -133,7 +133,7 @@ impl Root {
     }
 
     /// The error for a pattern without a match.
-    pub(super) fn no_match(&self, pattern: &glob::Pattern) -> FaultError {
+    pub fn no_match(&self, pattern: &glob::Pattern) -> FaultError {
         FaultError::NoMatch {
             root: self.path.clone(),
             pattern: pattern.to_string(),
@@ -141,7 +141,7 @@ impl Root {
     }
 
     /// Refuses an entry whose directory is, by now, elsewhere.
-    pub(super) fn confine(&self, entry: &Entry) -> Result<(), FaultError> {
+    pub fn confine(&self, entry: &Entry) -> Result<(), FaultError> {
         let parent = entry.path.parent().unwrap_or(&entry.path);
         let parent = parent.canonicalize().map_err(FaultError::io("open", parent))?;
         if parent.starts_with(&self.path) {
@@ -155,7 +155,7 @@ impl Root {
     }
 
     /// Opens a file to change it in place, so that its owner and mode stay.
-    pub(super) fn open_file(&self, entry: &Entry) -> Result<File, FaultError> {
+    pub fn open_file(&self, entry: &Entry) -> Result<File, FaultError> {
         self.confine(entry)?;
         let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         rustix::fs::open(&entry.path, flags, Mode::empty())

@@ -9,28 +9,46 @@ use std::{
 
 use proptest::prelude::*;
 use rand::{SeedableRng as _, rngs::StdRng};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
 
 use super::{
-    Done, FaultError, act, backups, bytes::spread, disk, processes, root::Root, service::archive_program,
-    signal::send_to, sql::changes_rows,
+    Done, FaultError, OnFiles, Root, kind, kinds,
+    kinds::{
+        append_bytes::AppendBytes,
+        chmod::{Chmod, Mode},
+        corrupt_page::{CorruptPage, PageChecksum},
+        fill_disk::fill,
+        flip_bytes::{FlipBytes, spread},
+        remove_files::RemoveFiles,
+        replace_file::{ReplaceFile, Replacement},
+        service::{Behaviour, Service},
+        signal::{Process, SignalName, send_to},
+        sql::changes_rows,
+        swap_file::SwapFile,
+        truncate_file::TruncateFile,
+        write_bytes::WriteBytes,
+        zero_bytes::ZeroBytes,
+    },
+    processes,
+    world::backups,
 };
 use crate::{
     postgres::page::{PAGE_BYTES, checksum},
-    scenario::{Action, Behaviour, Keep, PageChecksum, Pick, Process, Replacement, Selection, SignalName, Which},
+    scenario::{self, Between, Fault, Glob, Hex, Kind, Needs, OneBackup, Pick, Selection, Text, Which},
 };
+
+fn number<const LEAST: u64, const MOST: u64>(number: u64) -> Between<LEAST, MOST> {
+    Between::new(number).unwrap()
+}
 
 fn random() -> StdRng {
     StdRng::seed_from_u64(7)
 }
 
 fn files(path: &str) -> Selection {
-    Selection {
-        path: glob::Pattern::new(path).unwrap(),
-        pick: None,
-        relation: None,
-        segment: None,
-    }
+    Selection::of(glob::Pattern::new(path).unwrap(), None)
 }
 
 fn picked(path: &str, pick: Pick) -> Selection {
@@ -57,14 +75,70 @@ fn world() -> (TempDir, TempDir) {
     (root, outside)
 }
 
-fn does(root: &Path, action: &Action) -> Result<Done, FaultError> {
-    act(action, &Root::open(root).unwrap(), None, &mut random())
+fn does(root: &Path, files: &Selection, kind: &impl OnFiles) -> Result<Done, FaultError> {
+    kind.act(&Root::open(root).unwrap(), files, &mut random())
+}
+
+/// Makes an empty file.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct MakeFile {
+    /// Its name.
+    called: Text,
+}
+
+impl Kind for MakeFile {
+    fn name() -> &'static str {
+        "make-file"
+    }
+
+    fn needs() -> Needs {
+        Needs::Files
+    }
+
+    fn in_words(&self, fault: &Fault) -> String {
+        format!("makes {} in {}", &*self.called, fault.whose())
+    }
+}
+
+impl OnFiles for MakeFile {
+    fn act(&self, root: &Root, _: &Selection, _: &mut StdRng) -> Result<Done, FaultError> {
+        let path = root.path().join(&*self.called);
+        fs::write(&path, "").map_err(FaultError::io("write", path))?;
+        Ok(Done::new("made".to_owned(), [self.called.to_string()]))
+    }
+}
+
+#[test]
+fn a_kind_of_somebody_elses_is_read_described_and_done() {
+    let kinds = kinds().with(kind::<MakeFile>());
+    let made = "[[fault]]\nat='failure'\nkind='make-file'\ntarget='cluster'\npath='**'\ncalled='new'\n";
+    let text = |fault: &str| format!("id='a'\ntitle='t'\nwhy='w'\nsource='s'\n{fault}[expect]\noutcome='recovered'\n");
+    let read = |text: &str, kinds| scenario::parse(text, Path::new("a.toml"), "", kinds);
+    let mine = read(&text(made), &kinds).unwrap();
+    assert!(scenario::show(&mine).contains("makes new in the service's cluster"));
+    assert_eq!(
+        read(&mine.to_toml().unwrap(), &kinds).unwrap().faults[0].action,
+        mine.faults[0].action
+    );
+    assert_eq!(kinds.named("make-file").unwrap().about, "Makes an empty file.");
+    let schema = scenario::schema(&["dump"], &kinds).to_string();
+    assert!(schema.contains("make-file") && schema.contains("Its name."), "{schema}");
+    let misspelt = read(&text(&made.replace("called", "caled")), &kinds).unwrap_err();
+    assert!(misspelt.to_string().contains("did you mean `called`?"), "{misspelt}");
+    let unknown = read(&text(made), &super::kinds()).unwrap_err();
+    assert!(unknown.to_string().contains("no such kind of fault"), "{unknown}");
+
+    let root = TempDir::new().unwrap();
+    let called = Text::try_from("new".to_owned()).unwrap();
+    does(root.path(), &files("**"), &MakeFile { called }).unwrap();
+    assert!(root.path().join("new").exists());
 }
 
 #[test]
 fn remove_everything_keeps_the_directory_and_what_links_point_to() {
     let (root, outside) = world();
-    let done = does(root.path(), &Action::RemoveFiles { files: files("**") }).unwrap();
+    let done = does(root.path(), &files("**"), &RemoveFiles {}).unwrap();
     assert!(root.path().is_dir() && fs::read_dir(root.path()).unwrap().next().is_none());
     assert_eq!(
         fs::read(outside.path().join("000000010000000000000001")).unwrap(),
@@ -86,15 +160,9 @@ fn remove_everything_keeps_the_directory_and_what_links_point_to() {
 #[test]
 fn remove_takes_a_directory_with_everything_below_it_or_one_file() {
     let (root, _outside) = world();
-    does(
-        root.path(),
-        &Action::RemoveFiles {
-            files: picked("base/*/*", Pick::First),
-        },
-    )
-    .unwrap();
+    does(root.path(), &picked("base/*/*", Pick::First), &RemoveFiles {}).unwrap();
     assert!(!root.path().join("base/5/1").exists() && root.path().join("base/5/2").exists());
-    does(root.path(), &Action::RemoveFiles { files: files("base") }).unwrap();
+    does(root.path(), &files("base"), &RemoveFiles {}).unwrap();
     assert!(!root.path().join("base").exists() && root.path().join("PG_VERSION").exists());
 }
 
@@ -109,7 +177,7 @@ fn removal_outlasts_a_server_that_goes_on_writing() {
             number += 1;
         }
     });
-    does(root.path(), &Action::RemoveFiles { files: files("**") }).unwrap();
+    does(root.path(), &files("**"), &RemoveFiles {}).unwrap();
     let _ = stop.send(());
     writer.join().unwrap();
     assert_eq!(fs::read_dir(root.path()).unwrap().count(), 0);
@@ -118,18 +186,18 @@ fn removal_outlasts_a_server_that_goes_on_writing() {
 #[test]
 fn truncate_cuts_the_largest_match() {
     let (root, _outside) = world();
-    let cut = |keep| {
-        does(
-            root.path(),
-            &Action::TruncateFile {
-                files: files("base/**"),
-                keep,
-            },
-        )
+    let percent = |percent| TruncateFile {
+        keep_bytes: None,
+        keep_percent: Between::new(percent),
     };
-    assert_eq!(cut(Keep::Percent(60)).unwrap().touched, ["base/5/2: 300 → 180 bytes"]);
-    assert_eq!(cut(Keep::Bytes(0)).unwrap().touched, ["base/5/2: 180 → 0 bytes"]);
-    assert!(matches!(cut(Keep::Bytes(100)), Err(FaultError::NoEffect { .. })));
+    let bytes = |bytes| TruncateFile {
+        keep_bytes: Some(bytes),
+        keep_percent: None,
+    };
+    let cut = |keep: TruncateFile| does(root.path(), &files("base/**"), &keep);
+    assert_eq!(cut(percent(60)).unwrap().touched, ["base/5/2: 300 → 180 bytes"]);
+    assert_eq!(cut(bytes(0)).unwrap().touched, ["base/5/2: 180 → 0 bytes"]);
+    assert!(matches!(cut(bytes(100)), Err(FaultError::NoEffect { .. })));
 }
 
 #[test]
@@ -138,9 +206,9 @@ fn flip_changes_exactly_as_many_bytes_as_it_says() {
     let flip = |bytes, offset| {
         does(
             root.path(),
-            &Action::FlipBytes {
-                files: files("base/**"),
-                bytes,
+            &files("base/**"),
+            &FlipBytes {
+                bytes: number(bytes),
                 offset,
             },
         )
@@ -179,9 +247,9 @@ fn the_same_seed_flips_the_same_bytes() {
         let (root, _outside) = world();
         does(
             root.path(),
-            &Action::FlipBytes {
-                files: picked("**", Pick::Random),
-                bytes: 3,
+            &picked("**", Pick::Random),
+            &FlipBytes {
+                bytes: number(3),
                 offset: None,
             },
         )
@@ -196,26 +264,31 @@ fn zero_write_and_append_change_bytes_in_place() {
     let (root, _outside) = world();
     let path = root.path().join("base/5/2");
     fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
-    let zero = Action::ZeroBytes {
-        files: files("base/**"),
+    let all = files("base/**");
+    let zero = ZeroBytes {
         offset: 10,
-        bytes: 20,
+        bytes: number(20),
     };
-    assert_eq!(does(root.path(), &zero).unwrap().touched.len(), 1);
-    assert!(matches!(does(root.path(), &zero), Err(FaultError::NoEffect { .. })));
-    let write = Action::WriteBytes {
-        files: files("base/**"),
+    assert_eq!(does(root.path(), &all, &zero).unwrap().touched.len(), 1);
+    assert!(matches!(
+        does(root.path(), &all, &zero),
+        Err(FaultError::NoEffect { .. })
+    ));
+    let write = WriteBytes {
         offset: 0,
-        content: vec![9, 8],
-    };
-    assert_eq!(does(root.path(), &write).unwrap().summary, "base/5/2 at 0: 0202 → 0908");
-    assert!(matches!(does(root.path(), &write), Err(FaultError::NoEffect { .. })));
-    let append = Action::AppendBytes {
-        files: files("base/**"),
-        content: vec![7],
+        hex: Hex(vec![9, 8]),
     };
     assert_eq!(
-        does(root.path(), &append).unwrap().summary,
+        does(root.path(), &all, &write).unwrap().summary,
+        "base/5/2 at 0: 0202 → 0908"
+    );
+    assert!(matches!(
+        does(root.path(), &all, &write),
+        Err(FaultError::NoEffect { .. })
+    ));
+    let append = AppendBytes { hex: Hex(vec![7]) };
+    assert_eq!(
+        does(root.path(), &all, &append).unwrap().summary,
         "base/5/2: 300 → 301 bytes, appended 07"
     );
 
@@ -232,16 +305,8 @@ fn replace_gives_another_content_and_keeps_the_mode() {
     let (root, _outside) = world();
     let path = root.path().join("base/5/1");
     fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
-    let replace = |with| {
-        does(
-            root.path(),
-            &Action::ReplaceFile {
-                files: files("base/5/1"),
-                with,
-            },
-        )
-    };
-    let other = Replacement::File(glob::Pattern::new("base/*/2").unwrap());
+    let replace = |with| does(root.path(), &files("base/5/1"), &ReplaceFile { with });
+    let other = Replacement::Path(Glob(glob::Pattern::new("base/*/2").unwrap()));
     replace(other.clone()).unwrap();
     assert_eq!(fs::read(&path).unwrap(), [2; 300]);
     assert!(matches!(replace(other), Err(FaultError::NoEffect { .. })));
@@ -261,15 +326,7 @@ fn replace_gives_another_content_and_keeps_the_mode() {
 fn chmod_sets_permissions_of_files_and_directories() {
     let (root, _outside) = world();
     fs::set_permissions(root.path().join("base"), fs::Permissions::from_mode(0o700)).unwrap();
-    let chmod = || {
-        does(
-            root.path(),
-            &Action::Chmod {
-                files: files("base"),
-                mode: 0o500,
-            },
-        )
-    };
+    let chmod = || does(root.path(), &files("base"), &Chmod { mode: Mode(0o500) });
     assert_eq!(chmod().unwrap().touched, ["base: permissions 0700 → 0500"]);
     assert!(matches!(chmod(), Err(FaultError::NoEffect { .. })));
     fs::set_permissions(root.path().join("base"), fs::Permissions::from_mode(0o700)).unwrap();
@@ -279,14 +336,7 @@ fn chmod_sets_permissions_of_files_and_directories() {
 fn nothing_that_a_link_leads_to_is_touched() {
     let (root, outside) = world();
     for path in ["pg_wal/*", "base/5/3", "pg_wal"] {
-        let error = does(
-            root.path(),
-            &Action::AppendBytes {
-                files: files(path),
-                content: vec![0],
-            },
-        )
-        .unwrap_err();
+        let error = does(root.path(), &files(path), &AppendBytes { hex: Hex(vec![0]) }).unwrap_err();
         assert!(matches!(error, FaultError::NoMatch { .. }), "{path}: {error}");
     }
     // A directory that becomes a link between listing and acting.
@@ -312,17 +362,16 @@ fn nothing_that_a_link_leads_to_is_touched() {
 #[test]
 fn no_match_is_an_error_that_says_so() {
     let (root, _outside) = world();
-    for action in [
-        Action::RemoveFiles {
-            files: files("base/6/*"),
-        },
-        Action::FlipBytes {
-            files: files("base/6/*"),
-            bytes: 1,
-            offset: None,
-        },
+    let none = files("base/6/*");
+    let flip = FlipBytes {
+        bytes: number(1),
+        offset: None,
+    };
+    for done in [
+        does(root.path(), &none, &RemoveFiles {}),
+        does(root.path(), &none, &flip),
     ] {
-        let error = does(root.path(), &action).unwrap_err().to_string();
+        let error = done.unwrap_err().to_string();
         assert!(error.contains("matches `base/6/*`"), "{error}");
     }
 }
@@ -359,14 +408,15 @@ fn an_older_copy_comes_from_the_backup_with_or_without_the_newer_tail() {
     fs::create_dir_all(backup.path().join("data/base/5")).unwrap();
     fs::write(backup.path().join("data/base/5/2"), [7; 100]).unwrap();
     let from = ("backup b".to_owned(), backup.path().to_owned());
-    let swap = |keep_tail| {
-        let action = Action::SwapFile {
-            files: files("base/5/2"),
-            from: Which::Latest,
+    let swap_in = |path, keep_tail| {
+        let from_latest = SwapFile {
+            from: OneBackup(Which::Latest),
             keep_tail,
         };
-        act(&action, &Root::open(root.path()).unwrap(), Some(&from), &mut random())
+        let root = Root::open(root.path()).unwrap();
+        from_latest.act(&root, &files(path), Some(&from), &mut random())
     };
+    let swap = |keep_tail| swap_in("base/5/2", keep_tail);
     assert_eq!(
         swap(true).unwrap().summary,
         "base/5/2: as in backup b: 300 → 300 bytes, 1 page older"
@@ -376,13 +426,7 @@ fn an_older_copy_comes_from_the_backup_with_or_without_the_newer_tail() {
     swap(false).unwrap();
     assert_eq!(fs::read(root.path().join("base/5/2")).unwrap(), [7; 100]);
     assert!(matches!(swap(false), Err(FaultError::NoEffect { .. })));
-    let missing = Action::SwapFile {
-        files: files("PG_VERSION"),
-        from: Which::Latest,
-        keep_tail: false,
-    };
-    let missing = act(&missing, &Root::open(root.path()).unwrap(), Some(&from), &mut random());
-    assert!(matches!(missing, Err(FaultError::NoMatch { .. })));
+    assert!(matches!(swap_in("PG_VERSION", false), Err(FaultError::NoMatch { .. })));
 }
 
 #[test]
@@ -394,15 +438,14 @@ fn a_page_is_damaged_and_its_checksum_is_kept_mended_or_broken() {
     sound[PAGE_BYTES + 8..PAGE_BYTES + 10].copy_from_slice(&sum);
     let corrupt = |content: Option<(u64, Vec<u8>)>, checksum| {
         fs::write(&path, &sound).unwrap();
-        does(
-            root.path(),
-            &Action::CorruptPage {
-                files: files("*"),
-                block: 1,
-                content,
-                checksum,
-            },
-        )
+        let (offset, hex) = content.map(|(offset, bytes)| (number(offset), Hex(bytes))).unzip();
+        let kind = CorruptPage {
+            block: 1,
+            offset,
+            hex,
+            checksum,
+        };
+        kind.act(&Root::open(root.path()).unwrap(), &files("*"), &mut random())
     };
     let valid = || {
         let page = &fs::read(&path).unwrap()[PAGE_BYTES..];
@@ -425,11 +468,23 @@ fn a_page_is_damaged_and_its_checksum_is_kept_mended_or_broken() {
     ));
 }
 
+/// The program of an archive that misbehaves after so many segments, so many times.
+fn archive(does: Behaviour, after: u64, times: u64) -> String {
+    let service = Service {
+        does,
+        delay: None,
+        status: None,
+        after: Between::new(after),
+        times: Between::new(times),
+    };
+    service.archive_program()
+}
+
 #[test]
 fn the_archive_fails_for_the_segments_that_it_should() {
     let directory = TempDir::new().unwrap();
     let program = directory.path().join("service.sh");
-    fs::write(&program, archive_program(Behaviour::Down, 1, Some(2))).unwrap();
+    fs::write(&program, archive(Behaviour::Down, 1, 2)).unwrap();
     let ask = |file: &str| Command::new("sh").arg(&program).arg(file).status().unwrap().success();
     let segment = "000000010000000000000001";
     assert_eq!(
@@ -443,7 +498,7 @@ fn what_fetches_a_segment_is_killed_and_not_the_server() {
     use std::os::unix::process::ExitStatusExt as _;
     let directory = TempDir::new().unwrap();
     let program = directory.path().join("archive-service.sh");
-    fs::write(&program, archive_program(Behaviour::Kill, 1, Some(1))).unwrap();
+    fs::write(&program, archive(Behaviour::Kill, 1, 1)).unwrap();
     // As restore_command asks it: from a script that goes on afterwards.
     let script = directory.path().join("restore-wal.sh");
     fs::write(
@@ -465,7 +520,7 @@ fn what_fetches_a_segment_is_killed_and_not_the_server() {
 fn a_filesystem_that_others_use_is_never_filled() {
     let directory = TempDir::new().unwrap();
     fs::create_dir(directory.path().join("source")).unwrap();
-    let error = disk::fill(&directory.path().join("source")).unwrap_err();
+    let error = fill(&directory.path().join("source")).unwrap_err();
     assert!(matches!(error, FaultError::NotItsOwn { .. }), "{error}");
     assert_eq!(fs::read_dir(directory.path().join("source")).unwrap().count(), 0);
 }

@@ -68,7 +68,7 @@ pub enum ScenarioError {
         /// Its key.
         key: String,
         /// What belongs here.
-        expected: &'static str,
+        expected: String,
         /// What stands here.
         found: &'static str,
     },

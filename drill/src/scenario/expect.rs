@@ -1,62 +1,78 @@
-//! Reads `[expect]`: how a drill must go and end.
+//! `[expect]`: how a drill must go and end.
 
 use reports::{CheckId, Outcome, Step, event::ExpectedAnswer};
+use schemars::JsonSchema;
+use serde::{Deserialize, Deserializer, Serialize};
 
-use super::{Expect, ScenarioError, item::Item};
+use super::keys::{AtLeast, Between, Text, via};
+use super::schema;
 
-pub(super) const OUTCOMES: [(Outcome, &str); 7] = [
-    (Outcome::Recovered, "recovered"),
-    (Outcome::RecoveredRpoMissed, "recovered-rpo-missed"),
-    (Outcome::RecoveredRtoMissed, "recovered-rto-missed"),
-    (Outcome::RecoveredBothMissed, "recovered-both-missed"),
-    (Outcome::NotRecovered, "not-recovered"),
-    (Outcome::Refused, "refused"),
-    (Outcome::FalseAlarm, "false-alarm"),
-];
-
-pub(super) fn read(item: Item<'_>) -> Result<Expect, ScenarioError> {
-    let mut table = item.table("[expect]")?;
-    let expect = Expect {
-        outcome: table
-            .need("outcome", |item| item.one_of(&OUTCOMES, |(_, name)| name))?
-            .0,
-        detected_by: table.maybe("detected_by", |item| {
-            item.list()?
-                .into_iter()
-                .map(|item| item.one_of(CheckId::ALL, CheckId::id))
-                .collect()
-        })?,
-        only: table.maybe("only", Item::boolean)?.unwrap_or(false),
-        rejected: table.maybe("rejected", |item| item.count(0))?,
-        tries: table.maybe("tries", |item| item.count(0))?,
-        findings: table
-            .maybe("findings", |item| item.list()?.into_iter().map(Item::text).collect())?
-            .unwrap_or_default(),
-        least_commits: table.maybe("least_commits", |item| item.integer(1, u64::MAX))?,
-        at_step: table.maybe("at_step", at_step)?,
-        answers: table
-            .maybe("answer", |item| item.list()?.into_iter().map(answer).collect())?
-            .unwrap_or_default(),
-    };
-    table.finish()?;
-    Ok(expect)
+/// How a drill of this scenario must end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename = "[expect]")]
+pub struct Expect {
+    /// Its outcome.
+    #[schemars(schema_with = "schema::outcome")]
+    pub outcome: Outcome,
+    /// The checks that must notice the damage; an empty list: none may. Absent: the scenario does not say.
+    #[serde(default)]
+    #[schemars(schema_with = "schema::checks")]
+    pub detected_by: Option<Vec<CheckId>>,
+    /// Whether the checks in `detected_by` are all that may notice anything.
+    #[serde(default)]
+    pub only: bool,
+    /// How many backups must be rejected as unusable.
+    pub rejected: Option<u32>,
+    /// How often a restore must be begun (step 6).
+    pub tries: Option<u32>,
+    /// Texts that must occur among the findings, as reports display them: "critical: …".
+    #[serde(default, deserialize_with = "texts")]
+    #[schemars(with = "Vec<Text>")]
+    pub findings: Vec<String>,
+    /// At least so many commits must be acknowledged.
+    #[serde(default, deserialize_with = "via::<AtLeast<1>, _, _>")]
+    #[schemars(with = "Option<AtLeast<1>>")]
+    pub least_commits: Option<u64>,
+    /// The step at which a drill must end that does not end in a recovery.
+    #[serde(default, deserialize_with = "step")]
+    #[schemars(with = "Option<Between<1, 14>>")]
+    pub at_step: Option<Step>,
+    /// What the cluster in service at the end must answer.
+    #[serde(default, rename = "answer", deserialize_with = "answers")]
+    #[schemars(with = "Vec<Answer>")]
+    pub answers: Vec<ExpectedAnswer>,
 }
 
-fn at_step(item: Item<'_>) -> Result<Step, ScenarioError> {
-    let number = item.integer(1, 14)?;
-    let step = Step::ALL.into_iter().find(|step| u64::from(step.number()) == number);
-    step.ok_or_else(|| item.bad("there are fourteen steps"))
+fn texts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    let texts = Vec::<Text>::deserialize(deserializer)?;
+    Ok(texts.into_iter().map(String::from).collect())
 }
 
-fn answer(item: Item<'_>) -> Result<ExpectedAnswer, ScenarioError> {
-    let mut table = item.table("[[expect.answer]]")?;
-    let answer = ExpectedAnswer {
-        sql: table.need("sql", Item::text)?,
-        database: table
-            .maybe("database", Item::text)?
-            .unwrap_or_else(|| fixtures::DATABASE.to_owned()),
-        is: table.need("is", |item| Ok(item.string()?.to_owned()))?,
-    };
-    table.finish()?;
-    Ok(answer)
+fn step<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Step>, D::Error> {
+    let number = Between::<1, 14>::deserialize(deserializer)?.get();
+    Ok(Step::ALL.into_iter().find(|step| u64::from(step.number()) == number))
+}
+
+/// A statement, and what it must answer.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename = "[[expect.answer]]")]
+struct Answer {
+    /// The statement, run as superuser at the end.
+    sql: Text,
+    /// In which database. Absent: the application's.
+    database: Option<Text>,
+    /// The one value of its one row, as text.
+    is: String,
+}
+
+fn answers<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<ExpectedAnswer>, D::Error> {
+    let answers = Vec::<Answer>::deserialize(deserializer)?;
+    let answers = answers.into_iter().map(|answer| ExpectedAnswer {
+        sql: answer.sql.into(),
+        database: answer
+            .database
+            .map_or_else(|| fixtures::DATABASE.to_owned(), String::from),
+        is: answer.is,
+    });
+    Ok(answers.collect())
 }

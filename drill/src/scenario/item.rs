@@ -1,12 +1,9 @@
-//! One value of a scenario file, and everything it can be read as.
-
-use std::time::Duration;
+//! One value of a scenario file, and what TOML can have there; `de.rs` makes types of it.
 
 use toml::{Spanned, de::DeValue};
 
 use super::{
-    Named, Place, ScenarioError,
-    named::hint,
+    Place, ScenarioError,
     reader::{Source, Table},
 };
 
@@ -45,7 +42,7 @@ impl<'t> Item<'t> {
     }
 
     /// The error for a value of another type.
-    pub(super) fn wrong_type(&self, expected: &'static str) -> ScenarioError {
+    pub(super) fn wrong_type(&self, expected: impl Into<String>) -> ScenarioError {
         let found = match self.value() {
             DeValue::String(_) => "a string",
             DeValue::Integer(_) => "an integer",
@@ -58,7 +55,7 @@ impl<'t> Item<'t> {
         ScenarioError::WrongType {
             place: self.place(),
             key: self.key.to_owned(),
-            expected,
+            expected: expected.into(),
             found,
         }
     }
@@ -82,14 +79,6 @@ impl<'t> Item<'t> {
         self.value().as_str().ok_or_else(|| self.wrong_type("a string"))
     }
 
-    /// A string that says something.
-    pub(super) fn text(self) -> Result<String, ScenarioError> {
-        match self.string()? {
-            text if text.trim().is_empty() => Err(self.bad("it must not be empty")),
-            text => Ok(text.to_owned()),
-        }
-    }
-
     /// `true` or `false`.
     pub(super) fn boolean(self) -> Result<bool, ScenarioError> {
         self.value().as_bool().ok_or_else(|| self.wrong_type("true or false"))
@@ -101,57 +90,13 @@ impl<'t> Item<'t> {
         u64::from_str_radix(number.as_str(), number.radix())
             .ok()
             .filter(|number| (least..=most).contains(number))
-            .ok_or_else(|| match most {
-                u64::MAX => self.bad(format!("it must be {least} or more")),
-                _ => self.bad(format!("it must be from {least} to {most}")),
-            })
+            .ok_or_else(|| self.bad(out_of(least, most)))
     }
 
-    /// A whole number of either sign, in decimal.
-    pub(super) fn integer_text(self) -> Result<String, ScenarioError> {
+    /// A whole number of either sign.
+    pub(super) fn signed(self) -> Result<i128, ScenarioError> {
         let number = self.value().as_integer().ok_or_else(|| self.wrong_type("an integer"))?;
-        i64::from_str_radix(number.as_str(), number.radix())
-            .map(|number| number.to_string())
-            .map_err(|_| self.bad("it does not fit 64 bits"))
-    }
-
-    /// A whole number that fits 32 bits.
-    pub(super) fn count(self, least: u32) -> Result<u32, ScenarioError> {
-        let number = self.integer(u64::from(least), u64::from(u32::MAX))?;
-        u32::try_from(number).map_err(|_| self.bad("it is too large"))
-    }
-
-    /// A duration such as `1h 30min`.
-    pub(super) fn duration(self) -> Result<Duration, ScenarioError> {
-        let text = self
-            .value()
-            .as_str()
-            .ok_or_else(|| self.wrong_type("a duration such as \"1h 30min\""))?;
-        humantime::parse_duration(text)
-            .map_err(|error| self.bad(format!("{error}; write a duration such as \"1h 30min\" or \"2s\"")))
-    }
-
-    /// One of several names.
-    pub(super) fn choice<T: Named>(self) -> Result<T, ScenarioError> {
-        self.one_of(T::ALL, T::name)
-    }
-
-    /// One of several names of a type of another crate.
-    pub(super) fn one_of<'n, T: Copy>(self, all: &[T], name: impl Fn(T) -> &'n str) -> Result<T, ScenarioError> {
-        let text = self.string()?;
-        all.iter()
-            .copied()
-            .find(|value| name(*value) == text)
-            .ok_or_else(|| self.bad(hint(text, all.iter().map(|value| name(*value)))))
-    }
-
-    /// Bytes written as hexadecimal digits; blanks between them are allowed.
-    pub(super) fn hex(self) -> Result<Vec<u8>, ScenarioError> {
-        let digits: String = self.string()?.split_whitespace().collect();
-        if digits.is_empty() {
-            return Err(self.bad("it must hold at least one byte"));
-        }
-        hex::decode(digits).map_err(|error| self.bad(format!("{error}; write two hexadecimal digits a byte")))
+        i128::from_str_radix(number.as_str(), number.radix()).map_err(|_| self.bad("it does not fit 64 bits"))
     }
 
     /// A list; each entry goes by the list's key.
@@ -160,20 +105,17 @@ impl<'t> Item<'t> {
         Ok(array.iter().map(|value| Self { value, ..self }).collect())
     }
 
-    /// A list, or one value in place of a list of one.
-    pub(super) fn one_or_more(self) -> Result<Vec<Self>, ScenarioError> {
-        if !self.value().is_array() {
-            return Ok(vec![self]);
-        }
-        match self.list()? {
-            list if list.is_empty() => Err(self.bad("the list must not be empty")),
-            list => Ok(list),
-        }
-    }
-
     /// A table, which errors call `name`.
     pub(super) fn table(self, name: &str) -> Result<Table<'t>, ScenarioError> {
         let table = self.value().as_table().ok_or_else(|| self.wrong_type("a table"))?;
         Ok(Table::new(self.source, name, self.start(), table))
+    }
+}
+
+/// What is wrong with a number that is not from `least` to `most`.
+pub(super) fn out_of(least: u64, most: u64) -> String {
+    match most {
+        u64::MAX => format!("it must be {least} or more"),
+        _ => format!("it must be from {least} to {most}"),
     }
 }

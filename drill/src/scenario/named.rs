@@ -1,6 +1,6 @@
 //! Enums whose values have a name in scenario files.
 //!
-//! One macro writes the enum, the list of its values and its `Display`, so that a value's name stands in one place.
+//! One macro writes the enum, the list of its values, its `Display` and what serde and schemars make of it, so that a value's name stands in one place.
 
 /// A value that has a name in scenario files.
 pub trait Named: Copy + 'static {
@@ -15,9 +15,12 @@ pub trait Named: Copy + 'static {
 macro_rules! named {
     ($(#[$about:meta])* pub enum $enum:ident { $($(#[$doc:meta])+ $variant:ident = $name:literal,)+ }) => {
         $(#[$about])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[derive(
+            Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash,
+            serde::Serialize, serde::Deserialize, schemars::JsonSchema,
+        )]
         pub enum $enum {
-            $($(#[$doc])+ $variant,)+
+            $($(#[$doc])+ #[serde(rename = $name)] $variant,)+
         }
 
         impl $crate::scenario::Named for $enum {
@@ -53,11 +56,19 @@ pub(crate) fn hint<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>) ->
         known.truncate(3);
         are = "the nearest are";
     }
-    let quoted: Vec<String> = known.iter().map(|name| format!("`{name}`")).collect();
-    match quoted.as_slice() {
+    match known.as_slice() {
         [] => "nothing is known here".to_owned(),
-        [only] => format!("known is {only}"),
-        [others @ .., last] => format!("{are} {} and {last}", others.join(", ")),
+        [only] => format!("known is `{only}`"),
+        several => format!("{are} {}", quoted(several)),
+    }
+}
+
+/// Names as a sentence lists them: `a`, `b` and `c`.
+pub(super) fn quoted(names: &[&str]) -> String {
+    let quoted: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+    match quoted.as_slice() {
+        [others @ .., last] if !others.is_empty() => format!("{} and {last}", others.join(", ")),
+        quoted => quoted.concat(),
     }
 }
 

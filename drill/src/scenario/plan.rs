@@ -9,9 +9,8 @@ use reports::{
 };
 
 use super::{
-    Action, Fault, FaultTarget, Moment, Scenario, SegmentPlace, Streaming, Which,
+    Fault, FaultTarget, Moment, Needs, Scenario, SegmentPlace, Streaming, Which,
     show::{detection, on_the_way, outcome, target},
-    show_faults::fault_in_words,
 };
 
 /// What the command line and the machine add to a scenario.
@@ -176,7 +175,7 @@ fn id(scenario: &Scenario, with: &Circumstances<'_>, number: u32) -> String {
 fn breaks(scenario: &Scenario) -> Vec<String> {
     let mut faults: Vec<&Fault> = scenario.faults.iter().collect();
     faults.sort_by_key(|fault| fault.at); // stable: within one moment the file's order
-    let mut lines: Vec<String> = faults.iter().map(|fault| fault_in_words(fault)).collect();
+    let mut lines: Vec<String> = faults.iter().map(|fault| fault.in_words()).collect();
     if faults.is_empty() {
         lines.push("nothing: the alert alone starts the drill".to_owned());
     }
@@ -236,7 +235,9 @@ fn meant(scenario: &Scenario, fault: &Fault, which: Which) -> Vec<u32> {
     let mut before: Vec<&Fault> = scenario.faults.iter().collect();
     before.sort_by_key(|fault| (fault.at, fault.number));
     for earlier in before.into_iter().take_while(|earlier| earlier.number != fault.number) {
-        if let (Action::ExpireBackup, FaultTarget::Backup(which)) = (&earlier.action, earlier.target) {
+        if let FaultTarget::Backup(which) = earlier.target
+            && earlier.action.expires_backups()
+        {
             let expired: Vec<u32> = pick(&there, which);
             there.retain(|number| !expired.contains(number));
         }
@@ -249,20 +250,17 @@ fn harmed(scenario: &Scenario, number: u32) -> Option<String> {
     let harms = |fault: &&Fault| {
         let at_it =
             matches!(fault.target, FaultTarget::Backup(which) if meant(scenario, fault, which).contains(&number));
-        at_it && fault.at < Moment::Restore && fault.action != Action::PromoteClone
+        at_it && fault.at < Moment::Restore
     };
     let faults: Vec<&Fault> = scenario.faults.iter().filter(harms).collect();
-    if let Some(expiry) = faults.iter().find(|fault| fault.action == Action::ExpireBackup) {
+    if let Some(expiry) = faults.iter().find(|fault| fault.action.expires_backups()) {
         let line = expiry.line;
         return Some(format!(
             "removed by retention (line {line}): the catalogue does not know it any more"
         ));
     }
-    let harm = |fault: &&Fault| match &fault.action {
-        Action::RemoveFiles { files } if files.path.as_str() == "**" => format!("removed (line {})", fault.line),
-        _ => format!("damaged (line {})", fault.line),
-    };
-    let harms: Vec<String> = faults.iter().map(harm).collect();
+    let harm = |fault: &&Fault| Some(format!("{} (line {})", fault.action.harm(fault)?, fault.line));
+    let harms: Vec<String> = faults.iter().filter_map(harm).collect();
     (!harms.is_empty()).then(|| {
         format!(
             "{}; expected to be found unusable when it is verified",
@@ -282,9 +280,9 @@ fn reach(scenario: &Scenario, number: u32) -> String {
     };
     for fault in scenario.faults.iter().filter(|fault| fault.at < Moment::Restore) {
         let line = fault.line;
-        let segment = fault.action.files().and_then(|files| files.segment);
-        match (fault.target, &fault.action, segment) {
-            (FaultTarget::Archive | FaultTarget::Stream, _, Some(segment)) => {
+        let segment = fault.files.as_ref().and_then(|files| files.segment);
+        match (fault.target, segment) {
+            (FaultTarget::Archive | FaultTarget::Stream, Some(segment)) => {
                 let of = meant(scenario, fault, segment.backup).pop().unwrap_or(given.backups);
                 let own = of == number && segment.place != SegmentPlace::After;
                 let _ = match () {
@@ -298,27 +296,15 @@ fn reach(scenario: &Scenario, number: u32) -> String {
                     () => write!(text, " to the gap at backup {of} and no further (line {line})"),
                 };
             }
-            (_, Action::RestoreCluster { .. }, _) if fault.at > Moment::BetweenBackups || number == 1 => {
-                let _ = write!(text, ", across the branch to the new timeline (line {line})");
-            }
-            (_, Action::PromoteClone, _) => {
-                let _ = write!(text, ", and not the timeline of the promoted clone (line {line})");
-            }
-            (FaultTarget::Archive | FaultTarget::Stream, Action::Service { .. }, _) => {}
-            (FaultTarget::Archive | FaultTarget::Stream, ..) => {
-                let _ = write!(
-                    text,
-                    ", as far as the damage to the {} allows (line {line})",
-                    fault.target
-                );
-            }
-            (FaultTarget::Cluster, Action::Setting { name, .. }, _) if name.starts_with("archive_") => {
-                let _ = write!(
-                    text,
-                    ", with what {name} still brings into the {source} after line {line}"
-                );
-            }
-            _ => {}
+            (target, _) => match fault.action.wal_in_words(fault, number, source) {
+                Some(words) => text += &words,
+                None if matches!(target, FaultTarget::Archive | FaultTarget::Stream)
+                    && fault.action.needs() != Needs::Service =>
+                {
+                    let _ = write!(text, ", as far as the damage to the {target} allows (line {line})");
+                }
+                None => {}
+            },
         }
     }
     text

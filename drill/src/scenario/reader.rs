@@ -1,17 +1,19 @@
-//! Reads TOML tables key by key and remembers where everything stands; `item.rs` reads the values.
+//! Reads TOML tables key by key and remembers where everything stands; `item.rs` reads the values, `de.rs` whole types.
 //!
-//! A [`Table`] gives out its keys one at a time; [`Table::finish`] then complains about those that nobody asked for.
-//! What was asked for is also what a misspelt key is compared with, so no list of keys is kept anywhere.
+//! A [`Table`] gives out its keys one at a time, or the rest of them at once as a type that derives `Deserialize`. A misspelt
+//! key is compared with those that were asked for and with the type's own, so no list of keys is kept anywhere.
 
 use std::ops::Range;
 
+use serde::{Deserialize, de};
 use toml::{
     Spanned,
     de::{DeTable, DeValue},
 };
 
 use super::{
-    Place, ScenarioError,
+    Place, ScenarioError, Wrong,
+    de::ReadError,
     item::Item,
     named::{hint, nearest},
 };
@@ -44,14 +46,17 @@ impl Source<'_> {
     }
 }
 
+/// A key with its place and its value.
+pub(super) type Key<'t> = (&'t str, Range<usize>, &'t Spanned<DeValue<'t>>);
+
 /// A table that is being read.
 #[derive(Debug)]
 pub(super) struct Table<'t> {
-    pub(super) source: Source<'t>,
+    source: Source<'t>,
     /// Where it begins.
-    pub(super) start: usize,
+    start: usize,
     name: String,
-    unread: Vec<(&'t str, Range<usize>, &'t Spanned<DeValue<'t>>)>,
+    unread: Vec<Key<'t>>,
     asked: Vec<&'static str>,
 }
 
@@ -71,70 +76,85 @@ impl<'t> Table<'t> {
         }
     }
 
+    /// The keys that nobody took.
+    pub(super) fn keys(&self) -> &[Key<'t>] {
+        &self.unread
+    }
+
+    /// The value of a key.
+    pub(super) fn item(&self, key: &'t str, value: &'t Spanned<DeValue<'t>>) -> Item<'t> {
+        Item::new(self.source, key, value)
+    }
+
     /// Takes a key that may be absent.
     pub(super) fn take(&mut self, key: &'static str) -> Option<Item<'t>> {
         self.asked.push(key);
         let index = self.unread.iter().position(|(name, ..)| *name == key)?;
         let (key, _, value) = self.unread.remove(index);
-        Some(Item::new(self.source, key, value))
+        Some(self.item(key, value))
+    }
+
+    /// Takes a key that must be there.
+    pub(super) fn need(&mut self, key: &'static str) -> Result<Item<'t>, ScenarioError> {
+        self.take(key).ok_or_else(|| self.missing(key))
     }
 
     /// Reads a key that may be absent.
-    pub(super) fn maybe<T>(
-        &mut self,
-        key: &'static str,
-        read: impl FnOnce(Item<'t>) -> Result<T, ScenarioError>,
-    ) -> Result<Option<T>, ScenarioError> {
-        self.take(key).map(read).transpose()
-    }
-
-    /// Reads a key that must be there.
-    pub(super) fn need<T>(
-        &mut self,
-        key: &'static str,
-        read: impl FnOnce(Item<'t>) -> Result<T, ScenarioError>,
-    ) -> Result<T, ScenarioError> {
-        match self.take(key) {
-            Some(item) => read(item),
-            None => Err(self.missing(key)),
-        }
+    pub(super) fn maybe<T: Deserialize<'t>>(&mut self, key: &'static str) -> Result<Option<T>, ScenarioError> {
+        self.take(key).map(Item::read).transpose()
     }
 
     /// The error for a key that is not there: most likely it is there and misspelt.
-    pub(super) fn missing(&self, key: &'static str) -> ScenarioError {
+    fn missing(&self, key: &'static str) -> ScenarioError {
         let misspelt = self.unread.iter().find(|(name, ..)| nearest(name, [key]).is_some());
         match misspelt {
-            Some((name, span, _)) => self.unknown(name, span.start),
-            None => ScenarioError::MissingKey {
-                place: self.source.place(self.start),
-                key,
-                table: self.name.clone(),
+            Some((name, span, _)) => self.unknown(name, span.start, &[]),
+            None => self.lacks(key),
+        }
+    }
+
+    fn lacks(&self, key: &'static str) -> ScenarioError {
+        ScenarioError::MissingKey {
+            place: self.source.place(self.start),
+            key,
+            table: self.name.clone(),
+        }
+    }
+
+    /// The error for a key that nobody knows. `more` keys are known beside those that were asked for.
+    pub(super) fn unknown(&self, key: &str, offset: usize, more: &[&str]) -> ScenarioError {
+        ScenarioError::UnknownKey {
+            place: self.source.place(offset),
+            key: key.to_owned(),
+            table: self.name.clone(),
+            hint: hint(key, self.asked.iter().chain(more).copied()),
+        }
+    }
+
+    /// The error for keys that cannot stand together.
+    pub(super) fn wrong(&self, wrong: &Wrong) -> ReadError {
+        match wrong {
+            Wrong::Missing(key) => self.placed(ReadError::MissingKey(key)),
+            Wrong::Bad(key, problem) => match self.unread.iter().find(|(name, ..)| name == key) {
+                Some((key, _, value)) => self.item(key, value).bad(*problem).into(),
+                None => de::Error::custom(problem),
             },
         }
     }
 
-    /// Every key that is left, as the free names they are.
-    pub(super) fn rest(self) -> impl Iterator<Item = Item<'t>> {
-        let source = self.source;
-        self.unread
-            .into_iter()
-            .map(move |(key, _, value)| Item::new(source, key, value))
+    /// Gives an error the place of this table, if it lacks a key.
+    pub(super) fn placed(&self, error: ReadError) -> ReadError {
+        match error {
+            ReadError::MissingKey(key) => self.lacks(key).into(),
+            other => other,
+        }
     }
 
     /// Ends reading: a key that nobody asked for is refused.
     pub(super) fn finish(self) -> Result<(), ScenarioError> {
         match self.unread.iter().min_by_key(|(_, span, _)| span.start) {
-            Some((name, span, _)) => Err(self.unknown(name, span.start)),
+            Some((name, span, _)) => Err(self.unknown(name, span.start, &[])),
             None => Ok(()),
-        }
-    }
-
-    fn unknown(&self, key: &str, offset: usize) -> ScenarioError {
-        ScenarioError::UnknownKey {
-            place: self.source.place(offset),
-            key: key.to_owned(),
-            table: self.name.clone(),
-            hint: hint(key, self.asked.iter().copied()),
         }
     }
 }

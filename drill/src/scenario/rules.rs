@@ -5,7 +5,7 @@
 use reports::{CheckId, Outcome, Role, Step};
 
 use super::{
-    Action, Behaviour, Fault, FaultTarget, Moment, Scenario, ScenarioError, StorageWish, Streaming, Target, Which,
+    Changes, Fault, FaultTarget, Moment, Needs, Scenario, ScenarioError, StorageWish, Streaming, Target, Which,
     reader::Source,
 };
 
@@ -26,7 +26,9 @@ pub(super) fn check(scenario: &Scenario, source: Source<'_>, places: &Places) ->
     operator(scenario).map_err(|problem| source.contradiction(places.operator, problem))?;
     target(scenario).map_err(|problem| source.contradiction(places.recovery, problem))?;
     for (fault, start) in scenario.faults.iter().zip(&places.faults) {
-        let problem = fault_target(scenario, fault.target, fault.at).and_then(|()| fault_action(scenario, fault));
+        let problem = fault_target(scenario, fault.target, fault.at)
+            .and_then(|()| fault_files(fault))
+            .and_then(|()| fault.action.suits(fault, scenario));
         problem.map_err(|problem| source.contradiction(*start, problem))?;
     }
     expectation(scenario)
@@ -50,10 +52,8 @@ fn small_disk(scenario: &Scenario) -> Result<(), String> {
         );
     }
     let fills = |fault: &Fault| {
-        let can_fill = matches!(
-            fault.action,
-            Action::FillDisk | Action::Sql { .. } | Action::Command { .. }
-        );
+        // Statements and programs can fill it as well.
+        let can_fill = fault.action.needs() == Needs::OwnFilesystem || fault.action.changes() == Changes::Contents;
         can_fill && fault.target == FaultTarget::Cluster
     };
     if !scenario.faults.iter().any(fills) {
@@ -121,7 +121,7 @@ fn target(scenario: &Scenario) -> Result<(), String> {
         );
     }
     let damages = |fault: &Fault| {
-        let is_clock = matches!(fault.action, Action::Clock { .. });
+        let is_clock = fault.action.needs() == Needs::OwnClock;
         fault.target == FaultTarget::Cluster && fault.at <= Moment::Failure && !is_clock
     };
     if scenario.recovery.target == Target::BeforeFault && !scenario.faults.iter().any(damages) {
@@ -174,73 +174,15 @@ fn fault_target(scenario: &Scenario, target: FaultTarget, at: Moment) -> Result<
     }
 }
 
-/// What a kind asks for beyond its target.
-fn fault_action(scenario: &Scenario, fault: &Fault) -> Result<(), String> {
-    let relation = fault.action.files().and_then(|files| files.relation.as_ref());
-    let segment = fault.action.files().and_then(|files| files.segment.as_ref());
-    match &fault.action {
-        _ if segment.is_some() && !matches!(fault.target, FaultTarget::Archive | FaultTarget::Stream) => {
-            Err("only the archive and the stream hold WAL segments by a backup; write a `path`".to_owned())
-        }
-        Action::AlienSegment { .. } if !matches!(fault.target, FaultTarget::Archive | FaultTarget::Stream) => {
-            Err("`alien-segment` acts on archive or stream".to_owned())
-        }
-        Action::RestoreCluster { .. }
-            if fault.target != FaultTarget::Cluster
-                || !(Moment::BetweenBackups..=Moment::Failure).contains(&fault.at)
-                || !scenario.given.archive =>
-        {
-            Err(
-                "`restore-cluster` is an earlier recovery of the service: aim it at cluster, between the backups or \
-                 after them, and keep an archive"
-                    .to_owned(),
-            )
-        }
-        Action::PromoteClone if !matches!(fault.target, FaultTarget::Backup(which) if which != Which::All) => {
-            Err("`promote-clone` restores one backup: aim at backup:latest, backup:oldest or backup:N".to_owned())
-        }
-        Action::PromoteClone if !scenario.given.archive => {
-            Err("a promoted clone does harm in the archive, and `given.archive` is false; keep an archive".to_owned())
-        }
-        _ if relation.is_some() && matches!(fault.target, FaultTarget::Archive | FaultTarget::Stream) => {
-            Err("the archive and the stream hold WAL and no relations; write a `path`".to_owned())
-        }
-        Action::SwapFile { .. } if !fault.target.is_cluster() => {
-            Err("`swap-file` puts an older copy into a cluster; aim at cluster or restored".to_owned())
-        }
-        Action::Sql {
-            role: None,
-            refused: true,
-            ..
-        } => Err("nothing is refused to the superuser; name the `role` that must be refused".to_owned()),
-        Action::FillDisk if scenario.given.storage_bytes.is_none() => {
-            Err("`fill-disk` fills only a small filesystem of the cluster's own; set `given.storage_size`".to_owned())
-        }
-        Action::Clock { .. } if fault.at > Moment::Failure => Err(format!(
-            "at {} the service's cluster is given up; step its clock at failure or before",
-            fault.at
-        )),
-        Action::Service { does, after, times } => service(*does, fault, *after > 0 || times.is_some()),
-        _ => Ok(()),
+/// Files that only some targets have.
+fn fault_files(fault: &Fault) -> Result<(), String> {
+    let Some(files) = &fault.files else { return Ok(()) };
+    let holds_wal = matches!(fault.target, FaultTarget::Archive | FaultTarget::Stream);
+    if files.segment.is_some() && !holds_wal {
+        return Err("only the archive and the stream hold WAL segments by a backup; write a `path`".to_owned());
     }
-}
-
-fn service(does: Behaviour, fault: &Fault, counted: bool) -> Result<(), String> {
-    let can = Behaviour::of(fault.target);
-    if !can.contains(&does.name()) {
-        return Err(format!(
-            "{} can be {}, not {}",
-            fault.target,
-            can.join(", "),
-            does.name()
-        ));
-    }
-    if counted && !does.is_counted(fault.target) {
-        return Err(format!(
-            "{} of {} cannot be counted; remove `after` and `times`",
-            does.name(),
-            fault.target
-        ));
+    if files.relation.is_some() && holds_wal {
+        return Err("the archive and the stream hold WAL and no relations; write a `path`".to_owned());
     }
     Ok(())
 }

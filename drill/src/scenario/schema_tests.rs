@@ -4,12 +4,13 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::super::{KINDS, parse, tests::EXAMPLES};
+use super::super::{parse, tests::EXAMPLES};
+use crate::fault::kinds;
 
 const SYSTEMS: [&str; 2] = ["basebackup", "dump"];
 
 fn validator() -> jsonschema::Validator {
-    jsonschema::validator_for(&super::schema(&SYSTEMS)).unwrap()
+    jsonschema::validator_for(&super::schema(&SYSTEMS, &kinds())).unwrap()
 }
 
 fn json(toml: &str) -> Value {
@@ -17,7 +18,7 @@ fn json(toml: &str) -> Value {
 }
 
 fn parser_takes(toml: &str) -> Result<(), String> {
-    let parsed = parse(toml, "mine.toml".as_ref(), "");
+    let parsed = parse(toml, "mine.toml".as_ref(), "", &kinds());
     parsed.map(drop).map_err(|error| error.to_string())
 }
 
@@ -49,7 +50,7 @@ fn keys(schema: &Value) -> BTreeSet<String> {
 #[test]
 fn the_catalogue_is_valid() {
     let validator = validator();
-    for scenario in super::super::all().unwrap() {
+    for scenario in super::super::all(&kinds()).unwrap() {
         let errors: Vec<String> = validator
             .iter_errors(&json(&scenario.text))
             .map(|error| format!("{}: {error}", error.instance_path()))
@@ -60,7 +61,7 @@ fn the_catalogue_is_valid() {
 
 #[test]
 fn tables_have_the_keys_that_the_parser_asks_for() {
-    let schema = super::schema(&SYSTEMS);
+    let schema = super::schema(&SYSTEMS, &kinds());
     let file = with_fault("fill-disk", "target='cluster'");
     assert_eq!(keys(&schema), asked(&file, "#top"));
     for table in ["given", "recovery", "objectives", "operator", "expect"] {
@@ -80,10 +81,10 @@ fn kinds_have_the_keys_that_the_parser_asks_for() {
         ("service", "target='notifier'\ndoes='status'\nstatus=500"),
         ("append-bytes", "target='archive'\npath='a'\nhex='00'"),
     ];
-    let schema = super::schema(&SYSTEMS);
-    let kinds = schema["properties"]["fault"]["items"]["oneOf"].as_array().unwrap();
-    assert_eq!(kinds.len(), KINDS.len());
-    for (kind, schema) in KINDS.iter().zip(kinds) {
+    let schema = super::schema(&SYSTEMS, &kinds());
+    let described = schema["properties"]["fault"]["items"]["oneOf"].as_array().unwrap();
+    assert_eq!(described.len(), kinds().iter().count());
+    for (kind, schema) in kinds().iter().zip(described) {
         let examples = EXAMPLES.iter().chain(&more).filter(|(name, _)| *name == kind.name);
         let asked: BTreeSet<String> = examples
             .flat_map(|(name, keys)| asked(&with_fault(name, keys), "#fault"))
@@ -119,6 +120,7 @@ fn what_is_wrong_is_invalid() {
         ("streaming='asynchronous'", "streaming='async'"),
         ("#given", "backup='tape'"),
         ("#given", "backups='three'"),
+        ("#given", "methods=['tape']"),
         ("#expect", "detected_by=['backup-manifset']"),
         ("outcome='recovered'", "outcome='restored'"),
         ("at='failure'", "at='disaster'"),

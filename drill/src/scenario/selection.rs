@@ -2,25 +2,40 @@
 
 use std::fmt;
 
-use super::{FaultTarget, Named as _, Which, named::named};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize, Serializer};
+
+use super::{FaultTarget, Glob, Named as _, ScenarioError, Text, Which, item::Item, named::named, reader::Table};
 
 /// Files below a target's directory.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Selection {
     /// Relative to the target's directory; `*` stays within a name, `**` is any depth.
+    // Of what is named in another way it is empty until that is looked up, right before the fault.
+    #[serde(serialize_with = "path", skip_serializing_if = "is_empty")]
+    #[schemars(with = "Option<Glob>")]
     pub path: glob::Pattern,
-    /// Which of the matches; absent: as the kind has it.
+    /// Which of several files that match; absent: as the kind has it.
     pub pick: Option<Pick>,
-    /// The first file of a relation of the application's database, instead of a path: `path` is then empty until the
-    /// relation is looked up, right before the fault.
+    /// A table, index or sequence of the application's database, instead of a path: its first file is meant.
+    #[schemars(with = "Option<Text>")]
     pub relation: Option<String>,
-    /// The WAL segment at one end of a backup, instead of a path: `path` is then empty until the catalogue is asked,
-    /// right before the fault.
+    /// The WAL segment by a backup, instead of a path: "after backup:2".
     pub segment: Option<SegmentOf>,
 }
 
+fn path<S: Serializer>(path: &glob::Pattern, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(path.as_str())
+}
+
+fn is_empty(path: &glob::Pattern) -> bool {
+    path.as_str().is_empty()
+}
+
 /// A WAL segment, by a backup.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(try_from = "String", into = "String")]
+#[schemars(extend("pattern" = "^(start of|end of|after) backup:(latest|oldest|[1-9][0-9]*)$"))]
 pub struct SegmentOf {
     /// Where, seen from the backup.
     pub place: SegmentPlace,
@@ -46,6 +61,28 @@ impl fmt::Display for SegmentOf {
     }
 }
 
+impl TryFrom<String> for SegmentOf {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        let read = |place: &SegmentPlace| {
+            let backup = text.strip_prefix(place.name())?.strip_prefix(' ')?;
+            match FaultTarget::from_name(backup)? {
+                FaultTarget::Backup(backup) if backup != Which::All => Some(Self { place: *place, backup }),
+                _ => None,
+            }
+        };
+        let segment = SegmentPlace::ALL.iter().find_map(read);
+        segment.ok_or("write \"start of\", \"end of\" or \"after\" and one backup: \"after backup:2\"")
+    }
+}
+
+impl From<SegmentOf> for String {
+    fn from(segment: SegmentOf) -> Self {
+        segment.to_string()
+    }
+}
+
 named! {
     /// Which of several files.
     pub enum Pick {
@@ -67,6 +104,64 @@ named! {
 }
 
 impl Selection {
+    /// What a pattern means, with what is picked of it.
+    pub fn of(path: glob::Pattern, pick: Option<Pick>) -> Self {
+        Self {
+            path,
+            pick,
+            relation: None,
+            segment: None,
+        }
+    }
+
+    /// Takes its keys from a fault's table.
+    pub(super) fn read(table: &mut Table<'_>) -> Result<Self, ScenarioError> {
+        let relation = table.take("relation");
+        let segment = table.take("segment");
+        let pick = table.maybe("pick")?;
+        let Some(instead) = relation.or(segment) else {
+            let Glob(path) = table.need("path")?.read()?;
+            return Ok(Self::of(path, pick));
+        };
+        if table.take("path").is_some() || relation.is_some() && segment.is_some() {
+            let problem = "another key says already which file; keep one of `path`, `relation` and `segment`";
+            return Err(instead.bad(problem));
+        }
+        let relation: Option<Text> = relation.map(Item::read).transpose()?;
+        Ok(Self {
+            path: glob::Pattern::default(),
+            pick,
+            relation: relation.map(String::from),
+            segment: segment.map(Item::read).transpose()?,
+        })
+    }
+
+    /// In words, with what is picked where it does not say: "the largest file that matches base/*".
+    pub fn in_words(&self, otherwise: Pick) -> String {
+        if let Some(relation) = &self.relation {
+            return format!("the file of {relation}");
+        }
+        if let Some(segment) = self.segment {
+            let backup = match segment.backup {
+                Which::Number(number) => format!("backup {number}"),
+                which => FaultTarget::Backup(which).in_words(),
+            };
+            return match segment.place {
+                SegmentPlace::Start => format!("the segment in which {backup} begins"),
+                SegmentPlace::End => format!("the segment in which {backup} ends"),
+                SegmentPlace::After => format!("the first segment after the end of {backup}"),
+            };
+        }
+        let path = self.path.as_str();
+        match self.pick.unwrap_or(otherwise) {
+            _ if !path.contains(['*', '?', '[']) => path.to_owned(),
+            Pick::All if path == "**" => "every file".to_owned(),
+            Pick::All => format!("every file that matches {path}"),
+            Pick::Random => format!("a random file that matches {path}"),
+            pick => format!("the {pick} file that matches {path}"),
+        }
+    }
+
     /// Whether a path, relative to the target's directory, is meant.
     pub fn matches(&self, path: &str) -> bool {
         let options = glob::MatchOptions {

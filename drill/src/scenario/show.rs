@@ -7,7 +7,7 @@ use reports::{
     text::{bytes, counted, lasting},
 };
 
-use super::{Destination, Given, Scenario, Streaming, Target, show_faults::fault_in_words};
+use super::{Destination, Given, Scenario, Streaming, Target};
 
 /// What it breaks, why, what must notice, and how it must end.
 pub fn show(scenario: &Scenario) -> String {
@@ -26,7 +26,7 @@ pub fn show(scenario: &Scenario) -> String {
     if scenario.faults.is_empty() {
         lines.push(indented("nothing: the alert alone starts the drill"));
     }
-    lines.extend(scenario.faults.iter().map(|fault| indented(&fault_in_words(fault))));
+    lines.extend(scenario.faults.iter().map(|fault| indented(&fault.in_words())));
 
     lines.extend([String::new(), "What the operator aims for".to_owned()]);
     lines.push(indented(&target(&scenario.recovery.target)));
@@ -97,7 +97,7 @@ fn indented(line: &str) -> String {
 }
 
 /// How many there are, in words where there is none.
-pub(super) fn plural(count: u64, noun: &str) -> String {
+pub(crate) fn plural(count: u64, noun: &str) -> String {
     match count {
         0 => format!("no {noun}"),
         _ => counted(count, noun),

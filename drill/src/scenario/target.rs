@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-use super::named::named;
+use serde::{Deserialize, Serialize};
+
+use super::named::{hint, named};
 
 named! {
     /// When in a drill a fault happens.
@@ -29,7 +31,8 @@ named! {
 }
 
 /// Where a fault happens.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub enum FaultTarget {
     /// The service's cluster.
     Cluster,
@@ -102,9 +105,35 @@ impl FaultTarget {
         })
     }
 
+    /// What it is called: "the service's cluster".
+    pub fn in_words(self) -> String {
+        match self {
+            Self::Cluster => "the service's cluster".to_owned(),
+            Self::Archive => "the WAL archive".to_owned(),
+            Self::Stream => "the streamed WAL".to_owned(),
+            Self::Backup(Which::Latest) => "the newest backup".to_owned(),
+            Self::Backup(Which::Oldest) => "the oldest backup".to_owned(),
+            Self::Backup(Which::Number(number)) => format!("backup {number}"),
+            Self::Backup(Which::All) => "every backup".to_owned(),
+            Self::Restored => "the restored cluster".to_owned(),
+            Self::App => "the application".to_owned(),
+            Self::ConfigStore => "the configuration store".to_owned(),
+            Self::Notifier => "the receiver of notifications".to_owned(),
+            Self::Monitor => "monitoring".to_owned(),
+        }
+    }
+
     /// Whether it is a cluster, which can run statements and receive signals.
     pub fn is_cluster(self) -> bool {
         matches!(self, Self::Cluster | Self::Restored)
+    }
+
+    /// Whether it is a service around the database.
+    pub fn is_service(self) -> bool {
+        matches!(
+            self,
+            Self::App | Self::ConfigStore | Self::Notifier | Self::Monitor | Self::Archive
+        )
     }
 
     /// Whether it is a directory of files.
@@ -129,5 +158,19 @@ impl fmt::Display for FaultTarget {
             Self::Notifier => "notifier",
             Self::Monitor => "monitor",
         })
+    }
+}
+
+impl TryFrom<String> for FaultTarget {
+    type Error = String;
+
+    fn try_from(name: String) -> Result<Self, String> {
+        Self::from_name(&name).ok_or_else(|| hint(&name, Self::NAMES.iter().copied()))
+    }
+}
+
+impl From<FaultTarget> for String {
+    fn from(target: FaultTarget) -> Self {
+        target.to_string()
     }
 }

@@ -19,7 +19,7 @@ use crate::{
     fault,
     postgres::{Cluster, Lsn, TimelineId},
     reference::{Log, Reached},
-    scenario::{Action, Fault, FaultTarget, Moment, SegmentPlace, Target, Which},
+    scenario::{Fault, FaultTarget, Moment, Needs, SegmentPlace, Target, Which},
     wal,
 };
 
@@ -129,7 +129,7 @@ async fn one(drill: &mut Drill, fault: &Fault, restored: Option<&mut Cluster>) -
         .await?;
     let touched = report.touched.clone();
     drill.recorder.record(What::FaultInjected(report));
-    if matches!(fault.action, Action::RestoreCluster { .. }) {
+    if fault.action.starts_another_timeline() {
         drill.timeline = TimelineId(drill.cluster_started("source", &drill.source).await?);
         if let Ok(client) = drill.source.connect("postgres", "postgres").await
             && let Ok(reached) = Reached::read(&client).await
@@ -144,7 +144,7 @@ async fn one(drill: &mut Drill, fault: &Fault, restored: Option<&mut Cluster>) -
     if change == Change::History {
         remember::history(drill, fault, &touched).await?;
     }
-    if matches!(fault.action, Action::Service { .. }) && !drill.broken.contains(&fault.target) {
+    if fault.action.needs() == Needs::Service && !drill.broken.contains(&fault.target) {
         drill.broken.push(fault.target);
     }
     Ok(())
@@ -153,7 +153,7 @@ async fn one(drill: &mut Drill, fault: &Fault, restored: Option<&mut Cluster>) -
 /// The fault with the name of the WAL segment that it means, if it means one by a backup.
 fn with_segment(fault: &Fault, backups: &[Backup], segment_bytes: u64) -> Fault {
     let mut fault = fault.clone();
-    let Some(files) = fault.action.files_mut() else {
+    let Some(files) = &mut fault.files else {
         return fault;
     };
     let Some(segment) = files.segment else { return fault };
@@ -183,8 +183,8 @@ fn with_segment(fault: &Fault, backups: &[Backup], segment_bytes: u64) -> Fault 
 async fn archived(drill: &mut Drill, fault: &Fault) {
     const PATIENCE: Duration = Duration::from_secs(10);
     let named = fault
-        .action
-        .files()
+        .files
+        .as_ref()
         .and_then(|files| Some((files.path.as_str(), files.segment?.place)));
     let (Some((segment, place)), Some(archive)) = (named, &drill.site.wal.archive) else {
         return;
@@ -234,7 +234,7 @@ pub async fn mend(drill: &mut Drill) {
 async fn locate_relations(drill: &mut Drill, restored: Option<&Cluster>) {
     const SQL: &str = "SELECT pg_relation_filepath(c.oid) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
                        WHERE c.relname = $1 ORDER BY n.nspname = 'public' DESC LIMIT 1";
-    let files = drill.scenario.faults.iter().filter_map(|fault| fault.action.files());
+    let files = drill.scenario.faults.iter().filter_map(|fault| fault.files.as_ref());
     let names: Vec<String> = files.filter_map(|files| files.relation.clone()).collect();
     for cluster in [Some(&drill.source), restored].into_iter().flatten() {
         let Ok(client) = cluster.connect("postgres", fixtures::DATABASE).await else {

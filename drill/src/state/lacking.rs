@@ -4,7 +4,7 @@ use super::SmallDisk;
 use crate::{
     errors::chain,
     fault::{self, FaultError},
-    scenario::{Action, Scenario},
+    scenario::{Needs, Scenario},
 };
 
 /// Why this machine cannot carry a scenario out, with what to do about it. `None`: nothing is known to be lacking.
@@ -12,7 +12,7 @@ pub fn lacking(scenario: &Scenario) -> Option<String> {
     let steps_the_clock = scenario
         .faults
         .iter()
-        .any(|fault| matches!(fault.action, Action::Clock { .. }));
+        .any(|fault| fault.action.needs() == Needs::OwnClock);
     if steps_the_clock && fault::clock::library().is_none() {
         return Some(chain(&FaultError::NoLibrary));
     }

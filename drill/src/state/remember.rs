@@ -7,7 +7,7 @@ use super::{Drill, DrillError, promises};
 use crate::{
     errors::chain,
     reference::{LARGE_TABLE_BYTES, MAINTENANCE, Reached, Reading, Record, Summary},
-    scenario::{Action, Fault, FaultTarget, Moment, Target},
+    scenario::{Changes, Fault, FaultTarget, Moment, Target},
     verify::content_fingerprint,
 };
 
@@ -28,11 +28,9 @@ pub fn change(fault: &Fault, target: &Target, named: bool) -> Change {
     if fault.target != FaultTarget::Cluster {
         return Change::None;
     }
-    match fault.action {
-        Action::Server { .. } | Action::Signal { .. } | Action::Clock { .. } | Action::RestoreCluster { .. } => {
-            Change::None
-        }
-        Action::Sql { .. } | Action::Setting { .. } | Action::Command { .. } => {
+    match fault.action.changes() {
+        Changes::Nothing => Change::None,
+        Changes::Settings | Changes::Contents => {
             let aimed_before = match target {
                 Target::BeforeFault => !named,
                 Target::Moment(moment) => fault.at >= *moment, // its time is noted before the faults of that moment
@@ -44,7 +42,7 @@ pub fn change(fault: &Fault, target: &Target, named: bool) -> Change {
                 Change::History
             }
         }
-        _ => Change::Damage,
+        Changes::Damage => Change::Damage,
     }
 }
 
@@ -107,7 +105,7 @@ pub async fn history(drill: &mut Drill, fault: &Fault, touched: &[String]) -> Re
     }
     let moment = format!("after the {} {} (line {})", fault.action.kind(), fault.at, fault.line);
     record(drill, &moment, Tables::Small, true).await;
-    if matches!(fault.action, Action::Setting { .. }) || !drill.source.is_running() {
+    if fault.action.changes() == Changes::Settings || !drill.source.is_running() {
         return Ok(());
     }
     let truth = drill.last_truth();
@@ -139,7 +137,10 @@ mod tests {
     use std::path::Path;
 
     use super::{Change, change};
-    use crate::scenario::{Target, parse};
+    use crate::{
+        fault,
+        scenario::{Target, parse},
+    };
 
     fn changes(at: &str, target: &str, kinds: &[&str]) -> Vec<Change> {
         let faults = kinds.iter().fold(String::new(), |faults, kind| {
@@ -149,7 +150,7 @@ mod tests {
             "id = \"x\"\ntitle = \"x\"\nwhy = \"x\"\nsource = \"x\"\n[given]\nbackup = \"basebackup\"\n{faults}\
              [recovery]\ntarget = {target}\n[expect]\noutcome = \"recovered\"\n"
         );
-        let scenario = parse(&text, Path::new("x.toml"), "").unwrap();
+        let scenario = parse(&text, Path::new("x.toml"), "", &fault::kinds()).unwrap();
         let mut named = false;
         let mut all = Vec::new();
         for fault in &scenario.faults {

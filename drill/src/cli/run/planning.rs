@@ -11,7 +11,7 @@ use super::{
 use crate::{
     backup, drill,
     postgres::Storage,
-    scenario::{self, Circumstances, Scenario},
+    scenario::{self, Circumstances, Kinds, Scenario},
     state::{self, Sizing, StorageChoice},
 };
 
@@ -35,9 +35,9 @@ pub(super) struct Planned {
 ///
 /// # Errors
 /// If there is no such scenario or backup system, or nothing is left to be carried out.
-pub(super) fn planned(args: &RunArgs) -> Result<Vec<Planned>, Failure> {
+pub(super) fn planned(args: &RunArgs, kinds: &Kinds) -> Result<Vec<Planned>, Failure> {
     let mut planned = Vec::new();
-    for scenario in chosen(args)? {
+    for scenario in chosen(args, kinds)? {
         let systems = systems(args, &scenario)?;
         for system in &systems {
             let name = match systems.len() {
@@ -68,9 +68,9 @@ pub(super) fn planned(args: &RunArgs) -> Result<Vec<Planned>, Failure> {
     }
 }
 
-fn chosen(args: &RunArgs) -> Result<Vec<Scenario>, Failure> {
+fn chosen(args: &RunArgs, kinds: &Kinds) -> Result<Vec<Scenario>, Failure> {
     if args.all {
-        return scenario::all().map_err(Failure::usage);
+        return scenario::all(kinds).map_err(Failure::usage);
     }
     let default = [DEFAULT_SCENARIO.to_owned()];
     let named = if args.scenarios.is_empty() {
@@ -78,7 +78,7 @@ fn chosen(args: &RunArgs) -> Result<Vec<Scenario>, Failure> {
     } else {
         args.scenarios.as_slice()
     };
-    scenario::resolve(named).map_err(Failure::usage)
+    scenario::resolve(named, kinds).map_err(Failure::usage)
 }
 
 /// The backup systems that a scenario is carried out with, once for each.

@@ -6,12 +6,49 @@ use std::{
 };
 
 use reports::text::bytes;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
-use super::{Done, FaultError};
-use crate::backup::basebackup::directory_bytes;
+use crate::{
+    backup::basebackup::directory_bytes,
+    fault::{Deed, Doing, Done, FaultError, World},
+    scenario::{Fault, Kind, Needs},
+};
+
+/// Removes a whole backup from the repository, as retention does.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ExpireBackup {}
+
+impl Kind for ExpireBackup {
+    fn name() -> &'static str {
+        "expire-backup"
+    }
+
+    fn needs() -> Needs {
+        Needs::Backup
+    }
+
+    fn in_words(&self, fault: &Fault) -> String {
+        format!("retention removes {}", fault.whose())
+    }
+
+    fn expires_backups(&self) -> bool {
+        true
+    }
+}
+
+impl Deed for ExpireBackup {
+    fn inject<'a>(&'a self, fault: &'a Fault, world: &'a mut World<'_>) -> Doing<'a> {
+        Box::pin(async move {
+            let chosen = world.directories(fault)?;
+            expire(world.repository, &chosen)
+        })
+    }
+}
 
 /// Removes backups, each a name and a directory that lies right in the repository.
-pub(super) fn expire(repository: &Path, backups: &[(String, PathBuf)]) -> Result<Done, FaultError> {
+fn expire(repository: &Path, backups: &[(String, PathBuf)]) -> Result<Done, FaultError> {
     let repository = repository.canonicalize().map_err(FaultError::io("open", repository))?;
     let mut touched = Vec::new();
     for (name, directory) in backups {

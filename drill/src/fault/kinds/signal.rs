@@ -6,17 +6,99 @@ use std::{
 };
 
 use reports::text::counted;
+use rustix::process::{Pid, Signal as UnixSignal, kill_process};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
-use rustix::process::{Pid, Signal, kill_process};
-
-use super::{
-    Done, FaultError,
-    processes::{self, Found, descendants},
-};
 use crate::{
-    postgres::Cluster,
-    scenario::{Process, SignalName},
+    fault::{
+        Deed, Doing, Done, FaultError, World,
+        processes::{self, Found, descendants},
+    },
+    scenario::{Changes, Fault, Kind, Named as _, Needs, named},
 };
+
+/// Sends a signal to processes of the server.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Signal {
+    /// To which.
+    pub process: Process,
+    /// Which signal.
+    pub signal: SignalName,
+}
+
+named! {
+    /// Processes of a PostgreSQL server.
+    pub enum Process {
+        /// The one that starts all others.
+        Postmaster = "postmaster",
+        /// The postmaster and every child.
+        All = "all",
+        /// Writes dirty pages at checkpoints.
+        Checkpointer = "checkpointer",
+        /// Writes dirty pages between checkpoints.
+        BackgroundWriter = "background-writer",
+        /// Writes WAL.
+        Walwriter = "walwriter",
+        /// Runs `archive_command`.
+        Archiver = "archiver",
+        /// Starts autovacuum workers.
+        AutovacuumLauncher = "autovacuum-launcher",
+        /// Replays WAL during recovery.
+        Startup = "startup",
+        /// Streams WAL to a receiver.
+        Walsender = "walsender",
+    }
+}
+
+named! {
+    /// Signals that a fault can send.
+    pub enum SignalName {
+        /// Ends the process at once.
+        Kill = "KILL",
+        /// To the postmaster: fast shutdown.
+        Int = "INT",
+        /// To the postmaster: immediate shutdown.
+        Quit = "QUIT",
+        /// To the postmaster: smart shutdown.
+        Term = "TERM",
+        /// Stops the process where it stands.
+        Stop = "STOP",
+    }
+}
+
+impl Kind for Signal {
+    fn name() -> &'static str {
+        "signal"
+    }
+
+    fn needs() -> Needs {
+        Needs::Server
+    }
+
+    fn in_words(&self, fault: &Fault) -> String {
+        let (signal, whose) = (self.signal, fault.whose());
+        match self.process {
+            Process::All => format!("sends {signal} to every process of {whose}"),
+            process => format!("sends {signal} to the {} of {whose}", process.name()),
+        }
+    }
+
+    fn changes(&self) -> Changes {
+        Changes::Nothing
+    }
+}
+
+impl Deed for Signal {
+    fn inject<'a>(&'a self, fault: &'a Fault, world: &'a mut World<'_>) -> Doing<'a> {
+        let Self { process, signal } = *self;
+        Box::pin(async move {
+            let postmaster = world.cluster(fault)?.pid();
+            send_to(postmaster.ok_or(FaultError::NoProcess { process })?, process, signal).await
+        })
+    }
+}
 
 /// A signal must show its effect within this time; a fast shutdown writes a checkpoint first.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -32,14 +114,12 @@ enum Effect {
     Open,
 }
 
-/// Sends `signal` to `process` of a server and waits for its effect.
-pub(super) async fn send(cluster: &mut Cluster, process: Process, signal: SignalName) -> Result<Done, FaultError> {
-    let postmaster = cluster.pid().ok_or(FaultError::NoProcess { process })?;
-    send_to(postmaster, process, signal).await
-}
-
-/// As [`send`], to the server whose postmaster has that number.
-pub(super) async fn send_to(postmaster: u32, process: Process, signal: SignalName) -> Result<Done, FaultError> {
+/// Sends `signal` to `process` of the server whose postmaster has that number, and waits for its effect.
+pub(in crate::fault) async fn send_to(
+    postmaster: u32,
+    process: Process,
+    signal: SignalName,
+) -> Result<Done, FaultError> {
     let receivers = receivers(&list()?, postmaster, process);
     if receivers.is_empty() {
         return Err(FaultError::NoProcess { process });
@@ -108,11 +188,11 @@ fn kill(pid: u32, signal: SignalName) -> io::Result<()> {
         .and_then(Pid::from_raw)
         .ok_or(io::ErrorKind::InvalidInput)?;
     let signal = match signal {
-        SignalName::Kill => Signal::KILL,
-        SignalName::Int => Signal::INT,
-        SignalName::Quit => Signal::QUIT,
-        SignalName::Term => Signal::TERM,
-        SignalName::Stop => Signal::STOP,
+        SignalName::Kill => UnixSignal::KILL,
+        SignalName::Int => UnixSignal::INT,
+        SignalName::Quit => UnixSignal::QUIT,
+        SignalName::Term => UnixSignal::TERM,
+        SignalName::Stop => UnixSignal::STOP,
     };
     Ok(kill_process(number, signal)?)
 }

@@ -8,14 +8,54 @@ use std::{
 };
 
 use reports::text::{bytes, counted};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
-use super::{Done, FaultError};
+use crate::{
+    fault::{Deed, Doing, Done, FaultError, World, world::absent},
+    scenario::{Fault, Kind, Needs, Scenario},
+};
 
 /// The file that takes the room.
 const BALLAST: &str = "ballast";
 
+/// Fills the small filesystem that the cluster was given (`given.storage_size`), down to the last byte.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FillDisk {}
+
+impl Kind for FillDisk {
+    fn name() -> &'static str {
+        "fill-disk"
+    }
+
+    fn needs() -> Needs {
+        Needs::OwnFilesystem
+    }
+
+    fn in_words(&self, fault: &Fault) -> String {
+        format!("fills the filesystem of {}", fault.whose())
+    }
+
+    fn suits(&self, _: &Fault, scenario: &Scenario) -> Result<(), String> {
+        if scenario.given.storage_bytes.is_some() {
+            return Ok(());
+        }
+        Err("`fill-disk` fills only a small filesystem of the cluster's own; set `given.storage_size`".to_owned())
+    }
+}
+
+impl Deed for FillDisk {
+    fn inject<'a>(&'a self, fault: &'a Fault, world: &'a mut World<'_>) -> Doing<'a> {
+        Box::pin(async move {
+            world.cluster(fault)?;
+            fill(world.disk.ok_or_else(|| absent(fault))?)
+        })
+    }
+}
+
 /// Writes until not one byte more fits.
-pub(super) fn fill(disk: &Path) -> Result<Done, FaultError> {
+pub(in crate::fault) fn fill(disk: &Path) -> Result<Done, FaultError> {
     let device = |path: &Path| {
         fs::metadata(path)
             .map(|metadata| metadata.dev())

@@ -7,10 +7,16 @@ use std::{
 };
 
 use chrono::{DateTime, TimeDelta, Utc};
+use reports::text::lasting;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use tokio_postgres::Client;
 
-use super::{Done, FaultError, SUPERUSER};
-use crate::postgres::{Cluster, Provider, Tool, release_shared_memory};
+use crate::{
+    fault::{Deed, Doing, Done, FaultError, SUPERUSER, World},
+    postgres::{Cluster, Provider, Tool, release_shared_memory},
+    scenario::{Changes, Fault, Kind, Moment, Needs, Scenario},
+};
 
 /// The library's places on common systems, for its package's default name.
 const PLACES: [&str; 6] = [
@@ -23,6 +29,115 @@ const PLACES: [&str; 6] = [
 ];
 /// How far the stepped clock may be from where it should be: the time that asking takes.
 const TOLERANCE: TimeDelta = TimeDelta::seconds(5);
+
+/// Steps the wall clock of the running server, by libfaketime; the monotonic clock stays as it is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Clock {
+    /// By so much, in whole seconds with the sign: "-2h", "+90s".
+    pub step: Step,
+}
+
+/// A step of a clock, forward or back: a duration of whole seconds with its sign.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(try_from = "String", into = "String")]
+#[schemars(extend("pattern" = "^[+-]"))]
+pub struct Step(pub TimeDelta);
+
+impl TryFrom<String> for Step {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        let read = || {
+            let (sign, length) = text.split_at_checked(1)?;
+            let length = TimeDelta::from_std(humantime::parse_duration(length).ok()?).ok()?;
+            if length.subsec_nanos() != 0 || length.is_zero() || length > TimeDelta::days(3650) {
+                return None;
+            }
+            match sign {
+                "+" => Some(Self(length)),
+                "-" => Some(Self(-length)),
+                _ => None,
+            }
+        };
+        read().ok_or("write a step of whole seconds with its sign: \"-2h\" or \"+90s\"")
+    }
+}
+
+impl From<Step> for String {
+    fn from(Step(step): Step) -> Self {
+        format!("{:+}s", step.num_seconds())
+    }
+}
+
+impl Kind for Clock {
+    fn name() -> &'static str {
+        "clock"
+    }
+
+    fn needs() -> Needs {
+        Needs::OwnClock
+    }
+
+    fn in_words(&self, fault: &Fault) -> String {
+        let Step(step) = self.step;
+        let length = lasting(step.abs().to_std().unwrap_or_default());
+        let direction = if step < TimeDelta::zero() { "back" } else { "forward" };
+        format!("steps the wall clock of {} {direction} by {length}", fault.whose())
+    }
+
+    fn suits(&self, fault: &Fault, _: &Scenario) -> Result<(), String> {
+        if fault.at <= Moment::Failure {
+            return Ok(());
+        }
+        Err(format!(
+            "at {} the service's cluster is given up; step its clock at failure or before",
+            fault.at
+        ))
+    }
+
+    fn changes(&self) -> Changes {
+        Changes::Nothing
+    }
+}
+
+impl Deed for Clock {
+    fn inject<'a>(&'a self, fault: &'a Fault, world: &'a mut World<'_>) -> Doing<'a> {
+        Box::pin(async move { self.step(world.cluster(fault)?).await })
+    }
+}
+
+impl Clock {
+    /// Steps the clock of a running server, and asks a session that was there before how it sees that.
+    async fn step(&self, cluster: &Cluster) -> Result<Done, FaultError> {
+        let Step(by) = self.step;
+        let offset = offset_file(cluster);
+        let text = fs::read_to_string(&offset).map_err(FaultError::io("read", &offset))?;
+        let before = TimeDelta::seconds(text.trim().parse().unwrap_or_default());
+        let connected = cluster.connect(SUPERUSER, SUPERUSER).await;
+        let session = connected.map_err(|source| FaultError::Connect {
+            database: SUPERUSER.to_owned(),
+            source: Box::new(source),
+        })?;
+        let (was, _) = clock(&session).await?;
+        write(&offset, before + by).map_err(FaultError::io("write", &offset))?;
+        let (is, now) = clock(&session).await?;
+        if (is - now - (before + by)).abs() > TOLERANCE {
+            return Err(FaultError::NotVerified {
+                what: format!(
+                    "the server's clock is at {is}, and was to be {} s from {now}",
+                    (before + by).num_seconds()
+                ),
+            });
+        }
+        let line = format!(
+            "wall clock of {}: {was} → {is}, a step of {:+} s",
+            cluster.name(),
+            by.num_seconds()
+        );
+        Ok(Done::new(line.clone(), [line]))
+    }
+}
 
 /// Where libfaketime is on this machine.
 pub fn library() -> Option<PathBuf> {
@@ -88,35 +203,6 @@ pub async fn prepare(cluster: &mut Cluster) -> Result<SteppedClock, FaultError> 
         cluster.set_environment(name, &value);
     }
     Ok(SteppedClock { maker })
-}
-
-/// Steps the clock of a running server, and asks a session that was there before how it sees that.
-pub(super) async fn step(cluster: &Cluster, by: TimeDelta) -> Result<Done, FaultError> {
-    let offset = offset_file(cluster);
-    let text = fs::read_to_string(&offset).map_err(FaultError::io("read", &offset))?;
-    let before = TimeDelta::seconds(text.trim().parse().unwrap_or_default());
-    let connected = cluster.connect(SUPERUSER, SUPERUSER).await;
-    let session = connected.map_err(|source| FaultError::Connect {
-        database: SUPERUSER.to_owned(),
-        source: Box::new(source),
-    })?;
-    let (was, _) = clock(&session).await?;
-    write(&offset, before + by).map_err(FaultError::io("write", &offset))?;
-    let (is, now) = clock(&session).await?;
-    if (is - now - (before + by)).abs() > TOLERANCE {
-        return Err(FaultError::NotVerified {
-            what: format!(
-                "the server's clock is at {is}, and was to be {} s from {now}",
-                (before + by).num_seconds()
-            ),
-        });
-    }
-    let line = format!(
-        "wall clock of {}: {was} → {is}, a step of {:+} s",
-        cluster.name(),
-        by.num_seconds()
-    );
-    Ok(Done::new(line.clone(), [line]))
 }
 
 fn offset_file(cluster: &Cluster) -> PathBuf {
