@@ -2,10 +2,11 @@
 //!
 //! [`script`] writes down what happens in a drill, [`drills`] has whole ones; the other modules look at what comes of them.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on should stop")]
 
 mod csv;
 mod drills;
+mod earlier;
 mod fold;
 mod headline;
 mod judgement;
