@@ -14,10 +14,10 @@ use drill::{
     ledger::History,
     postgres::{Cluster, ClusterOptions, Request, Storage, WorkDir, locate},
     reference::fingerprint::{record::Reference, scan},
+    service::{Service as _, Transformations},
     verify::{
         Subject,
         content_fingerprint::{self, Against},
-        content_hash,
     },
 };
 use fixtures::{Credentials, SeedPlan, schema::TABLES};
@@ -195,7 +195,8 @@ impl Database {
             .await?;
         let bytes = row.get::<_, i64>(0).cast_unsigned();
         let began = Instant::now();
-        let reference = content_fingerprint::of_seed(&cluster.config("postgres", fixtures::DATABASE)).await?;
+        let reference =
+            content_fingerprint::of_seed(&cluster.config("postgres", fixtures::DATABASE), &Transformations).await?;
         let recording = began.elapsed();
         Ok(Self {
             contents,
@@ -234,6 +235,7 @@ impl Database {
             cluster: &self.cluster,
             name: "source",
             phase: Phase::Source,
+            service: &Transformations,
             credentials: &self.credentials,
             truth: None,
         };
@@ -256,8 +258,9 @@ impl Database {
     /// Recomputes all content hashes; returns how many workers were planned.
     async fn hashes(&self, workers: usize) -> Result<u32> {
         let client = self.session(workers).await?;
-        let planned = scan::workers_planned(&client, content_hash::COUNTS).await?;
-        let wrong: i64 = client.query_one(content_hash::COUNTS, &[]).await?.get(1);
+        let counts = Transformations.stored_hashes().ok_or("no hashes are stored")?.counts;
+        let planned = scan::workers_planned(&client, counts).await?;
+        let wrong: i64 = client.query_one(counts, &[]).await?.get(1);
         if wrong == 0 {
             Ok(planned)
         } else {

@@ -28,6 +28,7 @@ use crate::{
     recovery,
     reference::SharedLog,
     scenario::{Fault, Moment, Needs, Scenario, StorageWish, Streaming},
+    service::{Service, Transformations},
     state::{
         Drill, DrillError, Objectives, Options, SmallDisk, StorageChoice, answers, foreign, inject, last_words,
         remember::{self, Tables},
@@ -118,7 +119,7 @@ async fn carry_out(
     recorder
         .external("wait for readiness", drill.application.ready(START_PATIENCE))
         .await?;
-    drill.prober = Some(Prober::start(drill.as_application(), drill.alerts.url()));
+    drill.prober = Some(Prober::start(drill.probe(), drill.alerts.url()));
 
     recorder.part(Part::WorkloadAndBackups);
     workload_and_backups(&mut drill, scenario, assignment.system).await?;
@@ -188,6 +189,7 @@ async fn set_up(
     };
     recorder.external("start the source server", source.start()).await?;
     let credentials = Arc::new(Credentials::generate(&mut random));
+    let service: Arc<dyn Service> = Arc::new(Transformations);
     let site = Site {
         installation: source.installation().clone(),
         work: work.clone(),
@@ -197,30 +199,34 @@ async fn set_up(
             stream,
             segment_bytes,
         },
+        service: Arc::clone(&service),
         credentials,
         backup_options: given.backup_options.clone(),
         backup_role: given.backup_role,
         durable,
         wal_in_backup: given.wal_in_backup,
-        references: SharedLog::default(),
+        references: SharedLog::of(service.database()),
         recorder: recorder.clone(),
     };
     let began = recorder.offset();
     let admin = source.connect("postgres", "postgres").await?;
     fixtures::create_roles_and_database(&admin, &site.credentials).await?;
-    let database = source.connect("postgres", fixtures::DATABASE).await?;
+    let database = source.connect("postgres", service.database()).await?;
     fixtures::migrate(&database).await?;
     recorder.external_since("create the schema", began);
 
     recorder.part(Part::Seed);
     let seed_plan = options.sizing.plan(options.seed);
-    let mut loaders = vec![database, source.connect("postgres", fixtures::DATABASE).await?];
+    let mut loaders = vec![database, source.connect("postgres", service.database()).await?];
     let began = recorder.offset();
     let seeded = fixtures::load(&mut loaders, &seed_plan, &|progress| options.progress(progress)).await?;
     recorder.external_since("COPY the seed", began);
-    let as_superuser = source.config("postgres", fixtures::DATABASE);
+    let as_superuser = source.config("postgres", service.database());
     let fingerprint = recorder
-        .external("fingerprint the seed", content_fingerprint::of_seed(&as_superuser))
+        .external(
+            "fingerprint the seed",
+            content_fingerprint::of_seed(&as_superuser, service.as_ref()),
+        )
         .await?;
     let size = loaders[0]
         .query_one("SELECT pg_database_size(current_database())", &[])

@@ -19,7 +19,8 @@
 //! state                        what a drill holds while it is under way, and the moments at which things break
 //! fault                        what breaks things on purpose
 //! backup verify cutover monitor notify workload
-//! service wal reference ledger  the application; write-ahead log; what was true when; what writers were promised
+//! service                      the application: the only door to it
+//! wal reference ledger         write-ahead log; what was true when; what writers were promised
 //! record scenario operator      what happened; what is to happen; who decides
 //! postgres http                disposable clusters; a receiver of requests
 //! errors                       errors in words

@@ -269,7 +269,7 @@ async fn alert_received(drill: &mut Drill) -> Result<(), Stop> {
     let (name, severity, detail) = if let Some(alert) = alert {
         (alert.name, alert.severity, alert.summary)
     } else {
-        let diagnosis = server_start::diagnose(&drill.as_application()).await;
+        let diagnosis = server_start::diagnose(&drill.probe()).await;
         drill
             .recorder
             .finding("No alert arrived: the operator's own probe started the recovery.");

@@ -43,7 +43,7 @@ impl Dump {
         let query = |what| move |source| BackupError::Query { what, source };
         let directory = self.site.new_backup_directory(id)?;
         // The snapshot is exported by a transaction that stays open, so that its LSN belongs to what is dumped.
-        let client = source.connect("postgres", fixtures::DATABASE).await?;
+        let client = source.connect("postgres", self.site.service.database()).await?;
         client
             .batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
             .await
@@ -61,8 +61,8 @@ impl Dump {
             .site
             .tool("pg_dump")
             .envs(match self.site.backup_role {
-                Some(role) => self.site.environment(source, role, fixtures::DATABASE),
-                None => source.client_environment("postgres", fixtures::DATABASE, None),
+                Some(role) => self.site.environment(source, role, self.site.service.database()),
+                None => source.client_environment("postgres", self.site.service.database(), None),
             })
             .served_by(source)
             .args(["--format=custom", "--no-password", "--compress=1", LOCK_LIMIT])
@@ -81,8 +81,9 @@ impl Dump {
         let both = async { tokio::try_join!(dump.run(), globals.run()) };
         self.site.recorder.external("pg_dump", both).await?;
         let reading = Reading {
-            database: Some(fixtures::DATABASE.to_owned()),
+            database: Some(self.site.service.database().to_owned()),
             snapshot: Some(snapshot),
+            large_objects: self.site.service.large_objects().copied(),
             ..Reading::default()
         };
         let record = Record::take(source, id, &reading, None);

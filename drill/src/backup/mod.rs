@@ -31,6 +31,7 @@ use crate::{
     postgres::{Cluster, ClusterError, Installation, Lsn, StartError, TimelineId, Tool, WorkDir},
     record::Recorder,
     reference::{ReferenceError, SharedLog, Summary},
+    service::Service,
     wal::{self, Instead, RecoveryTarget, Start},
 };
 
@@ -45,6 +46,8 @@ pub struct Site {
     pub repository: PathBuf,
     /// The WAL, archived and streamed.
     pub wal: wal::WalSource,
+    /// The application whose database it is.
+    pub service: Arc<dyn Service>,
     /// Passwords of the roles.
     pub credentials: Arc<fixtures::Credentials>,
     /// Options of the tool that takes backups, beyond those that it always gets.

@@ -21,9 +21,6 @@ const INTERVAL: Duration = Duration::from_millis(20);
 /// How long one attempt may take.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-const WRITE: &str =
-    r#"INSERT INTO "AuditEvents" ("Kind", "Actor", "OccurredAt") VALUES ('pinned-writer', 'pinned-writer', now())"#;
-
 /// The client. It stops when dropped.
 pub struct PinnedWriter {
     counts: Arc<Counts>,
@@ -69,12 +66,12 @@ impl std::fmt::Display for Attempts {
 
 impl PinnedWriter {
     /// Begins to write as `client`, whatever stands in its way.
-    pub fn start(client: Config) -> Self {
+    pub fn start(client: Config, write: String) -> Self {
         let counts = Arc::<Counts>::default();
         let counting = Arc::clone(&counts);
         let task = tokio::spawn(async move {
             loop {
-                if timeout(PATIENCE, attempt(&client, &counting)).await.is_err() {
+                if timeout(PATIENCE, attempt(&client, &write, &counting)).await.is_err() {
                     tracing::debug!("the pinned writer got no answer");
                 }
                 counting.attempts.fetch_add(1, Ordering::Relaxed);
@@ -111,7 +108,7 @@ impl Drop for PinnedWriter {
     }
 }
 
-async fn attempt(client: &Config, counts: &Counts) {
+async fn attempt(client: &Config, write: &str, counts: &Counts) {
     let Ok((client, connection)) = client.connect(NoTls).await else {
         return;
     };
@@ -120,7 +117,7 @@ async fn attempt(client: &Config, counts: &Counts) {
         let _ = connection.await; // how it ends, the write says
     };
     let writing = async {
-        if client.execute(WRITE, &[]).await.is_ok() {
+        if client.execute(write, &[]).await.is_ok() {
             counts.acknowledged.fetch_add(1, Ordering::Relaxed);
         }
         drop(client);
@@ -136,7 +133,7 @@ mod tests {
     async fn a_client_that_nobody_lets_in_goes_on_trying() {
         let mut nowhere = Config::new();
         nowhere.host("127.0.0.1").port(1).user("nobody");
-        let writer = PinnedWriter::start(nowhere);
+        let writer = PinnedWriter::start(nowhere, "SELECT 1".to_owned());
         let first = writer.tried_again().await;
         let second = writer.tried_again().await;
         assert!(first.all >= 2 && second.all >= first.all + 2, "{first:?} {second:?}");

@@ -94,6 +94,7 @@ async fn results(
         backups: vec![("b".to_owned(), backup)],
         random: &mut random,
         relations: &relations,
+        database: "postgres",
         credentials: &credentials,
         repository: &repository,
         disk: Some(work),

@@ -32,6 +32,8 @@ pub struct World<'a> {
     pub random: &'a mut StdRng,
     /// The file of each relation that a fault names, relative to the data directory.
     pub relations: &'a BTreeMap<String, String>,
+    /// The service's database.
+    pub database: &'a str,
     /// Passwords of the roles.
     pub credentials: &'a fixtures::Credentials,
     /// Where the backups are.

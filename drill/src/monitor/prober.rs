@@ -11,7 +11,7 @@ use tokio_postgres::NoTls;
 use super::ALERT;
 use crate::{
     errors::describe,
-    service::{Failing, PROBE},
+    service::{Failing, Probe},
 };
 
 /// Time between two probes.
@@ -28,11 +28,11 @@ pub struct Prober {
 }
 
 impl Prober {
-    /// Starts to probe `database` and to post alerts to `webhook`.
-    pub fn start(database: tokio_postgres::Config, webhook: String) -> Self {
+    /// Starts to probe as the application and to post alerts to `webhook`.
+    pub fn start(application: Probe, webhook: String) -> Self {
         let failing = Failing::default();
         Self {
-            task: tokio::spawn(watch(database, webhook, failing.clone())),
+            task: tokio::spawn(watch(application, webhook, failing.clone())),
             failing,
         }
     }
@@ -53,11 +53,11 @@ impl Drop for Prober {
 ///
 /// # Errors
 /// What the application would see: the reason in words.
-pub async fn probe(database: &tokio_postgres::Config) -> Result<(), String> {
+pub async fn probe(application: &Probe) -> Result<(), String> {
     let attempt = async {
-        let (client, connection) = database.connect(NoTls).await?;
+        let (client, connection) = application.login.connect(NoTls).await?;
         let connection = tokio::spawn(connection);
-        let result = client.query_opt(PROBE, &[]).await.map(|_| ());
+        let result = application.ask(&client).await;
         connection.abort();
         result
     };
@@ -68,14 +68,14 @@ pub async fn probe(database: &tokio_postgres::Config) -> Result<(), String> {
     }
 }
 
-async fn watch(database: tokio_postgres::Config, webhook: String, failing: Failing) {
+async fn watch(application: Probe, webhook: String, failing: Failing) {
     let client = reqwest::Client::new();
     let mut ticks = tokio::time::interval(INTERVAL);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut failures = 0;
     loop {
         ticks.tick().await;
-        match probe(&database).await {
+        match probe(&application).await {
             Ok(()) => {
                 failures = 0;
                 failing.succeeded();

@@ -120,7 +120,7 @@ async fn restarted(drill: &mut Drill, attempt: u32) -> Result<(), Stop> {
 /// Steps 11 and 12. The database that the application is connected to, if it is not the validated one.
 async fn connected_elsewhere(drill: &mut Drill, validated: &Validated, attempt: u32) -> Result<Option<String>, Stop> {
     let step = OpenStep::begin(drill, Step::Connect, attempt);
-    let connections = match connections_of_the_application(validated).await {
+    let connections = match connections_of_the_application(drill, validated).await {
         Ok(connections) => connections,
         Err(reason) => {
             let reason = format!("the restored cluster cannot be asked who is connected: {reason}");
@@ -179,12 +179,12 @@ async fn connected_elsewhere(drill: &mut Drill, validated: &Validated, attempt: 
     Ok((verdict == Verdict::Fail).then_some(actual))
 }
 
-async fn connections_of_the_application(validated: &Validated) -> Result<i64, String> {
+async fn connections_of_the_application(drill: &Drill, validated: &Validated) -> Result<i64, String> {
     let superuser = validated.cluster.verifying("postgres", "postgres").await;
     let superuser = superuser.map_err(|error| chain(&error))?;
     let sql = "SELECT count(*) FROM pg_stat_activity WHERE usename = $1 AND datname = $2";
     let role = DatabaseRole::TransformationApp.name();
-    let row = superuser.query_one(sql, &[&role, &fixtures::DATABASE]).await;
+    let row = superuser.query_one(sql, &[&role, &drill.site.service.database()]).await;
     row.and_then(|row| row.try_get(0)).map_err(|error| chain(&error))
 }
 
@@ -354,7 +354,7 @@ pub(super) async fn afterwards(drill: &mut Drill, ending: Ending, known: &Sound)
     }
     drill.check(check);
     if let Some(cluster) = &drill.restored {
-        let now = Position::of(cluster).await;
+        let now = Position::of(drill, cluster).await;
         let silent = known
             .position
             .zip(now)

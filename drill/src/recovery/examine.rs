@@ -99,7 +99,7 @@ impl Look {
 
 /// Looks at the database and at the application. The writers may be `held` until what was promised is compared.
 pub(super) async fn examined(drill: &mut Drill, held: Option<Hold>) -> Result<Look, Stop> {
-    let (check, diagnosis) = server_start::check(&drill.as_application(), Phase::Source, "source").await;
+    let (check, diagnosis) = server_start::check(&drill.probe(), Phase::Source, "source").await;
     drill.check(check);
     let mut look = Look::default();
     if diagnosis != Diagnosis::Healthy {

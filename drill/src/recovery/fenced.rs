@@ -27,7 +27,8 @@ pub(super) async fn fence(drill: &mut Drill, when: &str) {
         })
     })
     .await;
-    drill.pinned = Some(PinnedWriter::start(as_application));
+    let write = drill.site.service.stray_write();
+    drill.pinned = write.map(|write| PinnedWriter::start(as_application, write.to_owned()));
     drill.recorder.external_since("fence the failed primary", began);
     drill.check(check);
 }

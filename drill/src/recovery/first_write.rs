@@ -56,7 +56,7 @@ pub(super) async fn taken(drill: &Drill, validated: &mut Validated) -> Result<()
             served.first_page.push((script, 1)); // ids only grow
         }
     }
-    validated.known.position = Position::of(&validated.cluster).await;
+    validated.known.position = Position::of(drill, &validated.cluster).await;
     Ok(())
 }
 

@@ -76,7 +76,7 @@ impl fmt::Display for Prepared {
 /// Rolls back what keeps the application from writing to a cluster, and says what else is prepared there. Whether anything was
 /// rolled back. A server that does not answer is left to whoever looks at it next. `step` is the one that this belongs to.
 pub(super) async fn cleared(drill: &Drill, cluster: &Cluster, step: Step) -> bool {
-    let Ok(client) = cluster.connect("postgres", fixtures::DATABASE).await else {
+    let Ok(client) = cluster.connect("postgres", drill.site.service.database()).await else {
         return false;
     };
     match clear(drill, cluster, step, &client).await {
@@ -111,7 +111,7 @@ async fn clear(drill: &Drill, cluster: &Cluster, step: Step, client: &Client) ->
             xid: row.try_get(3)?,
             age_s: row.try_get(4)?,
         };
-        let here = prepared.database == fixtures::DATABASE;
+        let here = prepared.database == drill.site.service.database();
         match if here { locks(client, &prepared).await? } else { None } {
             Some(held) => cleared |= rolled_back(drill, cluster, step, client, &prepared, &held).await,
             None => rest.push((here, prepared)),

@@ -20,7 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// matter with it is told by whoever looks at it next. The failed check if it does not come back.
 pub(super) async fn came_back(drill: &Drill, cluster: &mut Cluster) -> Option<CheckResult> {
     if !matches!(
-        tokio::time::timeout(PATIENCE, is_writable(cluster)).await,
+        tokio::time::timeout(PATIENCE, is_writable(drill, cluster)).await,
         Ok(Some(true))
     ) {
         return None;
@@ -42,8 +42,8 @@ pub(super) async fn came_back(drill: &Drill, cluster: &mut Cluster) -> Option<Ch
     failed.then_some(check)
 }
 
-async fn is_writable(cluster: &Cluster) -> Option<bool> {
-    let client = cluster.connect("postgres", fixtures::DATABASE).await.ok()?;
+async fn is_writable(drill: &Drill, cluster: &Cluster) -> Option<bool> {
+    let client = cluster.connect("postgres", drill.site.service.database()).await.ok()?;
     let row = client.query_one("SELECT NOT pg_is_in_recovery()", &[]).await.ok()?;
     row.try_get(0).ok()
 }

@@ -15,7 +15,7 @@ use crate::{
     postgres::{Cluster, Lsn, Shutdown},
     record::check::{Found, timed},
     reference::Truth,
-    service::Identity,
+    service::{Identity, Probe},
     state::Drill,
     verify::{
         connect,
@@ -142,7 +142,8 @@ async fn looked_at(
     }
     let cluster = &*cluster;
     let began = drill.recorder.offset();
-    let application = drill.login(cluster, DatabaseRole::TransformationApp);
+    let login = drill.login(cluster, DatabaseRole::TransformationApp);
+    let application = Probe::of(login, drill.site.service.as_ref());
     let (check, diagnosis) = server_start::check(&application, Phase::Restored, &name).await;
     // What a restored cluster cannot answer speaks against it, and not against the drill.
     let (mut superuser, identity) = match usable(drill, cluster, timeline, &diagnosis).await {
@@ -231,8 +232,8 @@ async fn looked_at(
     let mut beyond_repair = false;
     if checks.iter().all(|check| check.verdict != Verdict::Fail) {
         let check = enforcement::check(&subject).await; // last: whatever is merely switched off is known by now
-        beyond_repair = check.verdict == Verdict::Fail;
-        checks.push(check);
+        beyond_repair = check.as_ref().is_some_and(|check| check.verdict == Verdict::Fail);
+        checks.extend(check);
     }
     drill.recorder.external_since("validation queries", began);
     let failed: Vec<_> = checks
@@ -319,7 +320,7 @@ async fn usable(
     if *diagnosis == Diagnosis::InRecovery {
         return Err(None);
     }
-    let superuser = cluster.verifying("postgres", fixtures::DATABASE).await;
+    let superuser = cluster.verifying("postgres", drill.site.service.database()).await;
     let superuser = superuser.map_err(|error| Some(chain(&error)))?;
     let timeline_id = match timeline {
         Some(timeline) => timeline,

@@ -29,6 +29,8 @@ pub enum Scope {
 /// What a cluster is held against.
 #[derive(Debug, Clone)]
 pub struct Truth {
+    /// The service's own database, which is not named in what is told.
+    pub home: String,
     /// What of the cluster is compared.
     pub scope: Scope,
     /// The records at or before the point that was reached, the newest first.
@@ -169,6 +171,7 @@ pub(super) fn end_of_record(insert: Lsn) -> Lsn {
 /// The log of references.
 #[derive(Debug, Default)]
 pub struct Log {
+    home: String,
     records: Vec<Arc<Record>>,
     /// Those of WAL that a crash took away, the earliest first.
     lost: Vec<Arc<Record>>,
@@ -181,6 +184,15 @@ pub struct Log {
 pub struct SharedLog(Arc<Mutex<Log>>);
 
 impl SharedLog {
+    /// An empty log of the cluster with a service's database.
+    pub fn of(home: &str) -> Self {
+        let log = Log {
+            home: home.to_owned(),
+            ..Log::default()
+        };
+        Self(Arc::new(Mutex::new(log)))
+    }
+
     /// Does something with the log.
     pub fn with<T>(&self, act: impl FnOnce(&mut Log) -> T) -> T {
         act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
@@ -250,6 +262,7 @@ impl Log {
             .map_or(0, |at| at + 1);
         let (before, after) = ours.split_at(held);
         Truth {
+            home: self.home.clone(),
             scope: Scope::Cluster,
             before: before
                 .iter()
@@ -271,6 +284,7 @@ impl Log {
     /// The truth of a dump, if its snapshot was recorded.
     pub fn of_dump(&self, backup: &str, database: &str) -> Truth {
         Truth {
+            home: self.home.clone(),
             scope: Scope::Database(database.to_owned()),
             before: self.dumps.get(backup).map(Arc::clone).into_iter().collect(),
             after: Vec::new(),
@@ -283,6 +297,7 @@ impl Log {
         let ours = self.records.iter().rev().filter(|record| record.system == system);
         let before: Vec<_> = ours.map(Arc::clone).collect();
         Truth {
+            home: self.home.clone(),
             scope: Scope::Source,
             backup: before.first().map(Arc::clone),
             before,

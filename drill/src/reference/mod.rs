@@ -36,8 +36,21 @@ pub struct Reading {
     pub system_rows: bool,
     /// Tables larger than so many bytes are left out.
     pub largest_bytes: Option<u64>,
+    /// The table whose rows refer to large objects, if there is one.
+    pub large_objects: Option<ReferringTable>,
     /// Tables that something else answers for, row by row: database, and name as in `"schema"."table"`.
     pub answered_elsewhere: Vec<(String, String)>,
+}
+
+/// A table of the schema `public` of which each row refers to a large object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReferringTable {
+    /// Its name.
+    pub table: &'static str,
+    /// The column that names the row.
+    pub key: &'static str,
+    /// The column with the large object's number.
+    pub column: &'static str,
 }
 
 /// What was true at one moment.

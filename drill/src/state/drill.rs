@@ -28,6 +28,7 @@ use crate::{
     record::{Recorder, nanoseconds},
     reference::{Reached, Truth, fingerprint::record::Reference},
     scenario::{FaultTarget, Scenario, Streaming, Target},
+    service::Probe,
     values,
     verify::{Subject, isolation::Production, ledger::SeedFacts},
     wal::RecoveryTarget,
@@ -257,7 +258,7 @@ impl Drill {
 
     /// How a role logs in to a cluster.
     pub fn login(&self, cluster: &Cluster, role: DatabaseRole) -> tokio_postgres::Config {
-        let mut config = cluster.config(role.name(), fixtures::DATABASE);
+        let mut config = cluster.config(role.name(), self.site.service.database());
         config.password(self.site.credentials.password(role));
         config
     }
@@ -268,6 +269,7 @@ impl Drill {
             cluster,
             name: cluster.name(),
             phase,
+            service: self.site.service.as_ref(),
             credentials: &self.site.credentials,
             truth,
         }
@@ -284,7 +286,11 @@ impl Drill {
     pub async fn restored_truth(&self, cluster: &Cluster, superuser: &Client, backup: &Backup) -> Option<Truth> {
         let id = &backup.info.id;
         if backup.start_lsn().is_none() {
-            return Some(self.site.references.with(|log| log.of_dump(id, fixtures::DATABASE)));
+            return Some(
+                self.site
+                    .references
+                    .with(|log| log.of_dump(id, self.site.service.database())),
+            );
         }
         let reached = Reached::read(superuser).await.ok()?;
         let system = cluster.system_identifier().ok()?;
@@ -293,9 +299,10 @@ impl Drill {
 
     /// The tables whose rows the ledger and the seed's fingerprint answer for, one by one.
     pub fn answered_by_the_ledger(&self) -> Vec<(String, String)> {
-        fixtures::LIVE_TABLES
-            .iter()
-            .map(|table| (fixtures::DATABASE.to_owned(), format!("\"public\".\"{table}\"")))
+        let service = &self.site.service;
+        let tables = service.answered_tables().iter();
+        tables
+            .map(|table| (service.database().to_owned(), format!("\"public\".\"{table}\"")))
             .collect()
     }
 
@@ -304,13 +311,18 @@ impl Drill {
         self.login(&self.source, DatabaseRole::TransformationApp)
     }
 
+    /// How monitoring asks the source.
+    pub fn probe(&self) -> Probe {
+        Probe::of(self.as_application(), self.site.service.as_ref())
+    }
+
     /// The application's connection string for a cluster.
     pub fn connection_string(&self, cluster: &Cluster) -> ConnectionString {
         let role = DatabaseRole::TransformationApp;
         ConnectionString {
             host: cluster.socket_directory().display().to_string(),
             port: cluster.port(),
-            database: fixtures::DATABASE.to_owned(),
+            database: self.site.service.database().to_owned(),
             username: role.name().to_owned(),
             password: self.site.credentials.password(role).to_owned(),
             timeout_s: Some(5),
@@ -468,7 +480,7 @@ impl Drill {
             shell_quoted(&psql.to_string_lossy()),
             shell_quoted(&cluster.socket_directory().to_string_lossy()),
             cluster.port(),
-            fixtures::DATABASE,
+            self.site.service.database(),
             self.site.work.where_to_look(),
             self.options.run_id
         ));

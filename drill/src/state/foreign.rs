@@ -26,7 +26,7 @@ pub async fn backup(drill: &Drill, system: &str) -> Result<Backup, DrillError> {
     stranger.start().await?;
     let admin = stranger.connect("postgres", "postgres").await?;
     fixtures::create_roles_and_database(&admin, &site.credentials).await?;
-    fixtures::migrate(&stranger.connect("postgres", fixtures::DATABASE).await?).await?;
+    fixtures::migrate(&stranger.connect("postgres", site.service.database()).await?).await?;
     drill.cluster_started("stranger", &stranger).await?;
     drill.recorder.external_since("create another cluster", began);
     let backup = system

@@ -111,6 +111,7 @@ async fn one(drill: &mut Drill, fault: &Fault, restored: Option<&mut Cluster>) -
             .collect(),
         random: &mut drill.random,
         relations: &drill.relations,
+        database: drill.site.service.database(),
         credentials: &drill.site.credentials,
         repository: &drill.site.repository,
         disk: drill.disk.as_ref().map(super::disk::SmallDisk::path),
@@ -237,7 +238,7 @@ async fn locate_relations(drill: &mut Drill, restored: Option<&Cluster>) {
     let files = drill.scenario.faults.iter().filter_map(|fault| fault.files.as_ref());
     let names: Vec<String> = files.filter_map(|files| files.relation.clone()).collect();
     for cluster in [Some(&drill.source), restored].into_iter().flatten() {
-        let Ok(client) = cluster.connect("postgres", fixtures::DATABASE).await else {
+        let Ok(client) = cluster.connect("postgres", drill.site.service.database()).await else {
             continue;
         };
         for name in &names {

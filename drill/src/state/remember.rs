@@ -64,6 +64,7 @@ pub async fn record(drill: &Drill, moment: &str, tables: Tables, system_rows: bo
         system_rows,
         largest_bytes: (tables == Tables::Small).then_some(LARGE_TABLE_BYTES),
         answered_elsewhere: drill.answered_by_the_ledger(),
+        large_objects: drill.site.service.large_objects().copied(),
         ..Reading::default()
     };
     // What people do is read in full; between that, only writers are at work.

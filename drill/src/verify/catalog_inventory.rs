@@ -5,18 +5,18 @@
 //! against the rows that refer to them, which no foreign key does. Roles and rights are recorded with it and judged by
 //! [`super::privileges`]. What it cannot see: contents.
 
+use postgres_protocol::escape::escape_identifier;
 use reports::{
     CheckId, CheckResult,
     text::{counted, number, shortened},
 };
-use tokio_postgres::Client;
 
 use super::Subject;
 use crate::{
     errors::{chain, damage},
     record::check::{Found, first_few, timed},
     reference::{
-        Reading, ReferenceError, Scope, Truth,
+        Reading, ReferenceError, ReferringTable, Scope, Truth,
         inventory::{self, About, Compared, Cure, Difference, roundtrip},
     },
 };
@@ -104,7 +104,7 @@ pub async fn check(subject: &Subject<'_>, look: &Look<'_>) -> CheckResult {
             truth.moments()
         );
         let differences = compared.about(&KINDS);
-        let attachments = attachments(&subject.superuser().await?).await?;
+        let attachments = without_large_object(subject).await?;
         let all = differences.len() + attachments.len();
         let actual = if all == 0 {
             format!("{} objects, rights and settings", number(compared.facts as u64))
@@ -131,20 +131,36 @@ pub async fn cures(subject: &Subject<'_>, look: &Look<'_>) -> Result<Option<Vec<
     let Look::Compared(_, compared) = look else {
         return Ok(None);
     };
-    if !attachments(&subject.superuser().await?).await?.is_empty() {
+    if !without_large_object(subject).await?.is_empty() {
         return Ok(None);
     }
     Ok(inventory::cures(&compared.about(&KINDS)))
 }
 
-/// Rows without their large object, of the table that has such a column.
-async fn attachments(client: &Client) -> Result<Vec<String>, tokio_postgres::Error> {
-    let column = r#"SELECT count(*) FROM pg_attribute WHERE attrelid = to_regclass('public."ScriptAttachments"') AND attname IN ('Id', 'LargeObject')"#;
-    if client.query_one(column, &[]).await?.try_get::<_, i64>(0)? < 2 {
+/// Rows without the large object that they refer to, in the table that has such a column.
+async fn without_large_object(subject: &Subject<'_>) -> Result<Vec<String>, tokio_postgres::Error> {
+    let Some(ReferringTable { table, key, column }) = subject.service.large_objects() else {
+        return Ok(Vec::new());
+    };
+    let client = subject.superuser().await?;
+    let columns = "SELECT count(*) FROM pg_attribute WHERE attrelid = to_regclass('public.' || quote_ident($1)) AND attname IN ($2, $3)";
+    if client
+        .query_one(columns, &[table, key, column])
+        .await?
+        .try_get::<_, i64>(0)?
+        < 2
+    {
         return Ok(Vec::new()); // its absence is a difference of its own
     }
-    let sql = r#"SELECT format('attachment %s refers to large object %s, which is not there', a."Id", a."LargeObject")
-                   FROM public."ScriptAttachments" a LEFT JOIN pg_largeobject_metadata m ON m.oid = a."LargeObject" WHERE m.oid IS NULL"#;
-    let rows = client.query(sql, &[]).await?;
+    let (key, column, from) = (
+        escape_identifier(key),
+        escape_identifier(column),
+        escape_identifier(table),
+    );
+    let sql = format!(
+        "SELECT format('row %s of {table} refers to large object %s, which is not there', a.{key}, a.{column})
+           FROM public.{from} a LEFT JOIN pg_largeobject_metadata m ON m.oid = a.{column} WHERE m.oid IS NULL"
+    );
+    let rows = client.query(&sql, &[]).await?;
     rows.iter().map(|row| row.try_get(0)).collect()
 }

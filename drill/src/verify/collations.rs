@@ -56,7 +56,7 @@ pub async fn cures(client: &Client) -> Result<Vec<String>, tokio_postgres::Error
 /// The check.
 pub async fn check(subject: &Subject<'_>) -> CheckResult {
     timed(CheckId::Collations, subject.phase, subject.name, async {
-        let looks = databases::each(subject, look).await?;
+        let looks = databases::each(subject, |database, client| look(subject, database, client)).await?;
         let mut all = Look::default();
         for (_, look) in looks {
             all.drifted.extend(look.drifted);
@@ -85,7 +85,7 @@ struct Look {
 }
 
 /// The collation of a database, and those that its columns and indexes use.
-async fn look(database: String, client: Client) -> Result<Look, tokio_postgres::Error> {
+async fn look(subject: &Subject<'_>, database: String, client: Client) -> Result<Look, tokio_postgres::Error> {
     let version = client.query_one("SELECT current_setting('server_version_num')::int", &[]);
     let version: i32 = version.await?.try_get(0)?;
     let own = if version >= 150_000 {
@@ -96,7 +96,7 @@ async fn look(database: String, client: Client) -> Result<Look, tokio_postgres::
     let used = client.query(USED, &[]).await?;
     let mut look = Look::default();
     let mut indexes_of_default = Vec::new();
-    let place = databases::place(&database);
+    let place = databases::place(subject, &database);
     for row in &used {
         let indexes: Vec<String> = row.try_get(4)?;
         if row.try_get(3)? {

@@ -26,16 +26,10 @@ use crate::{
             FingerprintError, Grain, Relation, Sessions, Task,
             record::{Recorded, Reference},
             relations, scan,
-            sections::Changing,
         },
     },
+    service::Service,
 };
-
-/// What the workload changes in rows that were there before; all other rows it only adds (`workload/writer.rs`).
-const CHANGING: Changing<'static> = &[(
-    "TransformationScripts",
-    &["CurrentVersion", "IsDeleted", "DeletedAt", "UpdatedAt"],
-)];
 
 /// What the restored database is held against.
 #[derive(Clone, Copy)]
@@ -60,22 +54,26 @@ pub enum Against<'a> {
 ///
 /// # Errors
 /// If the database cannot be read.
-pub async fn of_seed(database: &Config) -> Result<Reference, FingerprintError> {
-    Reference::take(database, CHANGING, None).await
+pub async fn of_seed(database: &Config, service: &dyn Service) -> Result<Reference, FingerprintError> {
+    Reference::take(database, service.changing(), None).await
 }
 
 /// Records the rows that were seeded once more, after the service itself changed the structure of their tables.
 ///
 /// # Errors
 /// If the database cannot be read.
-pub async fn of_seed_again(database: &Config, seeded: &Reference) -> Result<Reference, FingerprintError> {
-    Reference::take(database, CHANGING, Some(seeded)).await
+pub async fn of_seed_again(
+    database: &Config,
+    service: &dyn Service,
+    seeded: &Reference,
+) -> Result<Reference, FingerprintError> {
+    Reference::take(database, service.changing(), Some(seeded)).await
 }
 
 /// The check of what was seeded.
 pub async fn check(subject: &Subject<'_>, against: Against<'_>) -> CheckResult {
     timed(CheckId::ContentFingerprint, subject.phase, subject.name, async {
-        let config = subject.cluster.config("postgres", fixtures::DATABASE);
+        let config = subject.cluster.config("postgres", subject.service.database());
         let sessions = Sessions::open(&config, None, scan::connections()).await?;
         match relations(sessions.client()).await {
             Ok(tables) => Ok(compare(&sessions, against, subject.truth, &tables).await),
@@ -100,6 +98,7 @@ pub async fn check_tables(subject: &Subject<'_>) -> CheckResult {
                 Scope::Cluster | Scope::Source => None,
             },
             answered_elsewhere: newest.content.answered_elsewhere(),
+            large_objects: subject.service.large_objects().copied(),
             ..Reading::default()
         };
         let found = content::look(subject.cluster, &reading).await?;
@@ -195,9 +194,10 @@ impl Structure {
         let Some(table) = &recorded.section.table else {
             return Self::AsSeeded; // large objects
         };
+        let home = truth.map_or("", |truth| &truth.home);
         let holds = |columns: &[_]| seeded.iter().all(|column| columns.contains(column));
         let said = |record: &Arc<Record>| {
-            let known = record.content.table(fixtures::DATABASE, table)?;
+            let known = record.content.table(home, table)?;
             holds(&known.columns).then_some(matches!(known.rows, content::Rows::Sums(_)))
         };
         match truth.and_then(Truth::newest).map(said) {

@@ -15,19 +15,16 @@ use crate::{
     errors::chain,
     record::check::{Found, timed},
     reference::fingerprint::{FingerprintError, scan},
+    service::StoredHashes,
     values,
 };
 
 const EXPECTED: &str = "every version's content has the SHA-256 stored with it";
-/// Versions, and how many of them have a stored hash that is not their content's, in one scan. `convert_to` and not `"Content"::bytea`, which would read a backslash as an escape.
-pub const COUNTS: &str = r#"SELECT count(*), count(*) FILTER (WHERE sha256(convert_to("Content", 'UTF8')) IS DISTINCT FROM "ContentSha256")
-    FROM public."TransformationScriptVersions""#;
-const MISMATCHES: &str = r#"SELECT "ScriptId", "VersionNumber", left("Content", 400) FROM public."TransformationScriptVersions"
-    WHERE sha256(convert_to("Content", 'UTF8')) IS DISTINCT FROM "ContentSha256" ORDER BY 1, 2 LIMIT 5"#;
 
-/// The check, as the read-only role.
-pub async fn check(subject: &Subject<'_>) -> CheckResult {
-    timed(CheckId::ContentHash, subject.phase, subject.name, async {
+/// The check, as the read-only role. `None` where no content is stored with its hash.
+pub async fn check(subject: &Subject<'_>) -> Option<CheckResult> {
+    let hashes = subject.service.stored_hashes()?;
+    let check = timed(CheckId::ContentHash, subject.phase, subject.name, async {
         let client = subject
             .login(fixtures::Role::DrillValidator)
             .await
@@ -36,21 +33,21 @@ pub async fn check(subject: &Subject<'_>) -> CheckResult {
             .batch_execute(&scan::settings(scan::cores()))
             .await
             .map_err(FingerprintError::Connect)?;
-        let section = "TransformationScriptVersions".to_owned();
-        let compared = compare(&client)
+        let section = hashes.table.to_owned();
+        let compared = compare(&client, hashes)
             .await
             .map_err(|source| FingerprintError::Scan { section, source });
         match compared {
             Err(error) if error.is_finding() => Ok(Found::fail(EXPECTED, chain(&error))),
             compared => compared,
         }
-    })
-    .await
+    });
+    Some(check.await)
 }
 
-async fn compare(client: &Client) -> Result<Found, tokio_postgres::Error> {
-    let workers = scan::workers_planned(client, COUNTS).await?;
-    let row = client.query_one(COUNTS, &[]).await?;
+async fn compare(client: &Client, hashes: &StoredHashes) -> Result<Found, tokio_postgres::Error> {
+    let workers = scan::workers_planned(client, hashes.counts).await?;
+    let row = client.query_one(hashes.counts, &[]).await?;
     let (versions, wrong): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);
     let how = format!(
         "Computed in the server by {} and the leader",
@@ -63,13 +60,13 @@ async fn compare(client: &Client) -> Result<Found, tokio_postgres::Error> {
         return Ok(Found::pass(EXPECTED, counted(versions, "version")).detail(how));
     }
     let mut named = Vec::new();
-    for row in client.query(MISMATCHES, &[]).await? {
-        let (script, version): (i64, i32) = (row.try_get(0)?, row.try_get(1)?);
-        let content = row.try_get::<_, Option<&str>>(2)?.filter(|_| values::are_shown());
+    for row in client.query(hashes.mismatches, &[]).await? {
+        let key: &str = row.try_get(0)?;
+        let content = row.try_get::<_, Option<&str>>(1)?.filter(|_| values::are_shown());
         let content = content.map_or_else(String::new, |content| {
             format!(", its content is {:?}", values::shown(content))
         });
-        named.push(format!("script {script} version {version}{content}"));
+        named.push(format!("{key}{content}"));
     }
     named.extend(left_out(wrong.cast_unsigned().saturating_sub(named.len() as u64)));
     let wrong = number(wrong.cast_unsigned());

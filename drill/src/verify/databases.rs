@@ -74,8 +74,8 @@ async fn exists(subject: &Subject<'_>, database: &str) -> Result<bool, tokio_pos
 }
 
 /// How a report says in which database something is: nothing for the service's own.
-pub fn place(database: &str) -> String {
-    if database == fixtures::DATABASE {
+pub fn place(subject: &Subject<'_>, database: &str) -> String {
+    if database == subject.service.database() {
         String::new()
     } else {
         format!("in database {database}: ")

@@ -8,7 +8,7 @@
 
 use std::{collections::HashSet, time::Duration};
 
-use fixtures::enforcement::{REFUSED, Refused, TAKEN};
+use fixtures::enforcement::Refused;
 use reports::{
     CheckId, CheckResult,
     text::{counted, lasting},
@@ -16,7 +16,10 @@ use reports::{
 use tokio_postgres::Client;
 
 use super::Subject;
-use crate::record::check::{Found, first_few, timed};
+use crate::{
+    record::check::{Found, first_few, timed},
+    service::Rules,
+};
 
 /// How long the statements may take together, and how long each may wait for a lock.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -30,16 +33,17 @@ UNION SELECT c.relname::text FROM pg_index i JOIN pg_class c ON c.oid = i.indexr
 UNION SELECT format('%s.%s', c.relname, a.attname) FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
        WHERE c.relnamespace = 'public'::regnamespace AND a.attnotnull AND a.attnum > 0 AND NOT a.attisdropped";
 
-/// The check, as the application's role. A result of `catalog-inventory`: what is recorded there must also hold.
-pub async fn check(subject: &Subject<'_>) -> CheckResult {
+/// The check, as the application's role. A result of `catalog-inventory`: what is recorded there must also hold. `None` where no rules are known.
+pub async fn check(subject: &Subject<'_>) -> Option<CheckResult> {
+    let rules = subject.service.rules()?;
     let name = format!("{} (in force)", subject.name);
-    timed(CheckId::CatalogInventory, subject.phase, &name, async {
+    let check = timed(CheckId::CatalogInventory, subject.phase, &name, async {
         let expected = "what the service does is taken, what breaks a rule of the schema is refused";
         let mut config = subject.config(fixtures::Role::TransformationApp);
         config.options(format!("-c lock_timeout={LOCK_PATIENCE}"));
         let tried = async {
             let client = subject.connect(&config).await?;
-            tried_out(&client).await
+            tried_out(&client, rules).await
         };
         let (rules, problems) = match tokio::time::timeout(PATIENCE, tried).await {
             Ok(tried) => tried?,
@@ -51,22 +55,22 @@ pub async fn check(subject: &Subject<'_>) -> CheckResult {
             counted(problems.len(), "problem")
         );
         Ok::<_, tokio_postgres::Error>(Found::judge(problems.is_empty(), expected, actual).detail(first_few(&problems)))
-    })
-    .await
+    });
+    Some(check.await)
 }
 
 /// How many rules were tried, and what is wrong. Of a refusal the SQLSTATE is told and not the message: that may hold values
 /// of a row.
-async fn tried_out(client: &Client) -> Result<(usize, Vec<String>), tokio_postgres::Error> {
+async fn tried_out(client: &Client, rules: &Rules) -> Result<(usize, Vec<String>), tokio_postgres::Error> {
     let rows = client.query(IN_FORCE, &[]).await?;
     let in_force: HashSet<String> = rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?;
     client.batch_execute("BEGIN").await?;
-    for statement in TAKEN {
+    for statement in rules.taken {
         if let Some(code) = refusal(client, statement).await? {
             return Ok((0, vec![format!("what the service writes is refused: {code}")]));
         }
     }
-    let rules: Vec<&Refused> = REFUSED.iter().filter(|rule| in_force.contains(rule.by)).collect();
+    let rules: Vec<&Refused> = rules.refused.iter().filter(|rule| in_force.contains(rule.by)).collect();
     let mut problems = Vec::new();
     client.batch_execute("SAVEPOINT rule").await?;
     for rule in &rules {

@@ -95,7 +95,7 @@ pub async fn check(subject: &Subject<'_>) -> CheckResult {
         let (mut remarks, mut sampled, mut trees, mut indexes) = (Vec::new(), 0, 0, 0);
         let amcheck = looks.iter().all(|(_, look)| look.amcheck);
         for (database, look) in looks {
-            let place = databases::place(&database);
+            let place = databases::place(subject, &database);
             let placed = |text: &dyn std::fmt::Display| format!("{place}{text}");
             problems.extend(look.tally.problems.iter().map(|one| placed(one)));
             not_planned.extend(look.tally.not_planned.iter().map(|one| placed(one)));
@@ -183,7 +183,8 @@ async fn look(subject: &Subject<'_>) -> Result<Vec<(String, Look)>, tokio_postgr
         let mut second = subject.database(&database).await?;
         // A database that holds nothing of its own has only copies of the server's catalogues: amcheck alone will do.
         let amcheck_is_enough = amcheck::is_available(&first).await? && is_bare(&second).await?;
-        let scans = OptionFuture::from((!amcheck_is_enough).then(|| scans::compare(&mut second)));
+        let scans =
+            OptionFuture::from((!amcheck_is_enough).then(|| scans::compare(&mut second, subject.service.database())));
         let (checked, scanned) = tokio::join!(amcheck::look(&mut first), scans);
         let (checked, scanned) = (checked?, scanned.transpose()?);
         let amcheck = checked.is_some();

@@ -32,6 +32,7 @@ use crate::{
     errors::chain,
     postgres::{Cluster, connection},
     reference::Truth,
+    service::Service,
 };
 
 /// A cluster under verification, and what is known of what it should contain.
@@ -44,6 +45,8 @@ pub struct Subject<'a> {
     pub name: &'a str,
     /// At which point of the drill it is looked at.
     pub phase: Phase,
+    /// The application whose database it has.
+    pub service: &'a dyn Service,
     /// Passwords of the roles.
     pub credentials: &'a fixtures::Credentials,
     /// What was true at the point that it reached.
@@ -56,7 +59,7 @@ impl Subject<'_> {
     /// # Errors
     /// If the server lets nobody in.
     pub async fn superuser(&self) -> Result<Client, tokio_postgres::Error> {
-        self.database(fixtures::DATABASE).await
+        self.database(self.service.database()).await
     }
 
     /// Connects as superuser to any database.
@@ -77,7 +80,7 @@ impl Subject<'_> {
 
     /// How a role logs in with its password.
     pub fn config(&self, role: fixtures::Role) -> tokio_postgres::Config {
-        let mut config = self.cluster.config(role.name(), fixtures::DATABASE);
+        let mut config = self.cluster.config(role.name(), self.service.database());
         config.password(self.credentials.password(role));
         config
     }

@@ -24,16 +24,8 @@ use crate::{
         Truth,
         inventory::{self, About, Cure, Inventory},
     },
+    service::Service,
 };
-
-/// The tables that the validator is shown to be unable to write to: those of the fixture.
-const TABLES: [&str; 5] = [
-    "TransformationScripts",
-    "TransformationScriptVersions",
-    "ScriptAttachments",
-    "AuditEvents",
-    "__EFMigrationsHistory",
-];
 
 /// The check.
 pub async fn check(subject: &Subject<'_>, look: &Look<'_>) -> CheckResult {
@@ -50,7 +42,7 @@ pub async fn check(subject: &Subject<'_>, look: &Look<'_>) -> CheckResult {
         let superuser = subject.superuser().await?;
         let (mut problems, mut unverified) = logins(subject, truth).await;
         if let Ok(validator) = subject.login(Role::DrillValidator).await {
-            let attempts = attempts(&superuser, truth).await?;
+            let attempts = attempts(&superuser, truth, subject.service).await?;
             for read_only in ["on", "off"] {
                 writes(&validator, &attempts, read_only, &mut problems, &mut unverified).await?;
             }
@@ -91,7 +83,7 @@ async fn logins(subject: &Subject<'_>, truth: &Truth) -> (Vec<String>, Vec<Strin
                 None => unverified.push(format!("{role} cannot log in: {}", chain(&error))),
             }
         }
-        let mut wrong = subject.cluster.config(role.name(), fixtures::DATABASE);
+        let mut wrong = subject.cluster.config(role.name(), subject.service.database());
         match wrong.password("not-the-password").connect(tokio_postgres::NoTls).await {
             Ok(_) => problems.push(format!("{role} gets in with a wrong password")),
             Err(error) if error.code() == Some(&SqlState::INVALID_PASSWORD) => {}
@@ -126,7 +118,11 @@ struct Attempt {
 }
 
 /// All of them, but those that the reference itself allows, or that a rule of the service turns into something else.
-async fn attempts(superuser: &Client, truth: &Truth) -> Result<Vec<Attempt>, tokio_postgres::Error> {
+async fn attempts(
+    superuser: &Client,
+    truth: &Truth,
+    service: &dyn Service,
+) -> Result<Vec<Attempt>, tokio_postgres::Error> {
     let around = [truth.newest(), truth.next()];
     let around: Vec<&Inventory> = around.into_iter().flatten().map(|record| &record.inventory).collect();
     let role = Role::DrillValidator.name();
@@ -140,9 +136,9 @@ async fn attempts(superuser: &Client, truth: &Truth) -> Result<Vec<Attempt>, tok
             attempts.push(Attempt {
                 statement,
                 changes_role: privilege == "MEMBER",
-                right: match object {
-                    "schema public" => Some("SELECT has_schema_privilege('public', 'CREATE')"),
-                    "database transformations" => Some("SELECT has_database_privilege(current_database(), 'CREATE')"),
+                right: match (privilege, object) {
+                    ("CREATE", "schema public") => Some("SELECT has_schema_privilege('public', 'CREATE')"),
+                    ("CREATE", _) => Some("SELECT has_database_privilege(current_database(), 'CREATE')"),
                     _ => None,
                 },
             });
@@ -155,7 +151,7 @@ async fn attempts(superuser: &Client, truth: &Truth) -> Result<Vec<Attempt>, tok
     );
     attempt(
         "CREATE",
-        "database transformations",
+        &format!("database {}", service.database()),
         "CREATE SCHEMA drill_attempt".to_owned(),
     );
     attempt("MEMBER", "", format!("SET LOCAL ROLE {}", Role::AppAdmin));
@@ -164,7 +160,7 @@ async fn attempts(superuser: &Client, truth: &Truth) -> Result<Vec<Attempt>, tok
                              AND attidentity = '' AND attgenerated = '' ORDER BY attnum LIMIT 1)
                     FROM pg_class c WHERE relnamespace = to_regnamespace('public') AND relkind = 'r' AND relname = ANY ($1)
                      AND NOT EXISTS (SELECT FROM pg_rewrite WHERE ev_class = c.oid) ORDER BY 1";
-    for row in superuser.query(tables, &[&TABLES.as_slice()]).await? {
+    for row in superuser.query(tables, &[&service.tables()]).await? {
         let table = format!("public.\"{}\"", row.try_get::<_, String>(0)?);
         let object = format!("table {table}");
         attempt("INSERT", &object, format!("INSERT INTO {table} DEFAULT VALUES"));
@@ -177,16 +173,16 @@ async fn attempts(superuser: &Client, truth: &Truth) -> Result<Vec<Attempt>, tok
             );
         }
     }
-    let sequence =
-        "SELECT s::regclass::text FROM pg_get_serial_sequence('public.\"AuditEvents\"', 'Id') AS s WHERE s IS NOT NULL";
-    let table = "SELECT to_regclass('public.\"AuditEvents\"') IS NOT NULL";
-    if superuser.query_one(table, &[]).await?.try_get(0)? {
-        for row in superuser.query(sequence, &[]).await? {
-            let sequence: String = row.try_get(0)?;
-            let object = format!("sequence public.{sequence}");
-            if !may("UPDATE", &object) {
-                attempt("USAGE", &object, format!("SELECT nextval('{sequence}')"));
-            }
+    let sequences = "SELECT d.objid::regclass::text FROM pg_depend d
+                       JOIN pg_class s ON s.oid = d.objid AND s.relkind = 'S'
+                       JOIN pg_class t ON t.oid = d.refobjid
+                      WHERE d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_class'::regclass AND d.deptype IN ('a', 'i')
+                        AND t.relnamespace = to_regnamespace('public') AND t.relname = ANY ($1) ORDER BY 1";
+    for row in superuser.query(sequences, &[&service.tables()]).await? {
+        let sequence: String = row.try_get(0)?;
+        let object = format!("sequence public.{sequence}");
+        if !may("UPDATE", &object) {
+            attempt("USAGE", &object, format!("SELECT nextval('{sequence}')"));
         }
     }
     Ok(attempts)

@@ -53,7 +53,7 @@ pub async fn check(subject: &Subject<'_>) -> CheckResult {
         let looks = databases::each_with_relations(subject, |_, client| look(client)).await?;
         let (mut keys, mut problems, mut not_planned) = (0, Vec::new(), Vec::new());
         for (database, look) in looks {
-            let place = databases::place(&database);
+            let place = databases::place(subject, &database);
             keys += look.keys;
             problems.extend(look.problems.iter().map(|text| format!("{place}{text}")));
             not_planned.extend(look.not_planned.iter().map(|text| format!("{place}{text}")));

@@ -20,21 +20,20 @@ use crate::{
         Truth,
         sequences::{self, Asked, FEEDING, Feeding, Look, Next, asked, last_value},
     },
+    service::Service,
 };
-
-/// Table whose ids the ledger knows.
-const LEDGER_TABLE: &str = r#""TransformationScripts""#;
 
 /// The check. `largest_acknowledged` is the largest script id that the ledger promised to anybody.
 pub async fn check(subject: &Subject<'_>, largest_acknowledged: Option<i64>) -> CheckResult {
     timed(CheckId::Sequences, subject.phase, subject.name, async {
-        let looks =
-            databases::each_with_relations(subject, |database, client| look(database, client, largest_acknowledged))
-                .await?;
+        let looks = databases::each_with_relations(subject, |database, client| {
+            look(subject.service, database, client, largest_acknowledged)
+        })
+        .await?;
         let mut sequences = 0;
         let (mut problems, mut remarks, mut known, mut unlogged) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for (database, look) in looks {
-            let place = databases::place(&database);
+            let place = databases::place(subject, &database);
             sequences += look.sequences;
             problems.extend(look.problems.into_iter().map(|text| format!("{place}{text}")));
             let is_behind = |next: &Next| subject.truth.and_then(|truth| handed_out(next, truth, &database));
@@ -85,8 +84,8 @@ pub async fn check(subject: &Subject<'_>, largest_acknowledged: Option<i64>) -> 
 }
 
 /// The largest acknowledged number, if it is one of this table.
-fn acknowledged(database: &str, table: &str, largest: Option<i64>) -> Option<i64> {
-    largest.filter(|_| database == fixtures::DATABASE && table == LEDGER_TABLE)
+fn acknowledged(service: &dyn Service, database: &str, table: &str, largest: Option<i64>) -> Option<i64> {
+    largest.filter(|_| database == service.database() && Some(table) == service.numbered_table())
 }
 
 /// What is wrong with a sequence, if it gives numbers that were handed out when it was recorded.
@@ -103,6 +102,7 @@ fn handed_out(next: &Next, truth: &Truth, database: &str) -> Option<String> {
 }
 
 async fn look(
+    service: &dyn Service,
     database: String,
     client: Client,
     largest_acknowledged: Option<i64>,
@@ -110,7 +110,10 @@ async fn look(
     // An index on the column may be what is damaged.
     let settings = "SET enable_indexscan = off; SET enable_indexonlyscan = off; SET enable_bitmapscan = off; SET row_security = off";
     client.batch_execute(settings).await?;
-    sequences::read(&client, |table| acknowledged(&database, table, largest_acknowledged)).await
+    sequences::read(&client, |table| {
+        acknowledged(service, &database, table, largest_acknowledged)
+    })
+    .await
 }
 
 /// The repair, as statements with the database that each belongs to: a `setval` for each sequence that is behind the
@@ -125,7 +128,7 @@ pub async fn cures(
 ) -> Result<Vec<(String, String)>, tokio_postgres::Error> {
     let cures = databases::each(subject, |database, client| async move {
         let was_so = |sequence: &str| subject.truth.is_some_and(|truth| truth.was_behind(&database, sequence));
-        database_cures(&database, &client, largest_acknowledged, was_so).await
+        database_cures(subject.service, &database, &client, largest_acknowledged, was_so).await
     })
     .await?;
     let cures = cures.into_iter();
@@ -135,6 +138,7 @@ pub async fn cures(
 }
 
 async fn database_cures(
+    service: &dyn Service,
     database: &str,
     client: &Client,
     largest_acknowledged: Option<i64>,
@@ -150,7 +154,7 @@ async fn database_cures(
             continue;
         };
         let used = used.filter(|_| !was_so(&feeding.qualified));
-        let largest = used.max(acknowledged(database, &feeding.table, largest_acknowledged));
+        let largest = used.max(acknowledged(service, database, &feeding.table, largest_acknowledged));
         if let (Some(largest), Some(next)) = (largest, last.next(feeding.increment))
             && feeding.increment > 0
             && next <= largest

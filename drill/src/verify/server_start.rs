@@ -4,15 +4,13 @@
 
 use std::time::Duration;
 
-use reports::{CheckId, CheckResult, Phase};
-use tokio_postgres::Config;
-
 use crate::{
     errors::describe,
     postgres::connection,
     record::check::{Found, timed},
-    service::PROBE,
+    service::Probe,
 };
+use reports::{CheckId, CheckResult, Phase};
 
 /// How long a connection attempt may take.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -42,8 +40,8 @@ impl std::fmt::Display for Diagnosis {
 }
 
 /// Connects and queries as the application would.
-pub async fn diagnose(database: &Config) -> Diagnosis {
-    let mut database = database.clone();
+pub async fn diagnose(application: &Probe) -> Diagnosis {
+    let mut database = application.login.clone();
     database.connect_timeout(PATIENCE);
     let client = match tokio::time::timeout(PATIENCE, connection::verifying(&database)).await {
         Ok(Ok(client)) => client,
@@ -58,15 +56,15 @@ pub async fn diagnose(database: &Config) -> Diagnosis {
         },
         Err(error) => return Diagnosis::Damaged(describe(&error)),
     }
-    match client.query_opt(PROBE, &[]).await {
-        Ok(_) => Diagnosis::Healthy,
+    match application.ask(&client).await {
+        Ok(()) => Diagnosis::Healthy,
         Err(error) => Diagnosis::Damaged(describe(&error)),
     }
 }
 
 /// The check.
-pub async fn check(database: &Config, phase: Phase, subject: &str) -> (CheckResult, Diagnosis) {
-    let diagnosis = diagnose(database).await;
+pub async fn check(application: &Probe, phase: Phase, subject: &str) -> (CheckResult, Diagnosis) {
+    let diagnosis = diagnose(application).await;
     let expected = "accepts connections, out of recovery, answers the application's query";
     let found = Found::judge(diagnosis == Diagnosis::Healthy, expected, diagnosis.to_string());
     // Only a server that nobody can reach, or that cannot be used at all, did not start.

@@ -26,11 +26,12 @@ pub async fn looks(subject: &Subject<'_>, seed: Against<'_>) -> Vec<CheckResult>
         Box::pin(collations::check(subject)),
         Box::pin(content_fingerprint::check(subject, seed)),
         Box::pin(content_fingerprint::check_tables(subject)),
-        Box::pin(content_hash::check(subject)),
     ];
-    let ((inventory, privileges), others) = tokio::join!(inventory(subject), join_all(checks));
+    let ((inventory, privileges), others, hashes) =
+        tokio::join!(inventory(subject), join_all(checks), content_hash::check(subject));
     let mut results = vec![inventory, privileges];
     results.extend(others);
+    results.extend(hashes);
     results
 }
 

@@ -44,7 +44,8 @@ impl Deed for Command {
             stream: world.stream,
             repository: world.repository,
         };
-        Box::pin(async move { self.run(world.cluster(fault)?, kept).await })
+        let database = world.database;
+        Box::pin(async move { self.run(world.cluster(fault)?, database, kept).await })
     }
 }
 
@@ -57,7 +58,7 @@ struct Kept<'a> {
 
 impl Command {
     /// Runs the program as the server's account and takes what it prints for what it touched.
-    async fn run(&self, cluster: &Cluster, kept: Kept<'_>) -> Result<Done, FaultError> {
+    async fn run(&self, cluster: &Cluster, database: &str, kept: Kept<'_>) -> Result<Done, FaultError> {
         let Some((program, arguments)) = self.argv.0.split_first() else {
             return Err(FaultError::NoEffect {
                 kind: Self::name(),
@@ -66,7 +67,7 @@ impl Command {
         };
         let output = Tool::external(&**program)
             .args(arguments.iter().map(|argument| &**argument))
-            .envs(cluster.client_environment(SUPERUSER, fixtures::DATABASE, None))
+            .envs(cluster.client_environment(SUPERUSER, database, None))
             .env("PATH", path(cluster)?)
             .env("PGDATA", cluster.data_directory())
             .env("DRILL_ARCHIVE", kept.archive.unwrap_or(Path::new("")))

@@ -40,8 +40,12 @@ impl Kind for Sql {
         let role = self.role.map_or("superuser", |DatabaseRole(role)| role.name());
         let statements = self.statements.0.join("; ");
         let refused = if self.refused { ", which must be refused" } else { "" };
-        let (database, whose) = (self.database(), fault.whose());
-        format!("in database {database} of {whose}, as {role}{refused}: {statements}")
+        let whose = fault.whose();
+        let place = match &self.database {
+            Some(database) => format!("in database {} of {whose}", &**database),
+            None => format!("in {whose}"),
+        };
+        format!("{place}, as {role}{refused}: {statements}")
     }
 
     fn suits(&self, _: &Fault, _: &Scenario) -> Result<(), String> {
@@ -58,22 +62,22 @@ impl Kind for Sql {
 
 impl Deed for Sql {
     fn inject<'a>(&'a self, fault: &'a Fault, world: &'a mut World<'_>) -> Doing<'a> {
-        let credentials = world.credentials;
+        let (credentials, database) = (world.credentials, self.database.as_deref().unwrap_or(world.database));
         let role = self.role.map(|DatabaseRole(role)| (role, credentials.password(role)));
-        Box::pin(async move { self.run(world.cluster(fault)?, role).await })
+        Box::pin(async move { self.run(world.cluster(fault)?, database, role).await })
     }
 }
 
 impl Sql {
-    fn database(&self) -> &str {
-        self.database.as_deref().unwrap_or(fixtures::DATABASE)
-    }
-
     /// Runs the statements one after the other in one session, as a role with its password or as superuser.
     ///
     /// Each goes over the simple protocol by itself, so that commands which refuse a transaction block work as well.
-    async fn run(&self, cluster: &mut Cluster, role: Option<(fixtures::Role, &str)>) -> Result<Done, FaultError> {
-        let database = self.database();
+    async fn run(
+        &self,
+        cluster: &mut Cluster,
+        database: &str,
+        role: Option<(fixtures::Role, &str)>,
+    ) -> Result<Done, FaultError> {
         let session = match role {
             None => cluster.connect(SUPERUSER, database).await,
             Some((role, password)) => cluster.connect_with_password(role.name(), database, password).await,

@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use postgres_protocol::escape::escape_identifier;
 use tokio_postgres::Client;
 
 use super::{
-    super::{MAINTENANCE, Reading, ReferenceError},
+    super::{MAINTENANCE, Reading, ReferenceError, ReferringTable},
     Content, Database, LargeObjects, Rows, Table, TableKind, Unreadable,
 };
 use crate::{
@@ -178,10 +179,12 @@ async fn database(
         tables,
         ..Database::default()
     };
-    let attachments = qualified("public", "ScriptAttachments");
-    if database.tables.contains_key(&attachments) {
-        // Which objects rows refer to only excuses some; where it cannot be read, the table itself says so.
-        database.referred = referred(client, &attachments).await.unwrap_or_default();
+    if let Some(ReferringTable { table, column, .. }) = reading.large_objects {
+        let table = qualified("public", table);
+        if database.tables.contains_key(&table) {
+            // Which objects rows refer to only excuses some; where it cannot be read, the table itself says so.
+            database.referred = referred(client, &table, column).await.unwrap_or_default();
+        }
     }
     database.large_objects = match large_objects(client, reading.largest_bytes).await {
         Ok(large_objects) => large_objects,
@@ -212,8 +215,8 @@ fn without_reading(relation: &Relation, reading: &Reading, database: &str) -> Op
     }
 }
 
-async fn referred(client: &Client, attachments: &str) -> Result<BTreeSet<u32>, tokio_postgres::Error> {
-    let sql = format!("SELECT \"LargeObject\" FROM {attachments}");
+async fn referred(client: &Client, table: &str, column: &str) -> Result<BTreeSet<u32>, tokio_postgres::Error> {
+    let sql = format!("SELECT {}::oid FROM {table}", escape_identifier(column));
     guarded(client, async {
         let rows = client.query(&sql, &[]).await?;
         rows.iter().map(|row| row.try_get(0)).collect()

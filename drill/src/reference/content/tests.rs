@@ -63,6 +63,7 @@ fn truth(scope: Scope, before: &[&Content], after: &[&Content]) -> Truth {
         contents.iter().map(record).collect()
     };
     Truth {
+        home: String::new(),
         scope,
         before: records(before),
         after: records(after),

@@ -27,6 +27,8 @@ pub enum What {
 pub struct Difference {
     /// In which database; empty for what all share.
     pub database: String,
+    /// Whether that is another one than the service's.
+    pub(super) elsewhere: bool,
     /// What it is about.
     pub about: About,
     /// The catalogue that says so.
@@ -58,6 +60,7 @@ pub fn compare(truth: &Truth, found: &Inventory) -> Compared {
     };
     let next = truth.next().map(|record| &record.inventory);
     let with = Sides {
+        home: &truth.home,
         scope: &truth.scope,
         newest: &newest.inventory,
         next,
@@ -79,6 +82,7 @@ pub fn compare(truth: &Truth, found: &Inventory) -> Compared {
             &before.inventory,
             after.as_deref().map(|record| &record.inventory),
             found,
+            &truth.home,
         );
     }
     compared
@@ -86,6 +90,7 @@ pub fn compare(truth: &Truth, found: &Inventory) -> Compared {
 
 /// What takes part in a comparison.
 struct Sides<'a> {
+    home: &'a str,
     scope: &'a Scope,
     newest: &'a Inventory,
     next: Option<&'a Inventory>,
@@ -119,6 +124,7 @@ impl Sides<'_> {
             if let Some(what) = self.differs(key, recorded, found) {
                 compared.differences.push(Difference {
                     database: key.database.clone(),
+                    elsewhere: !key.database.is_empty() && key.database != self.home,
                     about: key.about,
                     catalogue: key.catalogue.clone(),
                     identity: key.identity.clone(),
@@ -225,7 +231,7 @@ fn is_dependency(difference: &Difference) -> bool {
 
 impl Compared {
     /// The rows that came with the server, catalogue by catalogue.
-    fn system(&mut self, before: &Inventory, after: Option<&Inventory>, found: &Inventory) {
+    fn system(&mut self, before: &Inventory, after: Option<&Inventory>, found: &Inventory, home: &str) {
         let (Some(before), Some(found)) = (&before.system, &found.system) else {
             return;
         };
@@ -241,6 +247,7 @@ impl Compared {
             if found.get(&key).is_some_and(|other| other != sum) {
                 self.differences.push(Difference {
                     database: database.clone(),
+                    elsewhere: *database != home,
                     about: About::Object,
                     catalogue: catalogue.clone(),
                     identity,
@@ -284,7 +291,7 @@ impl fmt::Display for Difference {
             _ => verb,
         };
         write!(f, "{verb}: {}{more}", self.identity)?;
-        if self.database.is_empty() || self.database == fixtures::DATABASE {
+        if !self.elsewhere {
             return Ok(());
         }
         write!(f, " (database {})", self.database)

@@ -87,9 +87,9 @@ SELECT i.indexrelid, i.indrelid, i.indexrelid::regclass::text, c.relname::text, 
  ORDER BY 3";
 
 impl Index {
-    /// Every index of the database that `client` is connected to.
-    pub(super) async fn all(client: &Client) -> Result<Vec<Self>, tokio_postgres::Error> {
-        let rows = client.query(INDEXES, &[&fixtures::DATABASE]).await?;
+    /// Every index of the database that `client` is connected to, and in the service's own those that all databases share.
+    pub(super) async fn all(client: &Client, home: &str) -> Result<Vec<Self>, tokio_postgres::Error> {
+        let rows = client.query(INDEXES, &[&home]).await?;
         rows.iter().map(Self::of).collect()
     }
 

@@ -53,9 +53,9 @@ enum Answer {
 }
 
 /// Compares every index of a database with sequential scans; hands out how many there are.
-pub(super) async fn compare(client: &mut Client) -> Result<(Tally, usize), tokio_postgres::Error> {
+pub(super) async fn compare(client: &mut Client, home: &str) -> Result<(Tally, usize), tokio_postgres::Error> {
     let mut tally = Tally::default();
-    let indexes = Index::all(client).await?;
+    let indexes = Index::all(client, home).await?;
     let (mut walks, mut others) = (Vec::new(), Vec::new());
     for index in &indexes {
         if !index.valid {

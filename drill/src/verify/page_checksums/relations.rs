@@ -73,13 +73,14 @@ SELECT c.oid::regclass::text, pg_relation_filepath(c.oid), pg_relation_filepath(
 
 async fn relations(subject: &Subject<'_>) -> Result<Vec<Relation>, ScanError> {
     let all = databases::each(subject, |database, client: Client| async move {
-        let place = if database == fixtures::DATABASE {
+        let home = subject.service.database();
+        let place = if database == home {
             String::new()
         } else {
             format!(" of database {database}")
         };
         let mut relations = Vec::new();
-        for row in client.query(RELATIONS, &[&fixtures::DATABASE]).await? {
+        for row in client.query(RELATIONS, &[&home]).await? {
             // Dropped while the query ran: it has no path any more.
             let Some(path) = row.try_get::<_, Option<String>>(1)? else {
                 continue;

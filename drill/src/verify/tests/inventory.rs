@@ -215,7 +215,7 @@ async fn every_definition_that_changes_is_named() {
         ),
         (
             r#"SELECT lo_unlink("LargeObject") FROM "ScriptAttachments" WHERE "Id" = 3"#,
-            "attachment 3 refers to large object",
+            "row 3 of ScriptAttachments refers to large object",
         ),
         (
             r#"DROP TABLE "ScriptAttachments" CASCADE"#,
@@ -402,7 +402,7 @@ async fn a_dump_brings_everything_back_but_what_is_known() {
         ..Reading::default()
     };
     let record = Record::take(&world.cluster, "b-1", &reading, None).await.unwrap();
-    let log = SharedLog::default();
+    let log = SharedLog::of(database);
     let truth = log.with(|log| {
         log.add_dump("b-1", record);
         log.of_dump("b-1", database)

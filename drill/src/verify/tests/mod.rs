@@ -15,6 +15,7 @@ use super::Subject;
 use crate::{
     postgres::{Cluster, ClusterOptions, Request, Silent, Storage, WorkDir, locate},
     reference::{Reading, Record, SharedLog, Truth},
+    service::{Service as _, Transformations},
 };
 
 /// A seeded cluster of its own.
@@ -60,10 +61,11 @@ impl World {
     pub(super) async fn truth(&self) -> Truth {
         let reading = Reading {
             system_rows: true,
+            large_objects: Transformations.large_objects().copied(),
             ..Reading::default()
         };
         let record = Record::take(&self.cluster, "now", &reading, None).await.unwrap();
-        let log = SharedLog::default();
+        let log = SharedLog::of(Transformations.database());
         log.with(|log| {
             log.add(record);
             log.last(self.cluster.recorded_identifier())
@@ -75,6 +77,7 @@ impl World {
             cluster: &self.cluster,
             name: "source",
             phase: Phase::Source,
+            service: &Transformations,
             credentials: &self.credentials,
             truth,
         }

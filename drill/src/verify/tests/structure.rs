@@ -11,6 +11,7 @@ use reports::{Phase, Verdict};
 use super::{World, fails, passes};
 use crate::{
     postgres::Shutdown,
+    service::Transformations,
     verify::{
         content_fingerprint::{self, Against},
         enforcement, page_checksums, referential_integrity, sequences, suite,
@@ -33,7 +34,7 @@ impl World {
 async fn a_healthy_cluster_passes_and_stays_as_it_was() {
     let world = World::new("healthy", &[]).await;
     let truth = world.truth().await;
-    let seeded = content_fingerprint::of_seed(&world.cluster.config("postgres", fixtures::DATABASE))
+    let seeded = content_fingerprint::of_seed(&world.cluster.config("postgres", fixtures::DATABASE), &Transformations)
         .await
         .unwrap();
     let seed = Against::Serving {
@@ -244,12 +245,12 @@ async fn a_sequence_that_is_behind_is_named() {
 #[tokio::test(flavor = "multi_thread")]
 async fn rules_that_are_not_in_force_are_tried_out() {
     let world = World::new("enforcement", &[]).await;
-    passes(&enforcement::check(&world.subject(None)).await);
+    passes(&enforcement::check(&world.subject(None)).await.unwrap());
     world
         .sql("UPDATE pg_class SET relchecks = 0 WHERE relname = 'TransformationScripts'")
         .await;
     fails(
-        &enforcement::check(&world.subject(None)).await,
+        &enforcement::check(&world.subject(None)).await.unwrap(),
         &["is not in force: what it forbids was taken"],
     );
 }

@@ -47,6 +47,7 @@ impl Archive {
                 stream: None,
                 segment_bytes: SEGMENT,
             },
+            service: std::sync::Arc::new(crate::service::Transformations),
             credentials: std::sync::Arc::new(world.credentials.clone()),
             backup_options: Vec::new(),
             backup_role: None,

@@ -14,6 +14,7 @@ use crate::{
     ledger::{History, Operation, OperationKind},
     postgres::{Cluster, ClusterOptions, Request, Storage, WorkDir, locate},
     reference::Truth,
+    service::Transformations,
     verify::{
         Subject,
         content_fingerprint::{self, Against},
@@ -70,7 +71,7 @@ impl Seeded {
         let admin = loaders.remove(0);
         admin.batch_execute(ODD_TYPES).await.unwrap();
         let config = cluster.config("postgres", fixtures::DATABASE);
-        let reference = content_fingerprint::of_seed(&config).await.unwrap();
+        let reference = content_fingerprint::of_seed(&config, &Transformations).await.unwrap();
         Self {
             cluster,
             admin,
@@ -86,6 +87,7 @@ impl Seeded {
             cluster: &self.cluster,
             name: "restored-1",
             phase: Phase::Restored,
+            service: &Transformations,
             credentials: &self.credentials,
             truth: self.truth.as_ref(),
         }
@@ -184,10 +186,14 @@ async fn what_the_workload_may_change_is_not_held_against_anybody() {
     );
 }
 
+async fn hashes(seeded: &Seeded) -> CheckResult {
+    content_hash::check(&seeded.subject()).await.unwrap()
+}
+
 #[tokio::test]
 async fn content_without_its_hash_is_named_by_script_and_version() {
     let seeded = Seeded::new("content-hash").await;
-    let honest = content_hash::check(&seeded.subject()).await;
+    let honest = hashes(&seeded).await;
     assert_eq!(honest.verdict, Verdict::Pass, "{honest:?}");
     assert!(!honest.detail.contains("by 0 parallel workers"), "{honest:?}");
     // A backslash and a character of several bytes are content like any other.
@@ -197,16 +203,16 @@ async fn content_without_its_hash_is_named_by_script_and_version() {
         "ContentSha256" = sha256(convert_to(E'\\x41 \\ ä', 'UTF8')) WHERE "ScriptId" = 2 AND "VersionNumber" = 1"#,
         )
         .await;
-    assert_eq!(content_hash::check(&seeded.subject()).await.verdict, Verdict::Pass);
+    assert_eq!(hashes(&seeded).await.verdict, Verdict::Pass);
     seeded.run(r#"UPDATE "TransformationScriptVersions" SET "Content" = "Content" || ' ' WHERE "ScriptId" IN (5, 40) AND "VersionNumber" = 1"#).await;
-    let changed = content_hash::check(&seeded.subject()).await;
+    let changed = hashes(&seeded).await;
     assert_eq!(changed.verdict, Verdict::Fail, "{changed:?}");
     assert!(
         changed.detail.starts_with("script 5 version 1; script 40 version 1."),
         "{changed:?}"
     );
     seeded.run(r#"TRUNCATE "TransformationScripts" CASCADE"#).await;
-    assert_eq!(content_hash::check(&seeded.subject()).await.verdict, Verdict::Unknown);
+    assert_eq!(hashes(&seeded).await.verdict, Verdict::Unknown);
 }
 
 /// Why there is a second sum: PostgreSQL's hash of a row is linear in the hashes of its columns.
@@ -215,7 +221,7 @@ async fn a_plain_sum_of_hashes_does_not_see_a_swap() {
     let seeded = Seeded::new("fingerprint-swap").await;
     let read = async || {
         let config = seeded.cluster.config("postgres", fixtures::DATABASE);
-        let reference = content_fingerprint::of_seed(&config).await.unwrap();
+        let reference = content_fingerprint::of_seed(&config, &Transformations).await.unwrap();
         let versions = reference
             .sections
             .iter()

@@ -37,9 +37,12 @@ async fn whatever_happens_to_a_row_is_seen_and_the_row_is_named() {
         reference: Reference::default(),
         ..seeded
     };
-    phantom.reference = content_fingerprint::of_seed(&phantom.cluster.config("postgres", fixtures::DATABASE))
-        .await
-        .unwrap();
+    phantom.reference = content_fingerprint::of_seed(
+        &phantom.cluster.config("postgres", fixtures::DATABASE),
+        &Transformations,
+    )
+    .await
+    .unwrap();
     phantom
         .caught(insert, delete, &["TransformationScriptVersions 500 was not there."])
         .await;

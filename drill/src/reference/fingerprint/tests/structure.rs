@@ -22,6 +22,7 @@ impl Seeded {
 
 fn truth(before: &Arc<Record>, after: Option<&Arc<Record>>) -> Truth {
     Truth {
+        home: fixtures::DATABASE.to_owned(),
         scope: Scope::Cluster,
         before: vec![Arc::clone(before)],
         after: after.map(Arc::clone).into_iter().collect(),
@@ -72,7 +73,7 @@ async fn a_column_that_the_service_changed_is_not_held_against_a_restore() {
     let live = r#"INSERT INTO "AuditEvents" ("Kind", "OccurredAt") VALUES ('live', now())"#;
     seeded.run(live).await;
     let config = seeded.cluster.config("postgres", fixtures::DATABASE);
-    let again = content_fingerprint::of_seed_again(&config, &seeded.reference)
+    let again = content_fingerprint::of_seed_again(&config, &Transformations, &seeded.reference)
         .await
         .unwrap();
     let names = |reference: &Reference| -> Vec<String> {
