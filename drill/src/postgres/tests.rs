@@ -273,7 +273,7 @@ async fn the_remains_of_a_killed_run_are_swept() {
     assert!(sweep::sweep_below(base.path()).is_empty(), "the run lives");
     // As if the run had been killed: nobody holds this lock.
     fs::remove_file(work.path().join(workdir::LOCK)).unwrap();
-    fs::write(work.path().join(workdir::LOCK), "dead").unwrap();
+    fs::write(work.path().join(workdir::LOCK), "drill run dead 1").unwrap();
     let swept = sweep::sweep_below(base.path());
     assert!(
         swept.len() == 1 && swept[0].killed >= 5 && swept[0].removed,
