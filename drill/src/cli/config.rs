@@ -3,14 +3,14 @@
 
 use std::{collections::BTreeSet, ffi::OsString, io::ErrorKind, path::PathBuf};
 
-use clap::{ArgMatches, CommandFactory, FromArgMatches};
+use clap::{ArgMatches, CommandFactory, FromArgMatches, parser::ValueSource};
 use toml::{
     Spanned,
     de::{DeTable, DeValue},
 };
 
 use super::Failure;
-use crate::scenario::hint;
+use crate::scenario::{hint, nearest};
 
 /// The file, in the current directory.
 const FILE: &str = "drill.toml";
@@ -29,23 +29,18 @@ const OTHER_VARIABLES: [&str; 11] = [
     "DRILL_TRIAL",
 ];
 /// Options of `drill run` that do not make a drill what it is, or that are told apart in the line that runs it again.
-const NOT_OF_A_DRILL: [&str; 9] = [
-    "all",
-    "backup",
-    "dry-run",
-    "jobs",
-    "keep",
-    "out",
-    "require-all",
-    "seed",
-    "storage",
-];
+const NOT_OF_A_DRILL: [&str; 8] = ["all", "backup", "dry-run", "jobs", "keep", "out", "require-all", "seed"];
+/// Two ways to give the size of the seed data: by numbers, or by the size that the database shall have.
+const NUMBERS: [&str; 3] = ["scripts", "versions", "content_bytes"];
+const SIZE: &str = "target_size";
 
 /// A command line, parsed.
 pub(super) struct Parsed<C> {
     pub(super) cli: C,
-    /// Options of `drill run` that make a drill what it is and differ from the defaults, with their values.
+    /// Options of `drill run` that make a drill what it is and that somebody gave, with their values.
     pub(super) differing: Vec<(String, Vec<String>)>,
+    /// Options of the file that a flag or a variable rules out.
+    pub(super) outranked: Vec<&'static str>,
 }
 
 /// Parses the command line with the defaults of the file, if there is one.
@@ -63,9 +58,11 @@ pub(super) fn parse<C: CommandFactory + FromArgMatches>() -> Result<Parsed<C>, F
         }
     }
     let matches = command.try_get_matches().map_err(Failure::usage)?;
+    let outranked = matches.subcommand_matches("run").map_or_else(Vec::new, outranked);
     Ok(Parsed {
         cli: C::from_arg_matches(&matches).map_err(Failure::usage)?,
-        differing: differing(&built_in, &matches),
+        differing: differing(&built_in, &matches, &outranked),
+        outranked,
     })
 }
 
@@ -83,8 +80,18 @@ fn read_file(command: &clap::Command) -> Result<Option<(String, String)>, Failur
         .ok()
         .and_then(|matches| matches.get_one::<PathBuf>("config").cloned());
     let path = named.clone().unwrap_or_else(|| FILE.into());
-    match std::fs::read_to_string(&path) {
-        Ok(text) => Ok(Some((path.display().to_string(), text))),
+    match std::fs::read(&path) {
+        Ok(bytes) => match String::from_utf8(bytes) {
+            Ok(text) => Ok(Some((path.display().to_string(), text))),
+            Err(error) => {
+                let before = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+                let line = String::from_utf8_lossy(before).matches('\n').count() + 1;
+                let path = path.display();
+                Err(Failure::usage(format!(
+                    "{path}, line {line}: it is not UTF-8; save it as UTF-8 text"
+                )))
+            }
+        },
         Err(error) if error.kind() == ErrorKind::NotFound && named.is_none() => Ok(None),
         Err(error) => Err(Failure::usage(format!("cannot read {} ({error})", path.display()))),
     }
@@ -107,10 +114,17 @@ fn refuse_unknown_variables(command: &clap::Command, given: impl Iterator<Item =
     unknown.sort();
     match unknown.first() {
         None => Ok(()),
-        Some(name) => Err(format!(
-            "the environment has {name}, which means nothing to drill; {}",
-            hint(name, known.iter().map(String::as_str))
-        )),
+        Some(name) => {
+            let own = |name: &str| name.trim_start_matches("DRILL_").to_owned();
+            let names: Vec<String> = known.iter().map(|name| own(name)).collect();
+            let advice = match nearest(&own(name), names.iter().map(String::as_str)) {
+                Some(near) => format!("did you mean `DRILL_{near}`?"),
+                None => "`drill run --help` has those that do".to_owned(),
+            };
+            Err(format!(
+                "the environment has {name}, which means nothing to drill; {advice}"
+            ))
+        }
     }
 }
 
@@ -118,16 +132,27 @@ fn with_defaults(command: clap::Command, file: &str, text: &str) -> Result<clap:
     let line_of = |offset: usize| text[..offset.min(text.len())].matches('\n').count() + 1;
     let table = DeTable::parse(text).map_err(|error| format!("{file}: {error}"))?;
     let run = command.find_subcommand("run").ok_or("there is no `run`")?;
-    let flags: Vec<(String, String)> = run
-        .get_arguments()
-        .filter_map(|argument| Some((argument.get_long()?.to_owned(), argument.get_id().to_string())))
-        .collect();
+    let named = |command: &clap::Command, is_global: bool| -> Vec<(String, String, bool)> {
+        let named = command
+            .get_arguments()
+            .filter(|argument| argument.get_long() != Some("config"));
+        named
+            .filter_map(|argument| {
+                Some((
+                    argument.get_long()?.to_owned(),
+                    argument.get_id().to_string(),
+                    is_global,
+                ))
+            })
+            .collect()
+    };
+    let flags = [named(run, false), named(&command, true)].concat();
     let mut defaults = Vec::new();
     for (key, value) in table.get_ref() {
         let line = line_of(key.span().start);
         let key = key.get_ref().as_ref();
-        let Some((_, id)) = flags.iter().find(|(long, _)| *long == key) else {
-            let hint = hint(key, flags.iter().map(|(long, _)| long.as_str()));
+        let Some((_, id, is_global)) = flags.iter().find(|(long, ..)| *long == key) else {
+            let hint = hint(key, flags.iter().map(|(long, ..)| long.as_str()));
             return Err(format!(
                 "{file}, line {line}: unknown key {key:?}; {hint} Keys are the long options of `drill run`"
             ));
@@ -149,13 +174,18 @@ fn with_defaults(command: clap::Command, file: &str, text: &str) -> Result<clap:
                 return Err(format!("{file}, line {line}: {problem}"));
             }
         }
-        defaults.push((id.clone(), value));
+        defaults.push((id.clone(), value, *is_global));
     }
-    Ok(command.mut_subcommand("run", |run| {
-        defaults.into_iter().fold(run, |run, (id, value)| {
-            run.mut_arg(id, |argument| argument.default_value(value))
-        })
-    }))
+    let (global, own): (Vec<_>, Vec<_>) = defaults.into_iter().partition(|(.., is_global)| *is_global);
+    let with = |command: clap::Command, defaults: Vec<(String, String, bool)>| {
+        let with_one = |command: clap::Command, (id, value, _)| {
+            command.mut_arg(id, |argument: clap::Arg| {
+                argument.default_value(clap::builder::OsStr::from(value))
+            })
+        };
+        defaults.into_iter().fold(command, with_one)
+    };
+    Ok(with(command, global).mut_subcommand("run", |run| with(run, own)))
 }
 
 /// A value as it would stand on the command line, and whether it is true or false.
@@ -177,8 +207,26 @@ fn kind(value: &DeValue<'_>) -> &'static str {
     }
 }
 
-/// What was given to `drill run`, from wherever, that makes a drill what it is and is not the built-in default.
-fn differing(built_in: &clap::Command, matches: &ArgMatches) -> Vec<(String, Vec<String>)> {
+/// Whether a flag or a variable says it.
+fn is_explicit(given: &ArgMatches, id: &str) -> bool {
+    let source = given.try_contains_id(id).ok().and_then(|_| given.value_source(id));
+    matches!(source, Some(ValueSource::CommandLine | ValueSource::EnvVariable))
+}
+
+/// Of the two ways to give a size, what the file says of the one where the other is given explicitly.
+fn outranked(given: &ArgMatches) -> Vec<&'static str> {
+    if is_explicit(given, SIZE) {
+        NUMBERS.to_vec()
+    } else if NUMBERS.iter().any(|id| is_explicit(given, id)) {
+        vec![SIZE]
+    } else {
+        Vec::new()
+    }
+}
+
+/// What was given to `drill run`, from wherever, that makes a drill what it is. What a flag or a variable says is told although it
+/// be the built-in default: a file or a variable may say otherwise where the line is used.
+fn differing(built_in: &clap::Command, matches: &ArgMatches, outranked: &[&str]) -> Vec<(String, Vec<String>)> {
     let (Some(run), Some(given)) = (built_in.find_subcommand("run"), matches.subcommand_matches("run")) else {
         return Vec::new();
     };
@@ -188,6 +236,9 @@ fn differing(built_in: &clap::Command, matches: &ArgMatches) -> Vec<(String, Vec
             continue;
         };
         let id = argument.get_id().as_str();
+        if outranked.contains(&id) {
+            continue;
+        }
         if matches!(argument.get_action(), clap::ArgAction::SetTrue) {
             if given.get_flag(id) {
                 differing.push((long.to_owned(), Vec::new()));
@@ -201,7 +252,7 @@ fn differing(built_in: &clap::Command, matches: &ArgMatches) -> Vec<(String, Vec
             .get_default_values()
             .iter()
             .map(clap::builder::OsStr::as_os_str);
-        if !values.clone().eq(defaults) {
+        if is_explicit(given, id) || !values.clone().eq(defaults) {
             let values = values.map(|value| value.to_string_lossy().into_owned());
             differing.push((long.to_owned(), values.collect()));
         }
@@ -280,10 +331,19 @@ mod tests {
             let matches = command
                 .try_get_matches_from([&["drill", "run"], arguments].concat())
                 .unwrap();
-            differing(&super::tests::command(), &matches)
+            differing(&super::tests::command(), &matches, &[])
         };
         assert_eq!(told("", &[]), []);
-        assert_eq!(told("", &["--commits", "500", "--out", "here"]), []);
+        let default = ("commits".to_owned(), vec!["500".to_owned()]);
+        assert_eq!(
+            told("", &["--commits", "500", "--out", "here"]),
+            std::slice::from_ref(&default)
+        );
+        assert_eq!(
+            told("commits = 9", &["--commits", "500"]),
+            [default],
+            "the file may be there the next time"
+        );
         let size = ("target-size".to_owned(), vec!["2GiB".to_owned()]);
         assert_eq!(told("", &["--target-size", "2GiB"]), [size]);
         let commits = ("commits".to_owned(), vec!["9".to_owned()]);

@@ -8,6 +8,11 @@ macro_rules! say {
     ($($argument:tt)*) => { $crate::cli::print_line(format_args!($($argument)*)) };
 }
 
+/// Says something on stderr. Nobody who listens there is no error.
+macro_rules! complain {
+    ($($argument:tt)*) => { $crate::cli::complain_line(format_args!($($argument)*)) };
+}
+
 mod app;
 mod config;
 mod doctor;
@@ -25,6 +30,7 @@ use std::{
     fmt,
     io::{self, Write as _},
     process::ExitCode,
+    sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
 
@@ -158,20 +164,29 @@ pub fn main() -> ExitCode {
 
 /// As [`main`], for scenarios whose faults are of `kinds`.
 pub fn main_with(kinds: &Kinds) -> ExitCode {
-    let config::Parsed { mut cli, differing } = match config::parse::<Cli>() {
+    let config::Parsed {
+        mut cli,
+        differing,
+        outranked,
+    } = match config::parse::<Cli>() {
         Ok(parsed) => parsed,
         Err(failure) => return report_failure(&failure),
     };
     if let Command::Run(args) = &mut cli.command {
         args.differing = differing;
+        args.forget(&outranked);
     }
-    start_logging(&cli.output);
+    if let Err(failure) = start_logging(&cli.output) {
+        return report_failure(&failure);
+    }
     let watcher = match &cli.command {
         Command::Watch => {
             watch::watch();
             return ExitCode::from(exit::AS_EXPECTED);
         }
-        Command::Run(args) if !args.dry_run => watch::Watcher::start()
+        Command::Run(args) if args.dry_run => None,
+        // Both make directories and servers.
+        Command::Run(_) | Command::Doctor(_) => watch::Watcher::start()
             .inspect_err(|error| tracing::warn!(%error, "nobody will clear up if this run is killed; `drill doctor --clean` does"))
             .ok(),
         _ => None,
@@ -192,6 +207,7 @@ pub fn main_with(kinds: &Kinds) -> ExitCode {
         watcher.dismiss();
     }
     match outcome {
+        Ok(_) if RESULTS_ARE_LOST.load(Ordering::Relaxed) => ExitCode::from(exit::NOT_VERIFIED),
         Ok(code) => ExitCode::from(code),
         Err(failure) => report_failure(&failure),
     }
@@ -211,12 +227,22 @@ async fn carry_out(cli: Cli, kinds: &Kinds) -> Outcome {
     }
 }
 
-/// Prints a line on stdout, and says so where that fails for another reason than a reader that has gone.
+/// Whether something could not be printed: then nobody has the results.
+static RESULTS_ARE_LOST: AtomicBool = AtomicBool::new(false);
+
+/// Prints a line on stdout. Where that fails for another reason than a reader that has gone, it says so once.
 fn print_line(line: fmt::Arguments<'_>) {
     match writeln!(io::stdout().lock(), "{line}") {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => eprintln!("drill: cannot print: {error}"),
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe && !RESULTS_ARE_LOST.swap(true, Ordering::Relaxed) => {
+            complain!("drill: cannot print the results: {error}");
+        }
         _ => {}
     }
+}
+
+/// Prints a line on stderr.
+fn complain_line(line: fmt::Arguments<'_>) {
+    let _ = writeln!(io::stderr().lock(), "{line}"); // nowhere else to complain
 }
 
 /// Waits for Ctrl-C, a request to terminate, or the end of the terminal.
@@ -243,11 +269,11 @@ fn report_failure(failure: &Failure) -> ExitCode {
             exit::AS_EXPECTED
         });
     }
-    eprintln!("drill: {}", crate::errors::chain(failure.error.as_ref()));
+    complain!("drill: {}", crate::errors::chain(failure.error.as_ref()));
     ExitCode::from(failure.code)
 }
 
-fn start_logging(output: &Output) {
+fn start_logging(output: &Output) -> Result<(), Failure> {
     use tracing_subscriber::EnvFilter;
     let level = match (output.quiet, output.verbose) {
         (true, _) => "error",
@@ -255,7 +281,14 @@ fn start_logging(output: &Output) {
         (false, 1) => "drill=info,fixtures=info",
         (false, _) => "drill=debug,fixtures=debug",
     };
-    let filter = EnvFilter::try_from_env("DRILL_LOG").unwrap_or_else(|_| EnvFilter::new(level));
+    let filter = match std::env::var("DRILL_LOG") {
+        Ok(filter) if !filter.is_empty() => EnvFilter::try_new(&filter).map_err(|error| {
+            Failure::usage(format!(
+                "DRILL_LOG is {filter:?}, which is no filter of log lines ({error}); write it as drill=debug"
+            ))
+        })?,
+        _ => EnvFilter::new(level),
+    };
     let colours = match output.color {
         ColorChoice::Always => true,
         ColorChoice::Never => false,
@@ -271,4 +304,5 @@ fn start_logging(output: &Output) {
         LogFormat::Text => builder.init(),
         LogFormat::Json => builder.json().init(),
     }
+    Ok(())
 }

@@ -73,7 +73,7 @@ impl Show {
             _ if drills == 1 => View::Plain,
             _ => View::PlainSummary,
         };
-        let screen = Screen::new(std::io::stderr());
+        let screen = Screen::new(std::io::stderr(), live);
         let shown = Arc::new(Shown {
             state: Mutex::new(State { view, screen }),
             feeds: Mutex::default(),

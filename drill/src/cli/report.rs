@@ -30,9 +30,9 @@ pub(super) fn report(args: &ReportArgs) -> Outcome {
     let changed = changed(args, run.finished);
     if !changed.is_empty() {
         for problem in &changed {
-            eprintln!("drill: {}", crate::errors::chain(problem));
+            complain!("drill: {}", crate::errors::chain(problem));
         }
-        eprintln!("drill: the run was changed since it was written: nothing is rendered from it");
+        complain!("drill: the run was changed since it was written: nothing is rendered from it");
         return Ok(exit::NOT_AS_EXPECTED);
     }
     let unasked: Vec<Format> = Format::ALL
@@ -52,7 +52,7 @@ pub(super) fn report(args: &ReportArgs) -> Outcome {
     match written.errors.into_iter().next() {
         Some(error) => Err(Failure::execution(error)),
         None if !run.finished => {
-            eprintln!("drill: the run did not finish; its reports say so, and nothing vouches for it");
+            complain!("drill: the run did not finish; its reports say so, and nothing vouches for it");
             Ok(exit::NOT_VERIFIED)
         }
         None => Ok(exit::AS_EXPECTED),

@@ -145,10 +145,10 @@ pub(super) async fn run(args: RunArgs, output: &Output, kinds: &Kinds) -> Outcom
             names.join(", ")
         );
     }
-    say!("Report: {}", out.path().join("report.md").display());
     if let Some(error) = written.errors.into_iter().next() {
-        return Err(Failure::execution(error));
+        return Err(Failure::execution(error)); // instead of a report that is not there
     }
+    say!("Report: {}", out.path().join("report.md").display());
     Ok(evidence.exit_code())
 }
 

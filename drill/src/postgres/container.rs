@@ -156,10 +156,14 @@ pub async fn available() -> Result<String, ContainerError> {
 /// The directories of runs that something in Docker belongs to; none where no Docker answers.
 pub(super) fn directories_of_runs() -> Vec<PathBuf> {
     // A daemon that hangs shall not hold up a drill that has no use for it.
-    let found = docker::block(tokio::time::timeout(Duration::from_secs(10), async {
-        let docker = docker::local_client().await?;
-        docker::of_runs(&docker).await
-    }));
+    // Made within a runtime: a timer cannot be made outside of one.
+    let found = docker::block(async {
+        let asked = async {
+            let docker = docker::local_client().await?;
+            docker::of_runs(&docker).await
+        };
+        tokio::time::timeout(Duration::from_secs(10), asked).await
+    });
     let mut directories: Vec<PathBuf> = match found {
         Some(Ok(Ok(things))) => things.into_iter().map(|(work, _)| work).collect(),
         _ => Vec::new(),

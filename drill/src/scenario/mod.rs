@@ -60,7 +60,7 @@ pub use show::show;
 pub use target::{FaultTarget, Moment, Which};
 
 use keys::{lasting, via};
-pub(crate) use named::{hint, named};
+pub(crate) use named::{hint, named, nearest};
 pub(crate) use show::plural;
 
 /// One scenario file, read and found free of contradictions.

@@ -90,7 +90,7 @@ pub(super) fn in_short(page: &mut Page, drill: &DrillEvidence) {
     if drill.needs_post_mortem() {
         post_mortem::section(page, 3, drill);
     }
-    page.paragraph([plain("Again: "), code(again(drill)), plain(".")]);
+    page.paragraph([plain("To run it again: "), code(again(drill)), plain(".")]);
 }
 
 /// The command that runs the same drill again.

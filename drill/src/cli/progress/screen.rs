@@ -44,6 +44,8 @@ pub(super) struct Screen<W> {
     /// How wide each row is that is drawn now.
     drawn: Vec<usize>,
     state: State,
+    /// Whether it is a terminal on which something can be drawn again; else lines are written, and nothing else.
+    can_be_redrawn: bool,
 }
 
 enum State {
@@ -54,11 +56,12 @@ enum State {
 }
 
 impl<W: Write> Screen<W> {
-    pub(super) fn new(out: W) -> Self {
+    pub(super) fn new(out: W, can_be_redrawn: bool) -> Self {
         Self {
             out,
             drawn: Vec::new(),
             state: State::Open,
+            can_be_redrawn,
         }
     }
 
@@ -69,6 +72,9 @@ impl<W: Write> Screen<W> {
             State::Suspended(held) => return held.push_str(text),
             State::Closed => &[],
         };
+        if !self.can_be_redrawn {
+            return self.write(text);
+        }
         let room = size.rows.saturating_sub(1); // the cursor stands in the row below them
         let rows: Vec<_> = live.iter().take(room).map(|row| cut(row, size.columns)).collect();
         if text.is_empty() && rows.is_empty() && self.drawn.is_empty() {
@@ -199,7 +205,7 @@ mod tests {
     #[test]
     fn what_was_printed_is_there_once_whatever_the_size() {
         for size in SIZES {
-            let mut screen = Screen::new(Vec::new());
+            let mut screen = Screen::new(Vec::new(), true);
             for number in 0..40 {
                 screen.show("", &rows(number, size), size);
                 screen.show(&format!("l{number}\n"), &rows(number, size), size);
@@ -215,7 +221,7 @@ mod tests {
     #[test]
     fn nothing_is_drawn_while_it_is_suspended() {
         let size = SIZES[0];
-        let mut screen = Screen::new(Vec::new());
+        let mut screen = Screen::new(Vec::new(), true);
         screen.show("before\n", &rows(1, size), size);
         screen.suspend();
         let asked = screen.out.len();
@@ -234,13 +240,24 @@ mod tests {
     #[test]
     fn a_closed_screen_only_prints() {
         let size = SIZES[0];
-        let mut screen = Screen::new(Vec::new());
+        let mut screen = Screen::new(Vec::new(), true);
         screen.show("before\n", &rows(1, size), size);
         screen.suspend();
         screen.out.extend(b"sure? ");
         screen.close();
         screen.show("after\n", &rows(2, size), size);
         assert_eq!(seen(&screen.out, size), ["before", "sure? ", "after"]);
+    }
+
+    #[test]
+    fn what_is_no_terminal_gets_lines_and_nothing_else() {
+        let mut screen = Screen::new(Vec::new(), false);
+        screen.show("first\n", &rows(1, SIZES[0]), SIZES[0]);
+        screen.suspend();
+        screen.show("meanwhile\n", &[], SIZES[0]);
+        screen.resume();
+        screen.close();
+        assert_eq!(String::from_utf8(screen.out).unwrap(), "first\nmeanwhile\n");
     }
 
     #[test]

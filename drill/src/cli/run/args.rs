@@ -114,6 +114,21 @@ pub(in crate::cli) struct RunArgs {
     pub(in crate::cli) differing: Vec<(String, Vec<String>)>,
 }
 
+impl RunArgs {
+    /// Takes back what stands in the file and what a flag or a variable says otherwise: one of two ways to give a size.
+    pub(in crate::cli) fn forget(&mut self, outranked: &[&str]) {
+        for option in outranked {
+            match *option {
+                "target_size" => self.target_size = None,
+                "scripts" => self.scripts = None,
+                "versions" => self.versions = None,
+                "content_bytes" => self.content_bytes = None,
+                _ => {}
+            }
+        }
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum StorageArg {
     Auto,

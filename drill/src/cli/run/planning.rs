@@ -69,7 +69,7 @@ pub(super) fn planned(args: &RunArgs, kinds: &Kinds) -> Result<Vec<Planned>, Fai
 }
 
 fn chosen(args: &RunArgs, kinds: &Kinds) -> Result<Vec<Scenario>, Failure> {
-    if args.all {
+    if args.all && args.scenarios.is_empty() {
         return scenario::all(kinds).map_err(Failure::usage);
     }
     let default = [DEFAULT_SCENARIO.to_owned()];
@@ -170,11 +170,15 @@ pub(super) fn again(args: &RunArgs, drill: &Planned, seed: u64) -> String {
     if drill.name != scenario.id || args.backup.is_some() {
         words.extend(["--backup".to_owned(), drill.system.clone()]);
     }
-    for (option, values) in &args.differing {
+    let is_storage = |(option, _): &&(String, Vec<String>)| option == "storage";
+    for (option, values) in args.differing.iter().filter(|one| !is_storage(one)) {
         words.push(format!("--{option}"));
         words.extend(values.iter().cloned());
     }
-    if drill::storage(StorageChoice::Auto, scenario, 1) != drill.storage {
+    // Said what it came to: what it comes to depends on how many drills there are.
+    if args.differing.iter().any(|one| is_storage(&one))
+        || drill::storage(StorageChoice::Auto, scenario, 1) != drill.storage
+    {
         let storage = match drill.storage {
             Storage::Memory => "memory",
             Storage::Disk => "disk",
