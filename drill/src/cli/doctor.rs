@@ -16,6 +16,7 @@ use crate::{
         self, Cluster, ClusterOptions, Installation, LocateError, Provider, Request, Silent, Storage, WorkDir,
         packages::{Package, how_to_install},
     },
+    wal,
 };
 
 #[derive(Debug, Args)]
@@ -116,6 +117,13 @@ async fn conclude(major: u32, chosen: Option<Installation>, fetched: bool, image
             )
         }));
     };
+    let missing = wal::commands::missing_programs();
+    if !missing.is_empty() && installation.provider != Provider::Container {
+        let missing = missing.join(", ");
+        return Err(Failure::execution(format!(
+            "this machine cannot run drills yet: {missing} cannot be found in PATH, and archiving and fetching of WAL need them"
+        )));
+    }
     match Box::pin(try_out(&installation)).await {
         Ok(answer) => {
             say!(
