@@ -38,10 +38,45 @@ statements = [
      BEGIN
        IF (NEW."Id" % 7) = 0 THEN
          RAISE EXCEPTION '%', (SELECT name FROM people WHERE id = 1) USING DETAIL = (SELECT name FROM people WHERE id = 1);
+       ELSIF (NEW."Id" % 7) = 1 THEN
+         PERFORM (SELECT name FROM people WHERE id = 1)::regclass;
+       ELSIF (NEW."Id" % 7) = 2 THEN
+         EXECUTE (SELECT name FROM people WHERE id = 1);
+       ELSIF (NEW."Id" % 7) = 3 THEN
+         RAISE EXCEPTION E'several\nlines: %', (SELECT name FROM people WHERE id = 1) USING ERRCODE = 'object_in_use';
        END IF;
        RETURN NEW;
      END $$''',
 ]
+
+# What a server writes into its log of whoever may read the row, and what a program prints of it.
+[[fault]]
+at = "before-backups"
+kind = "command"
+target = "cluster"
+argv = ["sh", "-c", '''
+value='(SELECT name FROM people WHERE id = 1)'
+say() { psql -d transformations -c "$1" || true; }
+say "SELECT $value"
+say "SELECT $value::regclass"
+say "SELECT $value::regrole"
+say "SELECT $value::regprocedure"
+say "SELECT ($value || '.b.c.d')::regclass"
+say "SELECT now() AT TIME ZONE $value"
+say "SELECT convert_to('a', $value)"
+say "SELECT pg_read_file($value)"
+say "SELECT pg_database_size($value)"
+say "DO \$\$ BEGIN EXECUTE $value; END \$\$"
+say "DO \$\$ BEGIN EXECUTE format('SELECT %I()', $value); END \$\$"
+for level in LOG WARNING EXCEPTION; do
+  say "DO \$\$ BEGIN RAISE $level '%', $value; END \$\$"
+  say "DO \$\$ BEGIN RAISE $level E'first\n% %', $value, $value; END \$\$"
+  say "SET log_error_verbosity = terse; DO \$\$ BEGIN RAISE $level E'first %\n%', $value, $value; END \$\$"
+done
+say "DO \$\$ BEGIN RAISE EXCEPTION '%', $value USING ERRCODE = 'query_canceled'; END \$\$"
+say "DO \$\$ BEGIN ASSERT false, $value; END \$\$"
+say "SET log_error_verbosity = verbose; SELECT $value::regclass"
+''']
 
 [[fault]]
 at = "failure"
@@ -124,6 +159,19 @@ fn values_stay_out() {
     for text in [seed.as_str(), "live-0-1", "live-1-1", "written live", "after-recovery-"] {
         assert_eq!(holding(&out, text), nowhere, "{text}");
     }
+    // What the server was asked is in its log all the same, and that a program spoke is in the report.
+    let log = fs::read_to_string(out.join("values/logs/source.log")).unwrap();
+    for told in [
+        "ERROR:  relation [withheld] does not exist",
+        "ERROR:  role [withheld] does not exist",
+        "ERROR:  could not open file [withheld] for reading: No such file or directory",
+        "client backend postgres@transformations LOG:  [withheld]",
+        "postmaster LOG:  database system is ready to accept connections",
+    ] {
+        assert!(log.contains(told), "{told}: {log}");
+    }
+    let report = fs::read_to_string(out.join("report.md")).unwrap();
+    assert!(report.contains("which may hold values (--show-values shows them)"));
     // What differs is said all the same, by its key.
     let events = fs::read_to_string(out.join("values/events.jsonl")).unwrap();
     for told in [

@@ -189,7 +189,7 @@ impl Watch<'_> {
 
     fn log_tail(&self) -> String {
         read_from(self.log, self.log_offset)
-            .map(|text| values::keep_out(&last_lines(&text, LOG_LINES)))
+            .map(|text| values::of_log(&last_lines(&text, LOG_LINES)))
             .unwrap_or_default()
     }
 }

@@ -27,7 +27,7 @@ pub(super) fn configuration(options: &ClusterOptions) -> String {
         ("password_encryption", "scram-sha-256".into()),
         ("logging_collector", "off".into()),
         ("log_destination", "stderr".into()),
-        ("log_line_prefix", "%m [%p] %q%u@%d ".into()),
+        ("log_line_prefix", "%m [%p] %e %b %q%u@%d ".into()), // `values` reads it
         ("log_timezone", "UTC".into()),
         ("timezone", "UTC".into()),
         ("lc_messages", "C".into()),

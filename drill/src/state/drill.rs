@@ -442,7 +442,7 @@ impl Drill {
         ];
         for (cluster, name) in logs.into_iter().flatten() {
             let kept = std::fs::read(cluster.log_path()).and_then(|log| {
-                let log = values::keep_out(&String::from_utf8_lossy(&log));
+                let log = values::of_log(&String::from_utf8_lossy(&log));
                 std::fs::write(evidence.join("logs").join(name), log)
             });
             if let Err(error) = kept {

@@ -18,13 +18,13 @@ pub fn add(why: String, work: &WorkDir, logs: &Path) -> String {
         let Ok(log) = fs::read(cluster.path().join("server.log")) else {
             continue; // not a cluster's directory
         };
+        let log = values::of_log(&String::from_utf8_lossy(&log));
         let name = cluster.file_name().to_string_lossy().into_owned();
         let kept = logs.join(format!("{name}.log"));
         if !kept.exists() {
-            let log = values::keep_out(&String::from_utf8_lossy(&log));
-            let _ = fs::write(kept, log); // the evidence is the poorer, the drill has failed anyway
+            let _ = fs::write(kept, &log); // the evidence is the poorer, the drill has failed anyway
         }
-        let panic = last_panic(&String::from_utf8_lossy(&log));
+        let panic = last_panic(&log);
         said.extend(panic.map(|panic| format!("the server {name} said: {panic}")));
     }
     if let Ok(disk) = work.filesystem()

@@ -2,6 +2,7 @@
 
 use std::{env, ffi::OsString, iter, path::Path};
 
+use reports::text::counted;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -9,6 +10,7 @@ use crate::{
     fault::{Deed, Doing, Done, FaultError, SUPERUSER, World},
     postgres::{Cluster, MARK, Tool},
     scenario::{Changes, Fault, Kind, Needs, OneOrMore, Text},
+    values,
 };
 
 /// Runs a program of yours as the server's account; an exit code other than 0 is an error.
@@ -57,7 +59,8 @@ struct Kept<'a> {
 }
 
 impl Command {
-    /// Runs the program as the server's account and takes what it prints for what it touched.
+    /// Runs the program as the server's account and takes what it prints for what it touched. Nobody knows whether that holds
+    /// values of rows, so that it is told only to those who may see them.
     async fn run(&self, cluster: &Cluster, database: &str, kept: Kept<'_>) -> Result<Done, FaultError> {
         let Some((program, arguments)) = self.argv.0.split_first() else {
             return Err(FaultError::NoEffect {
@@ -65,7 +68,7 @@ impl Command {
                 why: "argv is empty".to_owned(),
             });
         };
-        let output = Tool::external(&**program)
+        let mut output = Tool::external(&**program)
             .args(arguments.iter().map(|argument| &**argument))
             .envs(cluster.client_environment(SUPERUSER, database, None))
             .env("PATH", path(cluster)?)
@@ -73,12 +76,26 @@ impl Command {
             .env("DRILL_ARCHIVE", kept.archive.unwrap_or(Path::new("")))
             .env("DRILL_STREAM", kept.stream.unwrap_or(Path::new("")))
             .env(MARK, kept.repository)
-            .run()
+            .output()
             .await
-            .map_err(FaultError::Command)?;
-        let said = output.stdout.lines().map(str::to_owned);
+            .map_err(|error| FaultError::Command(error.with_stderr(told)))?;
+        if !output.status.success() {
+            output.stderr = told(&output.stderr);
+            return Err(FaultError::Command(output.failed()));
+        }
+        let said = told(&output.stdout);
+        let said = said.lines().map(str::to_owned);
         Ok(Done::new(format!("{} ended with exit code 0", output.command), said))
     }
+}
+
+/// What may be told of what a program said.
+fn told(said: &str) -> String {
+    if values::are_shown() || said.is_empty() {
+        return said.to_owned();
+    }
+    let lines = counted(said.lines().count(), "line");
+    format!("it said {lines}, which may hold values (--show-values shows them)")
 }
 
 /// The search path of programs, with those of the cluster's PostgreSQL first.
@@ -89,4 +106,18 @@ fn path(cluster: &Cluster) -> Result<OsString, FaultError> {
         kind: Command::name(),
         why: source.to_string(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::told;
+
+    #[test]
+    fn what_a_program_says_is_counted_and_not_told() {
+        assert_eq!(
+            told("hunter2\nhunter2\n"),
+            "it said 2 lines, which may hold values (--show-values shows them)"
+        );
+        assert_eq!(told(""), "");
+    }
 }

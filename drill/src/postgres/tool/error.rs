@@ -75,6 +75,15 @@ impl ToolError {
         }
     }
 
+    /// The same error with other words in place of what the program said.
+    #[must_use]
+    pub fn with_stderr(mut self, words: impl FnOnce(&str) -> String) -> Self {
+        if let Self::Failed { stderr, .. } | Self::TimedOut { stderr, .. } | Self::Stalled { stderr, .. } = &mut self {
+            *stderr = words(stderr);
+        }
+        self
+    }
+
     /// The exit code; none when it did not run, or died of a signal.
     pub fn exit_code(&self) -> Option<i32> {
         if let Self::Failed { status, .. } = self {
@@ -90,7 +99,7 @@ fn said(stderr: &str) -> String {
     if stderr.is_empty() {
         "it said nothing on stderr".to_owned()
     } else {
-        values::keep_out(stderr)
+        values::of_tool(stderr)
     }
 }
 
