@@ -38,10 +38,10 @@ fn entries(directory: &Path) -> Vec<PathBuf> {
     entries.map(|entry| entry.path()).collect()
 }
 
-/// Whether the lock file of a run's directory (`<run-id> <process number>`) names that process.
+/// Whether the lock file of a run's directory (`drill run <run-id> <process number>`) names that process.
 fn is_of(directory: &Path, pid: u32) -> bool {
     let lock = fs::read_to_string(directory.join(".lock")).unwrap_or_default();
-    lock.split_whitespace().nth(1) == Some(&pid.to_string())
+    lock.split_whitespace().last() == Some(&pid.to_string())
 }
 
 /// Whether a process carries the trial's mark or works in one of its directories. A server's children overwrite their

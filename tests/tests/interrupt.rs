@@ -57,6 +57,23 @@ fn main() -> ExitCode {
             &[Need::Postgres],
             a_living_drill_is_not_swept,
         ),
+        trial("programs-end-with-the-drill", &[Need::Postgres], || {
+            programs_end_with_the_drill(None)
+        }),
+        trial("programs-end-with-a-drill-that-is-killed", &[Need::Postgres], || {
+            programs_end_with_the_drill(Some(Signal::KILL));
+        }),
+        trial(
+            "sigkill-in-a-relative-directory",
+            &[Need::Postgres],
+            killed_in_a_relative_directory,
+        ),
+        trial("the-watcher-ends-well", &[], the_watcher_ends_well),
+        trial(
+            "whatever-the-directory-is-called",
+            &[Need::Postgres],
+            whatever_the_directory_is_called,
+        ),
         trial("sigint-at-a-question", &[Need::Postgres], interrupted_at_a_question),
         trial(
             "a-torn-run-can-be-reported",
@@ -277,4 +294,95 @@ fn a_run_killed_in_its_second_drill() {
     let report = fs::read_to_string(place.out().join("report.md")).unwrap();
     assert!(report.contains("The run did not finish"), "{report}");
     assert!(report.contains("1 drill never began"), "{report}");
+}
+
+/// What a program of somebody's own starts in a session of its own is gone with the drill, and after a SIGKILL as well.
+fn programs_end_with_the_drill(signal: Option<Signal>) {
+    const SCENARIO: &str = r#"
+id = "detached"
+title = "A program leaves something running"
+why = "To see that it does not outlive the drill"
+source = "this test"
+
+[given]
+commits = 20
+
+[[fault]]
+at = "after-backups"
+kind = "command"
+target = "cluster"
+argv = ["sh", "-c", "setsid sleep 600 >/dev/null 2>&1 & echo started"]
+
+[[fault]]
+at = "failure"
+kind = "remove-files"
+target = "cluster"
+path = "**"
+
+[expect]
+outcome = "recovered"
+"#;
+    let place = Place::new();
+    place.write("detached.toml", SCENARIO);
+    let started = start(&place, &["--storage", "memory", "detached.toml"]);
+    started.says("6 data restored");
+    let pid = started.pid();
+    match signal {
+        Some(signal) => {
+            started.signal(signal);
+            started.end();
+        }
+        None => {
+            started.finish().exits(0);
+        }
+    }
+    place.nothing_left(pid);
+}
+
+/// A work directory that is named from the current one; the watcher has left that long ago.
+fn killed_in_a_relative_directory() {
+    let place = Place::new();
+    let name = place.work().file_name().unwrap().to_owned();
+    let mut command = place.drill(["run", "--progress", "plain", "--storage", "disk", "--out", "out"]);
+    command
+        .env("DRILL_WORK_DIR", &name)
+        .current_dir(place.work().parent().unwrap());
+    let started = Started::start(&mut command);
+    started.says("live writers");
+    let pid = started.pid();
+    started.signal(Signal::KILL);
+    started.end();
+    place.nothing_left(pid);
+}
+
+/// Without anything to clear up the watcher watches for as long as something may still appear, and ends well.
+fn the_watcher_ends_well() {
+    let place = Place::new();
+    place.ran(["watch"]).exits(0);
+}
+
+/// Paths are put into commands of a shell and of the server.
+fn whatever_the_directory_is_called() {
+    let place = Place::new();
+    let odd = place.work().join("it's 100% $HOME");
+    fs::create_dir(&odd).unwrap();
+    fs::set_permissions(&odd, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let mut command = place.drill([
+        "run",
+        "--storage",
+        "disk",
+        "--commits",
+        "40",
+        "--progress",
+        "none",
+        "--out",
+        "out",
+    ]);
+    let ran = Started::start(command.env("DRILL_WORK_DIR", &odd)).finish();
+    ran.exits(0);
+    assert_eq!(
+        tests::row(&place.out(), "drills.csv")["lost_commits"],
+        "0",
+        "the archive has everything"
+    );
 }

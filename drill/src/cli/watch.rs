@@ -52,6 +52,7 @@ impl Watcher {
 /// Waits for the end of the run, and clears up where the run did not.
 pub(super) fn watch() {
     let _ = rustix::process::setsid(); // of a session of its own, so that no terminal's signal reaches it
+    postgres::remember_places(); // those that were named from here
     let _ = std::env::set_current_dir("/"); // and it keeps nobody's directory busy
     let mut said = Vec::new();
     let _ = io::stdin().lock().read_to_end(&mut said); // an error is an end as well

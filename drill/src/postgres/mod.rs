@@ -52,7 +52,7 @@ pub use template::TemplateError;
 pub(crate) use tool::shell_quoted;
 pub use tool::{RunningTool, Tool, ToolError, ToolOutput};
 pub use user::{ServerUser, UserError};
-pub use workdir::{Filesystem, Storage, WorkDir, WorkDirError, filesystem};
+pub use workdir::{Filesystem, Storage, WorkDir, WorkDirError, filesystem, remember_places};
 
 #[cfg(test)]
 #[expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]

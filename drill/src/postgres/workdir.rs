@@ -61,6 +61,11 @@ impl Storage {
     }
 }
 
+/// Finds out where runs live, for a process that is about to change its directory.
+pub fn remember_places() {
+    let _ = (Storage::Memory.base(), Storage::Disk.base()); // the second is kept
+}
+
 /// Whether run directories in a base are within the server's reach and their sockets' paths within 107 bytes: a run's
 /// directory adds 13 of them, a cluster's name at most 33, the socket 15.
 fn will_do(base: &Path) -> bool {
