@@ -1,5 +1,7 @@
 //! Reading a run's event logs back, so that every report can be made again.
 
+mod earlier;
+
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
@@ -88,7 +90,21 @@ pub struct ReadLog {
 /// All that is read of a first event before its format is known.
 #[derive(serde::Deserialize)]
 struct Formatted {
+    #[serde(default = "first_format")]
     format: u32,
+}
+
+fn first_format() -> u32 {
+    1
+}
+
+fn parse(line: &[u8], format: u32) -> serde_json::Result<Event> {
+    if format == FORMAT {
+        return serde_json::from_slice(line);
+    }
+    let mut event = serde_json::from_slice(line)?;
+    earlier::upgrade(&mut event);
+    serde_json::from_value(event)
 }
 
 /// Reads one event log.
@@ -104,15 +120,19 @@ pub fn read_log(path: &Path) -> Result<ReadLog, LogError> {
         events: Vec::new(),
         truncated_bytes: 0,
     };
+    let format = content
+        .split(|&byte| byte == b'\n')
+        .next()
+        .and_then(|first| serde_json::from_slice(first).ok())
+        .map_or(1, |Formatted { format }| format);
+    if format > FORMAT {
+        return Err(LogError::Newer {
+            path: path.to_owned(),
+            found: format,
+        });
+    }
     for (index, line) in content.split_inclusive(|&byte| byte == b'\n').enumerate() {
-        if index == 0
-            && let Ok(Formatted { format: found }) = serde_json::from_slice(line)
-            && found > FORMAT
-        {
-            let path = path.to_owned();
-            return Err(LogError::Newer { path, found });
-        }
-        match serde_json::from_slice(line) {
+        match parse(line, format) {
             Ok(event) => log.events.push(event),
             Err(_) if !line.ends_with(b"\n") => log.truncated_bytes = line.len(),
             Err(source) => {

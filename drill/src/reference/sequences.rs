@@ -1,7 +1,7 @@
 //! Sequences as they are: which column each feeds, the number that each gives next, and those that give numbers which are in
 //! use already.
 //!
-//! A record keeps what it says ([`recorded`]); a check judges it ([`crate::verify::sequences`]).
+//! A record keeps what it says (`recorded`); a check judges it ([`crate::verify::sequences`]).
 
 use tokio_postgres::{Client, Row, error::SqlState};
 

@@ -1,6 +1,6 @@
 //! Checks: each states what it expects, what it found, how long it took, and what it could not see.
 //!
-//! One file a check. A check returns [`Found`], or an error if it could not run, and [`timed`] makes an Unknown of
+//! One file a check. A check returns [`Found`](crate::record::check::Found), or an error if it could not run, and [`timed`](crate::record::check::timed) makes an Unknown of
 //! that: never a pass. The pure ledger checker is in [`ledger`]; which checks run when is in [`crate::recovery`].
 
 pub mod catalog_inventory;

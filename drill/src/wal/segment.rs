@@ -2,7 +2,7 @@
 //!
 //! What the server would not take is refused here, and for its reasons (`XLogReaderValidatePageHeader` in xlogreader.c,
 //! `ReadRecord` in xlogrecovery.c). Layout: `access/xlog_internal.h`, the same in PostgreSQL 10 to 18. Whether the records
-//! can be read is pg_waldump's to say ([`super::wal`]), which looks at one file alone and knows neither system nor history.
+//! can be read is pg_waldump's to say ([`super`]), which looks at one file alone and knows neither system nor history.
 
 use std::{fmt, fs::File, io, os::unix::fs::FileExt as _, path::Path};
 

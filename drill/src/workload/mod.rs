@@ -1,6 +1,6 @@
 //! The live workload: writers that keep the service's database moving, and the ledger of what they were promised.
 //!
-//! [`ledger`] is the journal outside the database (the drill's only source of truth), [`writer`] one writer's life,
+//! [`crate::ledger`] is the journal outside the database (the drill's only source of truth), [`writer`] one writer's life,
 //! this file starts them, paces them and stops them. What the ledger proves is worked out in [`crate::verify::ledger`].
 
 pub mod writer;

@@ -6,7 +6,6 @@ use crate::text::{bytes, counted};
 
 /// What was seeded.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(from = "Written")]
 pub struct Seeded {
     /// The tables, each with what it holds.
     pub tables: Vec<SeededTable>,
@@ -35,36 +34,5 @@ impl std::fmt::Display for Seeded {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let (rows, tables) = (counted(self.rows(), "row"), counted(self.tables.len(), "table"));
         write!(f, "{rows} in {tables}; {}", bytes(self.database_bytes))
-    }
-}
-
-/// As it stands in a log: logs of format 1 have three numbers instead of tables.
-#[derive(Deserialize)]
-struct Written {
-    #[serde(default)]
-    tables: Vec<SeededTable>,
-    scripts: Option<u64>,
-    versions: Option<u64>,
-    attachments: Option<u64>,
-    database_bytes: u64,
-}
-
-impl From<Written> for Seeded {
-    fn from(written: Written) -> Self {
-        let earlier = [
-            ("TransformationScripts", written.scripts),
-            ("TransformationScriptVersions", written.versions),
-            ("ScriptAttachments", written.attachments),
-        ];
-        let earlier = earlier.into_iter().filter_map(|(table, rows)| {
-            Some(SeededTable {
-                table: table.to_owned(),
-                rows: rows?,
-            })
-        });
-        Self {
-            tables: written.tables.into_iter().chain(earlier).collect(),
-            database_bytes: written.database_bytes,
-        }
     }
 }

@@ -3,7 +3,7 @@
 //! A row has one 64-bit hash over all its columns ([`sections()`] says which, and how a type without a hash is helped).
 //! A table has [`Sums`] of these hashes, which do not depend on the order of its rows. [`scan`] asks the server for
 //! them in one parallel sequential scan a table, tables side by side; [`record`] keeps them and finds the rows that make a
-//! difference. When that is done, and what a difference means, is in [`super::content_fingerprint`].
+//! difference. When that is done, and what a difference means, is in [`crate::verify::content_fingerprint`].
 
 pub mod record;
 pub mod scan;
