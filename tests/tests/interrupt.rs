@@ -58,7 +58,7 @@ fn main() -> ExitCode {
             a_living_drill_is_not_swept,
         ),
         trial("programs-end-with-the-drill", &[Need::Postgres], || {
-            programs_end_with_the_drill(None)
+            programs_end_with_the_drill(None);
         }),
         trial("programs-end-with-a-drill-that-is-killed", &[Need::Postgres], || {
             programs_end_with_the_drill(Some(Signal::KILL));
