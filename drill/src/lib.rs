@@ -23,7 +23,7 @@
 //! wal reference ledger         write-ahead log; what was true when; what writers were promised
 //! record scenario operator      what happened; what is to happen; who decides
 //! postgres http                disposable clusters; a receiver of requests
-//! errors                       errors in words
+//! errors registry              errors in words; what can be chosen by its name
 //! values                       what may be said of rows
 //! ```
 
@@ -42,6 +42,7 @@ pub mod postgres;
 pub mod record;
 pub mod recovery;
 pub mod reference;
+pub mod registry;
 pub mod run;
 pub mod scenario;
 pub mod service;

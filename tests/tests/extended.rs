@@ -9,6 +9,7 @@ use std::{env, fs, process::ExitCode};
 use drill::{
     fault::{self, Done, FaultError, OnFiles, Root},
     scenario::{Fault, Kind, Needs, Selection, Text},
+    state::Parts,
 };
 use rand::rngs::StdRng;
 use schemars::JsonSchema;
@@ -87,7 +88,9 @@ fn main() -> ExitCode {
         .iter()
         .any(|name| env::args().nth(1).as_deref() == Some(name))
     {
-        return drill::cli::main_with(&fault::kinds().with(fault::kind::<RenameFile>()));
+        return drill::cli::main_with(Parts {
+            kinds: fault::kinds().with(fault::kind::<RenameFile>()),
+        });
     }
     tests::run(vec![
         trial("a-kind-of-fault-of-another-crate", &[Need::Postgres], another_kind),

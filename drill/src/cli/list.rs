@@ -5,11 +5,7 @@ use reports::{CheckId, exit};
 use serde_json::{Value, json};
 
 use super::{Failure, Outcome};
-use crate::{
-    backup,
-    postgres::Provider,
-    scenario::{self, Kinds},
-};
+use crate::{backup, postgres::Provider, scenario, state::Parts};
 
 #[derive(Debug, Args)]
 pub(super) struct ListArgs {
@@ -35,8 +31,8 @@ enum ListFormat {
     Json,
 }
 
-pub(super) fn list(args: &ListArgs, kinds: &Kinds) -> Outcome {
-    let (columns, rows) = rows(args.what, kinds)?;
+pub(super) fn list(args: &ListArgs, parts: &Parts) -> Outcome {
+    let (columns, rows) = rows(args.what, parts)?;
     match args.format {
         ListFormat::Table => print_table(&columns, &rows),
         ListFormat::Json => {
@@ -58,11 +54,11 @@ pub(super) fn list(args: &ListArgs, kinds: &Kinds) -> Outcome {
 
 type Rows = Vec<Vec<String>>;
 
-fn rows(what: What, kinds: &Kinds) -> Result<(Vec<&'static str>, Rows), Failure> {
+fn rows(what: What, parts: &Parts) -> Result<(Vec<&'static str>, Rows), Failure> {
     let pair = |name: &str, about: &str| vec![name.to_owned(), about.to_owned()];
     Ok(match what {
         What::Scenarios => {
-            let scenarios = scenario::all(kinds).map_err(Failure::usage)?;
+            let scenarios = scenario::all(&parts.kinds).map_err(Failure::usage)?;
             let row = |scenario: &scenario::Scenario| {
                 vec![
                     scenario.group.clone(),
@@ -85,7 +81,7 @@ fn rows(what: What, kinds: &Kinds) -> Result<(Vec<&'static str>, Rows), Failure>
         ),
         What::Faults => (
             vec!["fault", "about"],
-            kinds.iter().map(|kind| pair(kind.name, &kind.about)).collect(),
+            parts.kinds.iter().map(|kind| pair(kind.name, &kind.about)).collect(),
         ),
         What::Backups => (
             vec!["backup", "about"],

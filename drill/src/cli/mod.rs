@@ -30,14 +30,17 @@ use std::{
     fmt,
     io::{self, Write as _},
     process::ExitCode,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use reports::exit;
 
-use crate::{fault, scenario::Kinds};
+use crate::state::Parts;
 
 /// What the global options decide about output.
 #[derive(Debug, Clone, Args)]
@@ -159,11 +162,12 @@ impl Failure {
 
 /// Parses the command line, carries the command out and returns the process's exit code.
 pub fn main() -> ExitCode {
-    main_with(&fault::kinds())
+    main_with(Parts::default())
 }
 
-/// As [`main`], for scenarios whose faults are of `kinds`.
-pub fn main_with(kinds: &Kinds) -> ExitCode {
+/// As [`main`], with what somebody else's program adds to drill's own parts.
+pub fn main_with(parts: Parts) -> ExitCode {
+    let parts = Arc::new(parts);
     let config::Parsed {
         mut cli,
         differing,
@@ -197,7 +201,7 @@ pub fn main_with(kinds: &Kinds) -> ExitCode {
     };
     let outcome = runtime.block_on(async {
         tokio::select! {
-            outcome = carry_out(cli, kinds) => outcome,
+            outcome = carry_out(cli, &parts) => outcome,
             signal = interrupted() => Err(Failure::execution(format!("{signal}: the drill was stopped and cleaned up after"))),
         }
     });
@@ -213,12 +217,12 @@ pub fn main_with(kinds: &Kinds) -> ExitCode {
     }
 }
 
-async fn carry_out(cli: Cli, kinds: &Kinds) -> Outcome {
+async fn carry_out(cli: Cli, parts: &Arc<Parts>) -> Outcome {
     match cli.command {
-        Command::Run(args) => run::run(*args, &cli.output, kinds).await,
-        Command::List(args) => list::list(&args, kinds),
-        Command::Show(args) => show::show(&args, kinds),
-        Command::Schema(args) => schema::schema(&args, kinds),
+        Command::Run(args) => run::run(*args, &cli.output, parts).await,
+        Command::List(args) => list::list(&args, parts),
+        Command::Show(args) => show::show(&args, parts),
+        Command::Schema(args) => schema::schema(&args, parts),
         Command::Report(args) => report::report(&args),
         Command::Stop(args) => stop::stop(&args),
         Command::Doctor(args) => doctor::doctor(&args).await,

@@ -11,8 +11,7 @@ use crate::{
     operator::OperatorMode,
     postgres::{self, ContainerError, ContainerOptions, Limits, Request},
     run,
-    scenario::Kinds,
-    state::{LEFT_RUNNING, Options},
+    state::{LEFT_RUNNING, Options, Parts},
 };
 
 mod args;
@@ -23,8 +22,8 @@ use args::OperatorArg;
 pub(super) use args::RunArgs;
 use evidence_dir::EvidenceDir;
 
-pub(super) async fn run(args: RunArgs, output: &Output, kinds: &Kinds) -> Outcome {
-    let planned = planning::planned(&args, kinds)?;
+pub(super) async fn run(args: RunArgs, output: &Output, parts: &Arc<Parts>) -> Outcome {
+    let planned = planning::planned(&args, parts)?;
     if args.dry_run {
         planning::print(&args, &planned);
         return Ok(reports::exit::AS_EXPECTED);
@@ -92,6 +91,7 @@ pub(super) async fn run(args: RunArgs, output: &Output, kinds: &Kinds) -> Outcom
 
     let seeding = Arc::clone(&show);
     let options = Options {
+        parts: Arc::clone(parts),
         run_id,
         out: out.path().to_owned(),
         seed,

@@ -4,10 +4,7 @@ use clap::{Args, ValueEnum};
 use reports::exit;
 
 use super::{Failure, Outcome};
-use crate::{
-    backup,
-    scenario::{self, Kinds},
-};
+use crate::{backup, scenario, state::Parts};
 
 #[derive(Debug, Args)]
 pub(super) struct SchemaArgs {
@@ -22,10 +19,10 @@ enum Of {
     Scenario,
 }
 
-pub(super) fn schema(args: &SchemaArgs, kinds: &Kinds) -> Outcome {
+pub(super) fn schema(args: &SchemaArgs, parts: &Parts) -> Outcome {
     let Of::Scenario = args.of;
     let systems: Vec<&str> = backup::SYSTEMS.iter().map(|(name, _)| *name).collect();
-    let text = serde_json::to_string_pretty(&scenario::schema(&systems, kinds)).map_err(Failure::execution)?;
+    let text = serde_json::to_string_pretty(&scenario::schema(&systems, &parts.kinds)).map_err(Failure::execution)?;
     say!("{text}");
     Ok(exit::AS_EXPECTED)
 }

@@ -4,7 +4,7 @@ use clap::Args;
 use reports::exit;
 
 use super::{Failure, Outcome};
-use crate::scenario::{self, Kinds};
+use crate::{scenario, state::Parts};
 
 #[derive(Debug, Args)]
 pub(super) struct ShowArgs {
@@ -12,8 +12,8 @@ pub(super) struct ShowArgs {
     scenario: String,
 }
 
-pub(super) fn show(args: &ShowArgs, kinds: &Kinds) -> Outcome {
-    let found = scenario::resolve(std::slice::from_ref(&args.scenario), kinds).map_err(Failure::usage)?;
+pub(super) fn show(args: &ShowArgs, parts: &Parts) -> Outcome {
+    let found = scenario::resolve(std::slice::from_ref(&args.scenario), &parts.kinds).map_err(Failure::usage)?;
     for scenario in found {
         say!("{}", scenario::show(&scenario));
     }

@@ -1,6 +1,7 @@
 //! The stage of a drill: what it holds while it is under way, and what may end it early.
 //!
-//! [`Drill`] is the state that the steps share and the errors of the harness, [`Options`] what the command line decides,
+//! [`Drill`] is the state that the steps share and the errors of the harness, [`Options`] what the command line decides, [`Parts`]
+//! what it can choose from by name,
 //! [`inject()`] breaks things at their moments, [`remember`] adds to the log of references, [`promises`] is what writers were
 //! told, [`answers`] what the cluster in service says at the end, [`SmallDisk`] a filesystem that can be filled, [`foreign`]
 //! another cluster in the same repository, [`lacking()`] why this machine cannot carry a scenario out. The story itself is in
@@ -15,6 +16,7 @@ pub mod inject;
 mod lacking;
 pub mod last_words;
 mod options;
+mod parts;
 pub mod promises;
 pub mod remember;
 mod repository;
@@ -25,3 +27,4 @@ pub use error::DrillError;
 pub use inject::inject;
 pub use lacking::lacking;
 pub use options::{Options, Sizing, StorageChoice};
+pub use parts::Parts;

@@ -4,11 +4,14 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use fixtures::SeedPlan;
 
+use super::Parts;
 use crate::{operator::OperatorMode, scenario::Given};
 
 /// What holds for all drills of a run.
 #[derive(Clone)]
 pub struct Options {
+    /// What can be chosen by name.
+    pub parts: Arc<Parts>,
     /// The run's id; part of every row of evidence.
     pub run_id: String,
     /// The run's directory.

@@ -12,7 +12,7 @@ use crate::{
     backup, drill,
     postgres::Storage,
     scenario::{self, Circumstances, Kinds, Scenario},
-    state::{self, Sizing, StorageChoice},
+    state::{self, Parts, Sizing, StorageChoice},
 };
 
 const DEFAULT_SCENARIO: &str = "data-directory-lost";
@@ -35,9 +35,9 @@ pub(super) struct Planned {
 ///
 /// # Errors
 /// If there is no such scenario or backup system, or nothing is left to be carried out.
-pub(super) fn planned(args: &RunArgs, kinds: &Kinds) -> Result<Vec<Planned>, Failure> {
+pub(super) fn planned(args: &RunArgs, parts: &Parts) -> Result<Vec<Planned>, Failure> {
     let mut planned = Vec::new();
-    for scenario in chosen(args, kinds)? {
+    for scenario in chosen(args, &parts.kinds)? {
         let systems = systems(args, &scenario)?;
         for system in &systems {
             let name = match systems.len() {
