@@ -16,7 +16,7 @@ use serde_json::json;
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::{
-    backup::{self, Site, stream::Stream},
+    backup::{InUse, Site, note, stream::Stream},
     cutover::{application::Application, config_store::FileStore},
     fault,
     ledger::LedgerHeader,
@@ -187,7 +187,6 @@ async fn set_up(
     } else {
         None
     };
-    recorder.external("start the source server", source.start()).await?;
     let credentials = Arc::new(Credentials::generate(&mut random));
     let service: Arc<dyn Service> = Arc::new(Transformations);
     let site = Site {
@@ -208,6 +207,11 @@ async fn set_up(
         references: SharedLog::of(service.database()),
         recorder: recorder.clone(),
     };
+    let systems = InUse::open(&options.parts.systems, given.systems(assignment.system), &site)?;
+    for (name, value) in systems.iter().flat_map(|system| system.prepare()) {
+        source.set(&name, &value);
+    }
+    recorder.external("start the source server", source.start()).await?;
     let began = recorder.offset();
     let admin = source.connect("postgres", "postgres").await?;
     fixtures::create_roles_and_database(&admin, &site.credentials).await?;
@@ -288,6 +292,8 @@ async fn set_up(
         clock,
         untouched: None,
         rejected: std::collections::BTreeSet::new(),
+        systems,
+        taken: Vec::new(),
         site,
     };
     let tables = drill.seeded.tables().into_iter().map(|(table, rows)| SeededTable {
@@ -349,9 +355,7 @@ async fn workload_and_backups(drill: &mut Drill, scenario: &Scenario, system: &s
         let began = drill.recorder.offset();
         written(drill, slice, slice * u64::from(number) - slice / 2).await?;
         drill.recorder.external_since("live writers", began);
-        let name = given.method(system, number);
-        let method = backup::system(name, &drill.site)
-            .ok_or_else(|| DrillError::UnknownBackupSystem { name: name.to_owned() })?;
+        let method = drill.backup_system(given.method(system, number))?;
         let id = format!("{}-{number}", method.name());
         let (backup, recorded) = tokio::join!(
             method.take(&drill.source, &id),
@@ -360,15 +364,18 @@ async fn workload_and_backups(drill: &mut Drill, scenario: &Scenario, system: &s
         let mut backup = backup?;
         if backup.recorded.is_none() {
             backup.recorded = recorded; // a dump has its own, of its snapshot
-            backup::catalogue::enter(&backup)?;
         }
+        note::write(&backup)?;
+        drill.taken.push(backup.clone());
         drill.recorder.record(What::BackupTaken(backup.info));
         if number < given.backups {
             inject(drill, Moment::BetweenBackups, None).await?;
         }
     }
     if given.foreign_backup {
-        let backup = foreign::backup(drill, system).await?;
+        let backup = foreign::backup(drill, given.method(system, given.backups)).await?;
+        note::write(&backup)?;
+        drill.taken.push(backup.clone());
         drill.recorder.record(What::BackupTaken(backup.info));
     }
     inject(drill, Moment::AfterBackups, None).await?;

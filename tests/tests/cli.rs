@@ -138,7 +138,7 @@ fn dry_run() {
     let ran = Started::start(command.env("DRILL_CACHE_DIR", place.join("cache"))).finish();
     ran.exits(0);
     assert!(ran.stdout.ends_with("Nothing was touched.\n"), "{}", ran.stdout);
-    for scenario in drill::scenario::all(&drill::fault::kinds()).unwrap() {
+    for scenario in drill::scenario::all(&drill::state::Parts::default().vocabulary()).unwrap() {
         assert!(ran.stdout.contains(&scenario.id), "{} is not in the plan", scenario.id);
     }
     assert_eq!(files_below(place.path()), before);

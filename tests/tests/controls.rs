@@ -13,7 +13,7 @@ use reports::{CheckId, Outcome};
 #[test]
 fn every_check_has_a_negative_control() {
     let mut controls: BTreeMap<CheckId, Vec<String>> = BTreeMap::new();
-    for scenario in scenario::all(&drill::fault::kinds()).expect("the catalogue can be read") {
+    for scenario in scenario::all(&drill::state::Parts::default().vocabulary()).expect("the catalogue can be read") {
         for check in scenario.expect.detected_by.unwrap_or_default() {
             controls.entry(check).or_default().push(scenario.id.clone());
         }
@@ -31,7 +31,7 @@ fn every_check_has_a_negative_control() {
 
 #[test]
 fn something_healthy_must_not_trip_anything_else() {
-    let scenarios = scenario::all(&drill::fault::kinds()).expect("the catalogue can be read");
+    let scenarios = scenario::all(&drill::state::Parts::default().vocabulary()).expect("the catalogue can be read");
     let healthy = scenarios
         .iter()
         .find(|scenario| scenario.id == "healthy")
@@ -42,7 +42,7 @@ fn something_healthy_must_not_trip_anything_else() {
 
 #[test]
 fn an_ending_that_is_no_recovery_says_at_which_step() {
-    let scenarios = scenario::all(&drill::fault::kinds()).expect("the catalogue can be read");
+    let scenarios = scenario::all(&drill::state::Parts::default().vocabulary()).expect("the catalogue can be read");
     let endings = scenarios
         .iter()
         .filter(|scenario| !scenario.expect.outcome.is_restored());

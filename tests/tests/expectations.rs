@@ -69,7 +69,7 @@ fn main() -> ExitCode {
 }
 
 fn is_told(wrong: &Wrong) {
-    let scenarios = drill::scenario::all(&drill::fault::kinds()).unwrap();
+    let scenarios = drill::scenario::all(&drill::state::Parts::default().vocabulary()).unwrap();
     let right = drill::scenario::find(&scenarios, wrong.scenario).unwrap();
     assert!(
         right.text.contains(wrong.from),

@@ -90,6 +90,7 @@ fn main() -> ExitCode {
     {
         return drill::cli::main_with(Parts {
             kinds: fault::kinds().with(fault::kind::<RenameFile>()),
+            ..Parts::default()
         });
     }
     tests::run(vec![

@@ -10,7 +10,7 @@ use drill::scenario::{self, Needs, Scenario};
 use tests::{Need, Place, Row, row, rows, trial};
 
 fn main() -> ExitCode {
-    let scenarios = scenario::all(&drill::fault::kinds()).unwrap();
+    let scenarios = scenario::all(&drill::state::Parts::default().vocabulary()).unwrap();
     let mut trials = vec![trial("every-file-is-in-the-catalogue", &[], {
         let known = scenarios
             .iter()

@@ -206,7 +206,7 @@ fn table(rows: u16) {
 
 fn several() {
     let place = Place::new();
-    let scenarios = drill::scenario::all(&drill::fault::kinds()).unwrap();
+    let scenarios = drill::scenario::all(&drill::state::Parts::default().vocabulary()).unwrap();
     let right = drill::scenario::find(&scenarios, "false-alarm").unwrap();
     let wrong = right
         .text

@@ -1,17 +1,18 @@
 //! Backups: taking, listing, verifying, choosing and restoring them.
 //!
-//! [`BackupSystem`] is what a backup tool must be able to do, one file a system ([`basebackup`], [`dump`]).
-//! [`catalogue`] lists what there is and [`planner`] chooses (pure).
+//! [`BackupSystem`] is what a backup tool must be able to do. Each has a file of its own in [`systems`] and a line in
+//! [`systems()`], which a caller can add to. What every restore must respect, whatever the system, is in [`restore`];
+//! [`planner`] chooses (pure).
 
-pub mod basebackup;
-pub mod catalogue;
 pub mod copy;
-mod derive;
-pub mod dump;
+mod error;
+pub mod note;
 pub mod pause;
 pub mod planner;
+pub mod restore;
 pub mod start;
 pub mod stream;
+pub mod systems;
 pub mod target;
 pub mod untouched;
 
@@ -19,21 +20,26 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
 use futures_util::future::BoxFuture;
-use reports::event::BackupInfo;
+use reports::{CheckResult, event::BackupInfo};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    postgres::{Cluster, ClusterError, Installation, Lsn, StartError, TimelineId, Tool, WorkDir},
+    postgres::{Cluster, Installation, Lsn, TimelineId, Tool, WorkDir},
     record::Recorder,
-    reference::{ReferenceError, SharedLog, Summary},
+    reference::{SharedLog, Summary},
     service::Service,
-    wal::{self, Instead, RecoveryTarget, Start},
+    wal::{self, Start},
 };
+
+pub use crate::scenario::Capabilities;
+pub use error::BackupError;
+pub use restore::RestoreRequest;
+pub use systems::{InUse, Known, systems};
 
 /// Where the service's backups are and with what they are made. One per drill, shared by everything in it.
 #[derive(Clone)]
@@ -97,16 +103,7 @@ impl Site {
     }
 }
 
-/// What a backup system can do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct Capabilities {
-    /// Can recover to a point after the backup by replaying WAL.
-    pub point_in_time: bool,
-    /// Restores the cluster as it was, byte for byte, and with it the system identifier.
-    pub physical: bool,
-}
-
-/// A backup in the catalogue.
+/// A backup that can be restored, as far as its system tells.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Backup {
     /// What the catalogue lists.
@@ -143,29 +140,11 @@ impl Backup {
     }
 }
 
-/// What to restore, to where, and how far.
-pub struct RestoreRequest {
-    /// The backup.
-    pub backup: Backup,
-    /// Name of the new cluster within the drill.
-    pub cluster: String,
-    /// How far to replay.
-    pub target: RecoveryTarget,
-    /// The timeline to follow, where it must be named; else the server follows the newest that it sees.
-    pub timeline: Option<TimelineId>,
-    /// WAL segments of which another copy is handed out than the first, or none.
-    pub instead: Instead,
-    /// Status and bytes for whoever polls.
-    pub progress: Progress,
-    /// Passed when the files are in place and the server is not started yet.
-    pub pause: pause::Pause,
-}
-
 /// How far a restore has come; shared with whoever polls.
 #[derive(Clone, Default)]
 pub struct Progress {
     bytes: Arc<AtomicU64>,
-    replaying: Arc<std::sync::atomic::AtomicBool>,
+    replaying: Arc<AtomicBool>,
 }
 
 impl Progress {
@@ -190,7 +169,21 @@ impl Progress {
     }
 }
 
-/// A tool that takes and restores backups.
+/// What a system's repository holds.
+#[derive(Debug, Default)]
+pub struct Listing {
+    /// Finished backups, oldest first.
+    pub backups: Vec<Backup>,
+    /// Backups of which something is not known that was noted when they were taken, and why not.
+    pub less_known: Vec<(String, String)>,
+    /// What is no finished backup, and why.
+    pub unfinished: Vec<(String, String)>,
+}
+
+/// A tool that takes backups and brings them back.
+///
+/// A system restores in one of two ways, as its [`Capabilities`] say: one that is physical lays files down for a server to
+/// start on, another loads a server that runs.
 pub trait BackupSystem: Send + Sync {
     /// Its name on the command line and in evidence.
     fn name(&self) -> &'static str;
@@ -198,117 +191,50 @@ pub trait BackupSystem: Send + Sync {
     /// What it can do.
     fn capabilities(&self) -> Capabilities;
 
-    /// Takes a backup of the running `source` into a new directory of the repository and enters it in the catalogue.
+    /// Settings that the source must have for it, besides those for the WAL archive that the scenario asks for.
+    fn prepare(&self) -> Vec<(String, String)> {
+        Vec::new()
+    }
+
+    /// Takes a backup of the running `source` under the name `id`.
     fn take<'a>(&'a self, source: &'a Cluster, id: &'a str) -> BoxFuture<'a, Result<Backup, BackupError>>;
 
+    /// What there is, as the tool's own files or the tool itself tell it.
+    fn list(&self) -> BoxFuture<'_, Result<Listing, BackupError>>;
+
+    /// Whether a directory of the repository is of its making, finished or not.
+    fn made(&self, directory: &Path) -> bool;
+
     /// Checks a backup as well as it can be checked without restoring it.
-    fn verify<'a>(&'a self, backup: &'a Backup) -> BoxFuture<'a, Vec<reports::CheckResult>>;
+    fn verify<'a>(&'a self, backup: &'a Backup) -> BoxFuture<'a, Vec<CheckResult>>;
 
-    /// Restores into a new cluster, started and isolated from production; out of recovery, or paused at its target.
-    fn restore<'a>(&'a self, request: &'a RestoreRequest) -> BoxFuture<'a, Result<Cluster, BackupError>>;
-}
-
-/// The system of that name.
-pub fn system(name: &str, site: &Site) -> Option<Box<dyn BackupSystem>> {
-    match name {
-        basebackup::NAME => Some(Box::new(basebackup::BaseBackup::new(site.clone()))),
-        dump::NAME => Some(Box::new(dump::Dump::new(site.clone()))),
-        _ => None,
+    /// WAL that the backup brings along, where it brings any: a directory of segments.
+    fn held_wal(&self, _backup: &Backup) -> Option<PathBuf> {
+        None
     }
-}
 
-/// Names of all systems, with one sentence each.
-pub const SYSTEMS: &[(&str, &str)] = &[
-    (
-        basebackup::NAME,
-        "pg_basebackup with its manifest, and the WAL archive: point-in-time recovery",
-    ),
-    (
-        dump::NAME,
-        "pg_dump (custom format) and pg_dumpall --globals-only: the point of the dump's snapshot",
-    ),
-];
+    /// A `restore_command` of its own. Without one the archive and the stream of the drill are asked.
+    fn fetch_wal(&self, _backup: &Backup) -> Option<String> {
+        None
+    }
 
-/// A backup could not be taken, listed or restored.
-#[derive(Debug, thiserror::Error)]
-pub enum BackupError {
-    /// A client tool failed.
-    #[error(transparent)]
-    Tool(#[from] crate::postgres::ToolError),
-    /// A cluster could not be made or started.
-    #[error(transparent)]
-    Cluster(#[from] ClusterError),
-    /// The restored server does not start.
-    #[error(transparent)]
-    Start(#[from] StartError),
-    /// A place in the drill's directory could not be made.
-    #[error(transparent)]
-    WorkDir(#[from] crate::postgres::WorkDirError),
-    /// The WAL could not be read.
-    #[error(transparent)]
-    Wal(#[from] crate::wal::WalError),
-    /// What it holds could not be recorded.
-    #[error(transparent)]
-    Reference(#[from] ReferenceError),
-    /// A file could not be given to the server's user.
-    #[error(transparent)]
-    User(#[from] crate::postgres::UserError),
-    /// A query failed.
-    #[error("{what}")]
-    Query {
-        /// What was asked.
-        what: &'static str,
-        /// Why it failed.
-        source: tokio_postgres::Error,
-    },
-    /// A file could not be read or written.
-    #[error("cannot {action} {}", path.display())]
-    Io {
-        /// `copy`, `read` …
-        action: &'static str,
-        /// Which file or directory.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// The target of a restore is not fit for it.
-    #[error("the target {} is not empty; a restore only goes into a new or empty place", path.display())]
-    TargetTaken {
-        /// The directory.
-        path: PathBuf,
-    },
-    /// A server runs where the restore is aimed at.
-    #[error("a server runs in {}; a restore only goes into a new or empty place", path.display())]
-    TargetRuns {
-        /// Its data directory.
-        path: PathBuf,
-    },
-    /// What pg_control says cannot be read.
-    #[error(transparent)]
-    Control(#[from] crate::postgres::ControlError),
-    /// A point in time was asked of a system that cannot replay.
-    #[error("{system} cannot recover to a point in time ({target}); use basebackup with an archive")]
-    NoPointInTime {
-        /// The system.
-        system: &'static str,
-        /// What was asked.
-        target: String,
-    },
-    /// The restored server did not come out of recovery.
-    #[error("the restored server is still in recovery: {reason}")]
-    StillInRecovery {
-        /// What is known.
-        reason: String,
-    },
-    /// The drill ended while the restore was under way.
-    #[error("the restore was given up: the drill ended")]
-    GivenUp,
-    /// What a tool left behind is not what it should be.
-    #[error("{what} is not as expected: {problem}")]
-    Unexpected {
-        /// What.
-        what: String,
-        /// The problem.
-        problem: String,
-    },
+    /// Where a backup lies: what faults may hit.
+    fn artefacts(&self, backup: &Backup) -> Vec<PathBuf> {
+        vec![backup.directory.clone()]
+    }
+
+    /// Lays the files of a backup down in `data`, a directory that is not there yet; what stands beside it (tablespaces) goes
+    /// into the directory above it. Nothing of it may lead back into the repository.
+    fn lay_down<'a>(&'a self, _request: &'a RestoreRequest, _data: &'a Path) -> BoxFuture<'a, Result<(), BackupError>> {
+        Box::pin(async { Err(BackupError::NotItsWay { system: self.name() }) })
+    }
+
+    /// Loads a backup into a cluster that is new and runs.
+    fn load<'a>(
+        &'a self,
+        _request: &'a RestoreRequest,
+        _cluster: &'a Cluster,
+    ) -> BoxFuture<'a, Result<(), BackupError>> {
+        Box::pin(async { Err(BackupError::NotItsWay { system: self.name() }) })
+    }
 }

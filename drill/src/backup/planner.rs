@@ -151,7 +151,9 @@ pub fn choose(candidates: &[Candidate], failed_at: DateTime<Utc>, rpo: TimeDelta
     let by_time =
         usable().any(|candidate| candidate.reach.is_none()) && usable().all(|candidate| candidate.reach_at.is_some());
     let rank = |candidate: &Candidate| {
-        let newest = candidate.backup.info.taken_at_utc;
+        // The newest has the least to replay; what a file tells of its own age may be no more than a second's worth.
+        let backup = &candidate.backup;
+        let newest = (backup.start_lsn().or(backup.stop_lsn()), backup.info.taken_at_utc);
         let point = if by_time {
             (None, candidate.reach_at)
         } else {

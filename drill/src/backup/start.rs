@@ -7,7 +7,7 @@ use reports::{CheckId, Phase, Verdict, What};
 use super::{BackupError, Site};
 use crate::{
     errors::chain,
-    postgres::{Cluster, ControlData, StartError, progress::PATIENCE},
+    postgres::{Cause, Cluster, ControlData, progress::PATIENCE},
     record::check::{Found, timed},
 };
 
@@ -24,7 +24,8 @@ const LAST_WORDS: Duration = Duration::from_secs(30);
 /// If it does not start, or comes to a standstill before.
 pub async fn restored_server(site: &Site, cluster: &mut Cluster) -> Result<(), BackupError> {
     match cluster.start().await {
-        Err(error) if wants_larger_settings(&error) => {
+        // Recovery refuses to go on where a setting is below what it was on the source (PostgreSQL manual, 27.4.3).
+        Err(error) if error.cause() == Cause::SettingsTooLow => {
             let found = Found::fail("it starts and replays", chain(&error));
             let check = timed(CheckId::ServerStart, Phase::Restored, cluster.name(), async {
                 Ok::<_, std::convert::Infallible>(found)
@@ -40,11 +41,6 @@ pub async fn restored_server(site: &Site, cluster: &mut Cluster) -> Result<(), B
         Err(BackupError::Cluster(_) | BackupError::Query { .. }) => Ok(cluster.wait_until_writable(LAST_WORDS).await?),
         waited => waited,
     }
-}
-
-/// Recovery refuses to go on where a setting is below what it was on the source (PostgreSQL manual, 27.4.3).
-fn wants_larger_settings(error: &StartError) -> bool {
-    matches!(error, StartError::Exited { reason, .. } if reason.contains("insufficient parameter settings"))
 }
 
 /// Sets what pg_control says that the source had.

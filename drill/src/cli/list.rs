@@ -5,7 +5,7 @@ use reports::{CheckId, exit};
 use serde_json::{Value, json};
 
 use super::{Failure, Outcome};
-use crate::{backup, postgres::Provider, scenario, state::Parts};
+use crate::{postgres::Provider, scenario, state::Parts};
 
 #[derive(Debug, Args)]
 pub(super) struct ListArgs {
@@ -58,7 +58,7 @@ fn rows(what: What, parts: &Parts) -> Result<(Vec<&'static str>, Rows), Failure>
     let pair = |name: &str, about: &str| vec![name.to_owned(), about.to_owned()];
     Ok(match what {
         What::Scenarios => {
-            let scenarios = scenario::all(&parts.kinds).map_err(Failure::usage)?;
+            let scenarios = scenario::all(&parts.vocabulary()).map_err(Failure::usage)?;
             let row = |scenario: &scenario::Scenario| {
                 vec![
                     scenario.group.clone(),
@@ -85,7 +85,11 @@ fn rows(what: What, parts: &Parts) -> Result<(Vec<&'static str>, Rows), Failure>
         ),
         What::Backups => (
             vec!["backup", "about"],
-            backup::SYSTEMS.iter().map(|(name, about)| pair(name, about)).collect(),
+            parts
+                .systems
+                .iter()
+                .map(|system| pair(system.name, system.about))
+                .collect(),
         ),
         What::Providers => (
             vec!["provider", "about"],

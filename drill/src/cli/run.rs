@@ -25,7 +25,7 @@ use evidence_dir::EvidenceDir;
 pub(super) async fn run(args: RunArgs, output: &Output, parts: &Arc<Parts>) -> Outcome {
     let planned = planning::planned(&args, parts)?;
     if args.dry_run {
-        planning::print(&args, &planned);
+        planning::print(&args, &planned, &parts.vocabulary());
         return Ok(reports::exit::AS_EXPECTED);
     }
     if args.operator == OperatorArg::Ask && !std::io::stdin().is_terminal() {

@@ -4,7 +4,7 @@ use clap::{Args, ValueEnum};
 use reports::exit;
 
 use super::{Failure, Outcome};
-use crate::{backup, scenario, state::Parts};
+use crate::{scenario, state::Parts};
 
 #[derive(Debug, Args)]
 pub(super) struct SchemaArgs {
@@ -21,8 +21,7 @@ enum Of {
 
 pub(super) fn schema(args: &SchemaArgs, parts: &Parts) -> Outcome {
     let Of::Scenario = args.of;
-    let systems: Vec<&str> = backup::SYSTEMS.iter().map(|(name, _)| *name).collect();
-    let text = serde_json::to_string_pretty(&scenario::schema(&systems, &parts.kinds)).map_err(Failure::execution)?;
+    let text = serde_json::to_string_pretty(&scenario::schema(&parts.vocabulary())).map_err(Failure::execution)?;
     say!("{text}");
     Ok(exit::AS_EXPECTED)
 }

@@ -13,7 +13,7 @@ pub(super) struct ShowArgs {
 }
 
 pub(super) fn show(args: &ShowArgs, parts: &Parts) -> Outcome {
-    let found = scenario::resolve(std::slice::from_ref(&args.scenario), &parts.kinds).map_err(Failure::usage)?;
+    let found = scenario::resolve(std::slice::from_ref(&args.scenario), &parts.vocabulary()).map_err(Failure::usage)?;
     for scenario in found {
         say!("{}", scenario::show(&scenario));
     }

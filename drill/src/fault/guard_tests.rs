@@ -17,6 +17,7 @@ use crate::{
     notify::Inbox,
     postgres::{Cluster, ClusterOptions, Request, Silent, Storage, WorkDir, locate},
     scenario::{Fault, Needs, parse},
+    state::Parts,
 };
 
 /// Keys of every kind that can be aimed at a cluster, so that each would do damage.
@@ -65,7 +66,7 @@ fn fault(kind: &str, target: &str, keys: &str) -> Fault {
         "id='a'\ntitle='t'\nwhy='w'\nsource='s'\ngiven={{{given}}}\nexpect={{outcome='recovered'}}\n\
          [[fault]]\nat='failure'\nkind='{kind}'\ntarget='{target}'\n{keys}\n"
     );
-    parse(&text, Path::new("a.toml"), "", &kinds())
+    parse(&text, Path::new("a.toml"), "", &Parts::default().vocabulary())
         .unwrap()
         .faults
         .remove(0)

@@ -37,6 +37,7 @@ use super::{
 use crate::{
     postgres::page::{PAGE_BYTES, checksum},
     scenario::{self, Between, Fault, Glob, Hex, Kind, Needs, OneBackup, Pick, Selection, Text, Which},
+    state::Parts,
 };
 
 fn number<const LEAST: u64, const MOST: u64>(number: u64) -> Between<LEAST, MOST> {
@@ -111,22 +112,26 @@ impl OnFiles for MakeFile {
 
 #[test]
 fn a_kind_of_somebody_elses_is_read_described_and_done() {
-    let kinds = kinds().with(kind::<MakeFile>());
+    let own = Parts {
+        kinds: kinds().with(kind::<MakeFile>()),
+        ..Parts::default()
+    };
+    let own = own.vocabulary();
     let made = "[[fault]]\nat='failure'\nkind='make-file'\ntarget='cluster'\npath='**'\ncalled='new'\n";
     let text = |fault: &str| format!("id='a'\ntitle='t'\nwhy='w'\nsource='s'\n{fault}[expect]\noutcome='recovered'\n");
-    let read = |text: &str, kinds| scenario::parse(text, Path::new("a.toml"), "", kinds);
-    let mine = read(&text(made), &kinds).unwrap();
+    let read = |text: &str, words| scenario::parse(text, Path::new("a.toml"), "", words);
+    let mine = read(&text(made), &own).unwrap();
     assert!(scenario::show(&mine).contains("makes new in the service's cluster"));
     assert_eq!(
-        read(&mine.to_toml().unwrap(), &kinds).unwrap().faults[0].action,
+        read(&mine.to_toml().unwrap(), &own).unwrap().faults[0].action,
         mine.faults[0].action
     );
-    assert_eq!(kinds.named("make-file").unwrap().about, "Makes an empty file.");
-    let schema = scenario::schema(&["dump"], &kinds).to_string();
+    assert_eq!(own.kinds.named("make-file").unwrap().about, "Makes an empty file.");
+    let schema = scenario::schema(&own).to_string();
     assert!(schema.contains("make-file") && schema.contains("Its name."), "{schema}");
-    let misspelt = read(&text(&made.replace("called", "caled")), &kinds).unwrap_err();
+    let misspelt = read(&text(&made.replace("called", "caled")), &own).unwrap_err();
     assert!(misspelt.to_string().contains("did you mean `called`?"), "{misspelt}");
-    let unknown = read(&text(made), &super::kinds()).unwrap_err();
+    let unknown = read(&text(made), &Parts::default().vocabulary()).unwrap_err();
     assert!(unknown.to_string().contains("no such kind of fault"), "{unknown}");
 
     let root = TempDir::new().unwrap();

@@ -9,7 +9,7 @@ use rand::rngs::StdRng;
 
 use super::{FaultError, Services};
 use crate::{
-    backup::catalogue,
+    backup::note,
     postgres::Cluster,
     scenario::{Fault, FaultTarget, Selection, Which},
 };
@@ -151,7 +151,7 @@ pub(super) fn backups(which: Which, backups: &[(String, PathBuf)]) -> Option<Vec
         Which::Latest => backups.last().into_iter().collect(),
         Which::Oldest => backups.first().into_iter().collect(),
         Which::Number(number) => {
-            let is_it = |(id, _): &&(String, PathBuf)| catalogue::number(id) == Some(number);
+            let is_it = |(id, _): &&(String, PathBuf)| note::number(id) == Some(number);
             backups.iter().find(is_it).into_iter().collect()
         }
         Which::All => backups.iter().collect::<Vec<_>>(),

@@ -23,6 +23,19 @@ pub(super) fn walk(path: &Path, visit: &mut dyn FnMut(&Path, &fs::Metadata) -> i
     Ok(())
 }
 
+/// Bytes of all files below a directory. Files that vanish meanwhile do not count.
+pub fn directory_bytes(directory: &Path) -> u64 {
+    let Ok(entries) = fs::read_dir(directory) else { return 0 };
+    entries
+        .flatten()
+        .map(|entry| match entry.file_type() {
+            Ok(kind) if kind.is_dir() => directory_bytes(&entry.path()),
+            Ok(kind) if kind.is_file() => entry.metadata().map_or(0, |metadata| metadata.len()),
+            _ => 0,
+        })
+        .sum()
+}
+
 /// Copies a tree into `to`, which must not exist: files, directories and symbolic links, with their permission bits.
 pub(super) fn copy_tree(from: &Path, to: &Path) -> io::Result<()> {
     walk(from, &mut |path, meta| {

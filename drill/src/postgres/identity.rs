@@ -4,21 +4,21 @@
 //! The identifier stands in two places only (PostgreSQL's `ControlFileData` and `XLogLongPageHeaderData`): the first eight
 //! bytes of `global/pg_control`, a file that ends in a CRC-32C of what precedes it, and the long header that opens each WAL
 //! segment, which no checksum covers. Both are rewritten, nothing else is touched. That is only right for a cluster that was
-//! cleanly shut down and has no standby, archive or backup yet, which is why this stays private to the making of clusters.
+//! cleanly shut down and has no standby, archive or backup yet, which is why that stays private to the making of clusters.
 //! The result is the same as if initdb had drawn the other number; the tests let the server, pg_controldata, pg_waldump,
 //! pg_basebackup and pg_verifybackup judge. What copies do share is the secret that hides whether a role exists from password
 //! guessers (`mock_authentication_nonce`), of no consequence behind a private socket.
 
 use std::{
     fs::{self, File, OpenOptions},
-    io,
+    io::{self, Read as _},
     os::unix::fs::FileExt,
     path::Path,
     sync::atomic::{AtomicU64, Ordering},
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use super::{SystemIdentifier, control::PG_CONTROL};
+use super::{SystemIdentifier, control::PG_CONTROL, files::open_file};
 
 /// Where the identifier stands in a segment's long page header, after the 24 bytes of the short one.
 const IDENTIFIER_IN_SEGMENT: u64 = 24;
@@ -76,6 +76,17 @@ fn stamp_segment(path: &Path, previous: [u8; 8], identifier: SystemIdentifier) -
         )));
     }
     file.write_all_at(&identifier.0.to_ne_bytes(), IDENTIFIER_IN_SEGMENT)
+}
+
+/// The system identifier in the control file of a data directory; none where the file is not what a server wrote.
+pub fn intact_identifier(data_directory: &Path) -> Option<SystemIdentifier> {
+    const LARGEST: u64 = 64 << 10;
+    let mut control = Vec::new();
+    let file = open_file(&data_directory.join(PG_CONTROL)).ok()?;
+    file.take(LARGEST).read_to_end(&mut control).ok()?;
+    find_checksum(&control)?;
+    let first = control.first_chunk()?;
+    Some(SystemIdentifier(u64::from_ne_bytes(*first)))
 }
 
 /// Where the control file's checksum stands. The place differs between versions, so it is found by what it is: the one

@@ -14,6 +14,7 @@
 
 mod authority;
 pub mod cache;
+mod cause;
 mod cluster;
 pub mod connection;
 pub mod container;
@@ -37,10 +38,13 @@ mod user;
 mod workdir;
 
 pub use authority::{Authorised, Basis, Marker, Refusal};
+pub use cause::Cause;
 pub use cluster::{Cluster, ClusterError, ClusterOptions, Shutdown};
 pub use container::{ContainerError, ContainerOptions, Limits};
 pub use control::{ClusterState, ControlData, ControlError, read_system_identifier};
+pub use files::directory_bytes;
 pub(crate) use files::{no_file, open_file};
+pub use identity::intact_identifier;
 pub use ids::{Lsn, ParseIdError, SystemIdentifier, TimelineId, WAL_SEGMENT_DEFAULT, parse_segment_name};
 pub use installation::{Installation, LocateError, Progress, Provider, Request, Silent, locate};
 pub use process::ServerProcess;

@@ -11,7 +11,7 @@ use std::{
 use serde::Serialize;
 use tokio_postgres::{NoTls, error::SqlState};
 
-use super::{UserError, files::last_lines, process::Server};
+use super::{Cause, UserError, files::last_lines, process::Server};
 use crate::values;
 
 const LOG_LINES: usize = 12;
@@ -112,6 +112,14 @@ pub enum StartError {
 }
 
 impl StartError {
+    /// What the server died of, or waits for.
+    pub fn cause(&self) -> Cause {
+        match self {
+            Self::Exited { reason, .. } | Self::TimedOut { reason, .. } => Cause::told(reason),
+            _ => Cause::Other,
+        }
+    }
+
     /// The last lines of the server's log; empty when it never ran.
     pub fn log_tail(&self) -> &str {
         match self {

@@ -13,9 +13,7 @@ use reports::{
 
 use crate::{
     backup::{
-        self, Backup,
-        basebackup::held_wal,
-        catalogue,
+        Backup,
         planner::{self, Candidate, Standing},
     },
     errors::chain,
@@ -38,7 +36,7 @@ pub(super) async fn backups_listed(drill: &mut Drill, attempt: u32) -> Result<Ve
     }
     let mut tried = 1;
     let listing = loop {
-        match catalogue::list(&drill.site.repository) {
+        match drill.systems.list(&drill.site.repository).await {
             Ok(listing) => break listing,
             Err(error) if tried == TRIES => {
                 let reason = format!(
@@ -55,9 +53,9 @@ pub(super) async fn backups_listed(drill: &mut Drill, attempt: u32) -> Result<Ve
         }
     };
     if attempt == 1 {
-        for (id, problem) in &listing.derived {
+        for (id, problem) in &listing.less_known {
             drill.recorder.finding(format!(
-                "The record of the backup {id} is damaged ({problem}); what it said was derived from the backup itself."
+                "The note of the backup {id} is damaged ({problem}): what only the note told is not known."
             ));
         }
         for (id, reason) in &listing.unfinished {
@@ -207,7 +205,8 @@ async fn looked_at(
         let reason = format!("it is a backup of another cluster: system identifier {theirs}, not {recorded}");
         standing = unusable(None, &reason);
     }
-    let held = held_wal(&backup);
+    let system = drill.systems.named(&backup.info.method).cloned();
+    let held = system.as_ref().and_then(|system| system.held_wal(&backup));
     let known_reach = known.reaches.get(&id).copied();
     let to = match target {
         RecoveryTarget::Lsn(lsn) => Some(*lsn),
@@ -252,8 +251,7 @@ async fn looked_at(
         reach = reach.map(|reach| known_reach.map_or(reach, |known| reach.min(known)));
         reach_at = wal.last_commit.map(|(_, at)| at).or(reach_at);
     }
-    let point_in_time =
-        backup::system(&backup.info.method, &drill.site).is_some_and(|s| s.capabilities().point_in_time);
+    let point_in_time = system.is_some_and(|system| system.capabilities().point_in_time);
     if *target != RecoveryTarget::End && !point_in_time {
         standing = unusable(None, "it cannot recover to a point in time");
     }
@@ -299,7 +297,7 @@ fn or_nothing(lsn: Option<Lsn>) -> String {
 }
 
 async fn verify_candidate(drill: &mut Drill, backup: &Backup) -> Result<Standing, Stop> {
-    let Some(system) = backup::system(&backup.info.method, &drill.site) else {
+    let Some(system) = drill.systems.named(&backup.info.method) else {
         return Ok(Standing::Unusable {
             check: None,
             reason: format!("no system restores {:?}", backup.info.method),

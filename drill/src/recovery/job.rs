@@ -2,7 +2,7 @@
 //!
 //! A job runs by itself, posts a webhook when it is over, and keeps its result until somebody takes it.
 
-use std::time::Instant;
+use std::{sync::Arc, time::Instant};
 
 use reports::event::JobStatus;
 use tokio::{
@@ -12,8 +12,9 @@ use tokio::{
 
 use crate::{
     backup::{
-        BackupError, BackupSystem, Progress, RestoreRequest,
+        BackupError, BackupSystem, Progress, RestoreRequest, Site,
         pause::{Pause, Paused},
+        restore,
     },
     notify,
     postgres::Cluster,
@@ -47,7 +48,13 @@ pub(super) struct Outcome {
 
 impl RestoreJob {
     /// Starts a job and returns at once. Its completion is posted to `webhook`.
-    pub(super) fn start(id: String, system: Box<dyn BackupSystem>, request: RestoreRequest, webhook: String) -> Self {
+    pub(super) fn start(
+        id: String,
+        site: Site,
+        system: Arc<dyn BackupSystem>,
+        request: RestoreRequest,
+        webhook: String,
+    ) -> Self {
         let (sender, status) = watch::channel(JobStatus::Accepted);
         let progress = request.progress.clone();
         let (pause, paused) = Pause::new();
@@ -56,7 +63,7 @@ impl RestoreJob {
         let task = tokio::spawn(async move {
             let began = Instant::now();
             let _ = sender.send(JobStatus::Restoring);
-            let result = system.restore(&request).await;
+            let result = restore::restore(&site, system.as_ref(), &request).await;
             let duration = began.elapsed();
             let status = if result.is_ok() {
                 JobStatus::Completed

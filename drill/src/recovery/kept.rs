@@ -4,7 +4,6 @@
 //! could bring them back.
 
 use crate::{
-    backup::catalogue,
     postgres::Lsn,
     state::Drill,
     wal::{Reach, WalSource},
@@ -25,7 +24,7 @@ impl Kept {
             stream: Some(drill.source.data_directory().join("pg_wal")),
             ..elsewhere.clone()
         };
-        let listing = catalogue::list(&drill.site.repository).unwrap_or_default();
+        let listing = drill.systems.list(&drill.site.repository).await.unwrap_or_default();
         let newest = listing
             .backups
             .iter()

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 use reports::{CheckId, Outcome, Phase, Role, Step, Verdict, event::JobStatus, text};
 
 use crate::{
-    backup::{self, BackupError, Progress, RestoreRequest, pause::Pause, target},
+    backup::{BackupError, Progress, RestoreRequest, pause::Pause, target},
     errors::chain,
-    postgres::{Cluster, ToolError},
+    postgres::{Cause, Cluster},
     record::check::{Found, timed},
     recovery::job::{RestoreJob, Seen},
     scenario::{Destination, Moment},
@@ -62,7 +62,7 @@ pub(super) fn restore_started(drill: &mut Drill, attempt: u32, choice: &Choice) 
     }
     small_target(drill, attempt, &cluster)?;
     archive_recorded(drill);
-    let Some(system) = backup::system(&choice.backup.info.method, &drill.site) else {
+    let Some(system) = drill.systems.named(&choice.backup.info.method).cloned() else {
         let reason = format!("no system restores {:?}", choice.backup.info.method);
         step.end(drill, Verdict::Fail, reason.clone());
         return Err(ended(Outcome::Refused, reason));
@@ -77,7 +77,7 @@ pub(super) fn restore_started(drill: &mut Drill, attempt: u32, choice: &Choice) 
         pause: Pause::default(), // the job has the other end of it
     };
     let id = format!("restore-{attempt}");
-    let job = RestoreJob::start(id.clone(), system, request, drill.inbox.url());
+    let job = RestoreJob::start(id.clone(), drill.site.clone(), system, request, drill.inbox.url());
     drill.recorder.job(&id, JobStatus::Accepted, "", 0);
     step.end(drill, Verdict::Pass, format!("job {id}"));
     Ok(job)
@@ -234,78 +234,10 @@ pub(super) fn tried_again(drill: &mut Drill, choice: &Choice, failure: &Failure)
 }
 
 fn remedy(error: &BackupError) -> Remedy {
-    use std::io::ErrorKind;
-    use std::os::unix::process::ExitStatusExt as _;
-    let said = chain(error);
-    match error {
-        BackupError::Io { source, .. } if source.kind() == ErrorKind::StorageFull => Remedy::MoreRoom,
-        BackupError::Tool(ToolError::Failed { status, .. }) if status.signal().is_some() => Remedy::Again,
-        _ if said.contains("recovery ended before configured recovery target was reached") => Remedy::ToTheEnd,
-        _ if said.contains("No space left on device") => Remedy::MoreRoom,
-        // A server that was killed, its startup process, or what fetches WAL for it (128 + 9 by way of a shell).
-        _ if ["SIGKILL", "by signal 9", "exit code 137"]
-            .iter()
-            .any(|killed| said.contains(killed)) =>
-        {
-            Remedy::Again
-        }
-        _ => Remedy::AnotherCandidate,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::io;
-
-    use super::{BackupError, Remedy, remedy};
-    use crate::postgres::StartError;
-
-    fn exited(reason: &str) -> BackupError {
-        BackupError::Start(StartError::Exited {
-            name: "restored-1".into(),
-            reason: reason.into(),
-            log_tail: String::new(),
-            log: "/log".into(),
-        })
-    }
-
-    #[test]
-    fn the_same_backup_is_restored_again_only_where_it_is_not_to_blame() {
-        let copy = |source| BackupError::Io {
-            action: "copy",
-            path: "/backup".into(),
-            source,
-        };
-        let cases = [
-            (copy(io::ErrorKind::StorageFull.into()), Remedy::MoreRoom),
-            (copy(io::ErrorKind::NotFound.into()), Remedy::AnotherCandidate),
-            (
-                exited("PANIC: could not write to file \"x\": No space left on device"),
-                Remedy::MoreRoom,
-            ),
-            (
-                exited(
-                    "FATAL: could not restore file \"1\" from archive: child process was terminated by signal 9: Killed",
-                ),
-                Remedy::Again,
-            ),
-            (
-                exited("FATAL: could not restore file \"1\" from archive: child process exited with exit code 137"),
-                Remedy::Again,
-            ),
-            (exited("signal: 9 (SIGKILL)"), Remedy::Again),
-            (
-                exited("FATAL: recovery ended before configured recovery target was reached"),
-                Remedy::ToTheEnd,
-            ),
-            (
-                exited("PANIC: could not locate a valid checkpoint record"),
-                Remedy::AnotherCandidate,
-            ),
-            (BackupError::GivenUp, Remedy::AnotherCandidate),
-        ];
-        for (error, expected) in cases {
-            assert_eq!(remedy(&error), expected, "{error}");
-        }
+    match error.cause() {
+        Cause::NoRoom => Remedy::MoreRoom,
+        Cause::Killed => Remedy::Again,
+        Cause::TargetNotReached => Remedy::ToTheEnd,
+        Cause::SettingsTooLow | Cause::Other => Remedy::AnotherCandidate,
     }
 }

@@ -4,17 +4,17 @@ use std::path::{Path, PathBuf};
 
 use include_dir::{Dir, include_dir};
 
-use super::{Kinds, Scenario, ScenarioError, load, named::hint, parse};
+use super::{Scenario, ScenarioError, Vocabulary, load, named::hint, parse};
 
 static CATALOGUE: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../scenarios");
 
-/// Every scenario of the catalogue, sorted by group, then id. Their faults are of `kinds`.
-pub fn all(kinds: &Kinds) -> Result<Vec<Scenario>, ScenarioError> {
+/// Every scenario of the catalogue, sorted by group, then id. What they name is of `words`.
+pub fn all(words: &Vocabulary<'_>) -> Result<Vec<Scenario>, ScenarioError> {
     let mut files = Vec::new();
     collect(&CATALOGUE, &mut files);
     let scenarios = files
         .into_iter()
-        .map(|(path, text)| scenario_of(path, text, kinds))
+        .map(|(path, text)| scenario_of(path, text, words))
         .collect::<Result<_, _>>()?;
     sorted(scenarios)
 }
@@ -34,12 +34,12 @@ pub fn find<'a>(scenarios: &'a [Scenario], name: &str) -> Result<&'a Scenario, S
 /// The scenarios that `selectors` mean, in their order and each once.
 ///
 /// A selector is an id of the catalogue, a `GROUP/` of it, or a path to a file: whatever ends in `.toml` or has a
-/// slash elsewhere. The faults of all of them are of `kinds`.
-pub fn resolve(selectors: &[String], kinds: &Kinds) -> Result<Vec<Scenario>, ScenarioError> {
-    let catalogue = all(kinds)?;
+/// slash elsewhere. What all of them name is of `words`.
+pub fn resolve(selectors: &[String], words: &Vocabulary<'_>) -> Result<Vec<Scenario>, ScenarioError> {
+    let catalogue = all(words)?;
     let mut chosen: Vec<Scenario> = Vec::new();
     for selector in selectors {
-        for scenario in selected(&catalogue, selector, kinds)? {
+        for scenario in selected(&catalogue, selector, words)? {
             match chosen.iter().find(|other| other.id == scenario.id) {
                 None => chosen.push(scenario),
                 Some(same) if same.path == scenario.path => {}
@@ -50,7 +50,7 @@ pub fn resolve(selectors: &[String], kinds: &Kinds) -> Result<Vec<Scenario>, Sce
     Ok(chosen)
 }
 
-fn selected(catalogue: &[Scenario], selector: &str, kinds: &Kinds) -> Result<Vec<Scenario>, ScenarioError> {
+fn selected(catalogue: &[Scenario], selector: &str, words: &Vocabulary<'_>) -> Result<Vec<Scenario>, ScenarioError> {
     let is_file = Path::new(selector)
         .extension()
         .is_some_and(|extension| extension == "toml");
@@ -73,7 +73,7 @@ fn selected(catalogue: &[Scenario], selector: &str, kinds: &Kinds) -> Result<Vec
             }
             Ok(members)
         }
-        _ if is_file || selector.contains('/') => Ok(vec![load(Path::new(selector), kinds)?]),
+        _ if is_file || selector.contains('/') => Ok(vec![load(Path::new(selector), words)?]),
         _ => Ok(vec![find(catalogue, selector)?.clone()]),
     }
 }
@@ -92,12 +92,12 @@ fn collect<'a>(dir: &'a Dir<'a>, into: &mut Vec<(&'a Path, &'a str)>) {
 }
 
 /// Reads a file of the catalogue, which must be named after its scenario and stand in a group's folder.
-pub(super) fn scenario_of(path: &Path, text: &str, kinds: &Kinds) -> Result<Scenario, ScenarioError> {
+pub(super) fn scenario_of(path: &Path, text: &str, words: &Vocabulary<'_>) -> Result<Scenario, ScenarioError> {
     let group = path
         .parent()
         .map(|parent| parent.display().to_string())
         .unwrap_or_default();
-    let scenario = parse(text, path, &group, kinds)?;
+    let scenario = parse(text, path, &group, words)?;
     if group.is_empty() || group.contains('/') || path.file_stem().is_none_or(|stem| stem != scenario.id.as_str()) {
         return Err(ScenarioError::Misplaced {
             path: PathBuf::from(path),

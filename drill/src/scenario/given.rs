@@ -1,6 +1,9 @@
 //! `[given]`: the world before the failure.
 
-use std::{collections::BTreeMap, fmt};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use schemars::JsonSchema;
 use serde::{
@@ -134,6 +137,13 @@ impl Given {
         names.sort();
         names.dedup();
         (!names.is_empty()).then(|| names.join("+"))
+    }
+
+    /// The systems of a drill with `system`, each once.
+    pub fn systems<'a>(&'a self, system: &'a str) -> BTreeSet<&'a str> {
+        (1..=self.backups.max(1))
+            .map(|number| self.method(system, number))
+            .collect()
     }
 
     /// The system that takes a backup, counted from 1, in a drill with `system`.

@@ -6,7 +6,8 @@
 //! - `parse.rs` reads a file. Each table is a struct that derives its reader, its writer and its schema: `given.rs`,
 //!   `recovery.rs`, `expect.rs`, the kinds of faults. `keys.rs` has the types of keys that several share; `de.rs`, with
 //!   `reader.rs` and `item.rs` (tables and values that remember their lines), gives every error of serde its place
-//! - `kind.rs`: what a scenario knows of a kind of fault, and the registry of kinds by which a file is read
+//! - `kind.rs`: what a scenario knows of a kind of fault, and the registry of kinds; `vocabulary.rs`: all the names by which a
+//!   file is read
 //! - `fault.rs`, `target.rs` and `selection.rs`: when, where and on which files a fault acts
 //! - `rules.rs` refuses what contradicts itself
 //! - `catalogue.rs` is the catalogue inside the binary, and what people select from it
@@ -41,6 +42,7 @@ mod target;
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests;
+mod vocabulary;
 mod write;
 
 pub use catalogue::{all, find, resolve};
@@ -58,6 +60,7 @@ pub use schema::schema;
 pub use selection::{Pick, SegmentOf, SegmentPlace, Selection};
 pub use show::show;
 pub use target::{FaultTarget, Moment, Which};
+pub use vocabulary::{Capabilities, Vocabulary};
 
 use keys::{lasting, via};
 pub(crate) use named::{hint, named, nearest};

@@ -11,24 +11,24 @@ use serde::Deserialize;
 use toml::de::DeTable;
 
 use super::{
-    Fault, Given, Kinds, RecoveryWish, Scenario, ScenarioError, Text,
+    Fault, Given, RecoveryWish, Scenario, ScenarioError, Text, Vocabulary,
     item::Item,
     reader::{Source, Table},
     rules, schema,
 };
 
 /// Reads a user's file.
-pub fn load(path: &Path, kinds: &Kinds) -> Result<Scenario, ScenarioError> {
+pub fn load(path: &Path, words: &Vocabulary<'_>) -> Result<Scenario, ScenarioError> {
     let text = fs::read_to_string(path).map_err(|source| ScenarioError::Read {
         path: path.to_owned(),
         source,
     })?;
-    parse(&text, path, "", kinds)
+    parse(&text, path, "", words)
 }
 
-/// Reads a scenario from `text`, which came from `path` and belongs to `group` (empty outside the catalogue). Its faults are
-/// of `kinds`.
-pub fn parse(text: &str, path: &Path, group: &str, kinds: &Kinds) -> Result<Scenario, ScenarioError> {
+/// Reads a scenario from `text`, which came from `path` and belongs to `group` (empty outside the catalogue). What it names
+/// is of `words`.
+pub fn parse(text: &str, path: &Path, group: &str, words: &Vocabulary<'_>) -> Result<Scenario, ScenarioError> {
     let file = path.display().to_string();
     let source = Source { file: &file, text };
     let document = DeTable::parse(text).map_err(|error| ScenarioError::Syntax {
@@ -46,7 +46,7 @@ pub fn parse(text: &str, path: &Path, group: &str, kinds: &Kinds) -> Result<Scen
     let recovery = top.take("recovery");
     let objectives = top.maybe("objectives")?;
     let faults = match top.take("fault") {
-        Some(item) => read_faults(item, kinds)?,
+        Some(item) => read_faults(item, words)?,
         None => Vec::new(),
     };
     let expect = top.need("expect")?;
@@ -56,7 +56,10 @@ pub fn parse(text: &str, path: &Path, group: &str, kinds: &Kinds) -> Result<Scen
         why: why.into(),
         source: origin.into(),
         group: group.to_owned(),
-        given: given.map(read_given).transpose()?.unwrap_or_default(),
+        given: given
+            .map(|item| read_given(item, words))
+            .transpose()?
+            .unwrap_or_default(),
         objectives: objectives.unwrap_or_default(),
         faults: faults.iter().map(|(fault, _)| fault.clone()).collect(),
         roles: operator
@@ -77,7 +80,7 @@ pub fn parse(text: &str, path: &Path, group: &str, kinds: &Kinds) -> Result<Scen
         faults: faults.iter().map(|(_, start)| *start).collect(),
         expect: expect.start(),
     };
-    rules::check(&scenario, source, &places)?;
+    rules::check(&scenario, words, source, &places)?;
     Ok(scenario)
 }
 
@@ -101,8 +104,14 @@ impl TryFrom<Text> for Id {
 }
 
 /// Reads `[given]`. `methods` says also how many backups there are.
-fn read_given(item: Item<'_>) -> Result<Given, ScenarioError> {
+fn read_given(item: Item<'_>, words: &Vocabulary<'_>) -> Result<Given, ScenarioError> {
     let mut given: Given = item.read()?;
+    for (key, named) in [("backup", &given.backup), ("methods", &given.methods)] {
+        if let Some((unknown, advice)) = words.unknown_system(named) {
+            let item = item.table("[given]")?.need(key)?;
+            return Err(item.bad(format!("there is no backup system {unknown:?}; {advice}")));
+        }
+    }
     if !given.methods.is_empty() {
         let mut table = item.table("[given]")?;
         let methods = table.need("methods")?;
@@ -125,12 +134,12 @@ pub(super) struct Operator {
 }
 
 /// The faults, each with the offset at which it begins.
-fn read_faults(item: Item<'_>, kinds: &Kinds) -> Result<Vec<(Fault, usize)>, ScenarioError> {
+fn read_faults(item: Item<'_>, words: &Vocabulary<'_>) -> Result<Vec<(Fault, usize)>, ScenarioError> {
     let list = item
         .list()
         .map_err(|_| item.wrong_type("a list of tables, each beginning with [[fault]]"))?;
     let numbered = (1..).zip(list);
     numbered
-        .map(|(number, item)| Ok((Fault::read(item, number, kinds)?, item.start())))
+        .map(|(number, item)| Ok((Fault::read(item, number, words.kinds)?, item.start())))
         .collect()
 }

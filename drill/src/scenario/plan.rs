@@ -9,15 +9,17 @@ use reports::{
 };
 
 use super::{
-    Fault, FaultTarget, Moment, Needs, Scenario, SegmentPlace, Streaming, Which,
+    Fault, FaultTarget, Given, Moment, Needs, Scenario, SegmentPlace, Streaming, Vocabulary, Which,
     show::{detection, on_the_way, outcome, target},
 };
 
 /// What the command line and the machine add to a scenario.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Circumstances<'a> {
     /// The backup system, or several as `basebackup+dump`.
     pub system: &'a str,
+    /// What backup systems can do.
+    pub words: &'a Vocabulary<'a>,
     /// The seed data, with the seed of every random choice; that is drawn later where none was given.
     pub seed: SeedPlan,
     /// Whether that seed was given.
@@ -34,6 +36,14 @@ pub struct Circumstances<'a> {
     pub rto: Duration,
     /// Where clusters live: `on disk, with fsync`.
     pub storage: &'a str,
+}
+
+impl Circumstances<'_> {
+    /// Whether WAL is replayed from the backup of that number.
+    fn replays(&self, given: &Given, number: u32) -> bool {
+        let can = self.words.system(given.method(self.system, number));
+        can.is_none_or(|can| can.point_in_time)
+    }
 }
 
 /// The plan of one drill.
@@ -101,10 +111,10 @@ fn world(scenario: &Scenario, with: &Circumstances<'_>) -> Vec<String> {
     let slice = commits / u64::from(given.backups + 1);
     for number in 1..=given.backups {
         let after = slice * u64::from(number) - slice / 2;
-        let wal = match given.method(with.system, number) {
-            "dump" => "",
-            _ if given.wal_in_backup => ", with the WAL that it needs",
-            _ => ", without any WAL",
+        let wal = match given.wal_in_backup {
+            _ if !with.replays(given, number) => "",
+            true => ", with the WAL that it needs",
+            false => ", without any WAL",
         };
         let id = id(scenario, with, number);
         rows.push((
@@ -197,9 +207,7 @@ fn candidates(scenario: &Scenario, with: &Circumstances<'_>) -> Vec<String> {
     for (number, id) in (1..).zip(&ids) {
         let expected = match harmed(scenario, number) {
             Some(harm) => harm,
-            None if given.method(with.system, number) == "dump" => {
-                "reaches its own snapshot: a dump replays nothing".to_owned()
-            }
+            None if !with.replays(given, number) => "reaches its own snapshot: it replays nothing".to_owned(),
             None => reach(scenario, number),
         };
         lines.push(format!("{id:<width$}  {expected}"));

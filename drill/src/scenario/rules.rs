@@ -5,8 +5,8 @@
 use reports::{CheckId, Outcome, Role, Step};
 
 use super::{
-    Changes, Fault, FaultTarget, Moment, Needs, Scenario, ScenarioError, StorageWish, Streaming, Target, Which,
-    reader::Source,
+    Changes, Fault, FaultTarget, Moment, Needs, Scenario, ScenarioError, StorageWish, Streaming, Target, Vocabulary,
+    Which, reader::Source,
 };
 
 /// Where the parts of a file begin.
@@ -19,12 +19,17 @@ pub(super) struct Places {
 }
 
 /// Checks everything.
-pub(super) fn check(scenario: &Scenario, source: Source<'_>, places: &Places) -> Result<(), ScenarioError> {
-    given(scenario)
+pub(super) fn check(
+    scenario: &Scenario,
+    words: &Vocabulary<'_>,
+    source: Source<'_>,
+    places: &Places,
+) -> Result<(), ScenarioError> {
+    given(scenario, words)
         .and_then(|()| small_disk(scenario))
         .map_err(|problem| source.contradiction(places.given, problem))?;
     operator(scenario).map_err(|problem| source.contradiction(places.operator, problem))?;
-    target(scenario).map_err(|problem| source.contradiction(places.recovery, problem))?;
+    target(scenario, words).map_err(|problem| source.contradiction(places.recovery, problem))?;
     for (fault, start) in scenario.faults.iter().zip(&places.faults) {
         let problem = fault_target(scenario, fault.target, fault.at)
             .and_then(|()| fault_files(fault))
@@ -32,7 +37,7 @@ pub(super) fn check(scenario: &Scenario, source: Source<'_>, places: &Places) ->
         problem.map_err(|problem| source.contradiction(*start, problem))?;
     }
     expectation(scenario)
-        .and_then(|()| detection(scenario))
+        .and_then(|()| detection(scenario, words))
         .map_err(|problem| source.contradiction(places.expect, problem))
 }
 
@@ -79,22 +84,27 @@ fn operator(scenario: &Scenario) -> Result<(), String> {
     }
 }
 
-fn given(scenario: &Scenario) -> Result<(), String> {
+fn given(scenario: &Scenario, words: &Vocabulary<'_>) -> Result<(), String> {
     let given = &scenario.given;
     if !given.backup_options.is_empty() && given.backup.len() != 1 {
         return Err(
             "`backup_options` are options of one tool; name one system in `given.backup`, or remove them".to_owned(),
         );
     }
-    if given.backup_role.is_some() && given.backup != ["dump"] {
-        return Err(
-            "`backup_role` is the role that takes dumps; set `given.backup` to \"dump\", or remove the role".to_owned(),
-        );
+    let takes_a_role = |system: &String| words.system(system).is_some_and(|can| can.as_any_role);
+    if given.backup_role.is_some() && !(given.backup.len() == 1 && given.backup.iter().all(takes_a_role)) {
+        let able = words.systems.iter().filter(|(_, can)| can.as_any_role);
+        let able: Vec<&str> = able.map(|(name, _)| *name).collect();
+        return Err(format!(
+            "`backup_role` is the role that takes the backups, which can be chosen with {} alone; name it in \
+             `given.backup`, or remove the role",
+            able.join(", ")
+        ));
     }
     Ok(())
 }
 
-fn target(scenario: &Scenario) -> Result<(), String> {
+fn target(scenario: &Scenario, words: &Vocabulary<'_>) -> Result<(), String> {
     let given = &scenario.given;
     if !given.wal_in_backup && !given.archive {
         return Err(
@@ -106,12 +116,12 @@ fn target(scenario: &Scenario) -> Result<(), String> {
     if scenario.recovery.target == Target::End {
         return Ok(());
     }
-    if given.backup.iter().any(|system| system == "dump") {
-        return Err(
-            "a dump has no WAL to replay, so the recovery target can only be \"end\"; \
-                    remove `target`, or \"dump\" from `given.backup`"
-                .to_owned(),
-        );
+    let replays_nothing = |system: &&String| words.system(system).is_some_and(|can| !can.point_in_time);
+    if let Some(system) = given.backup.iter().find(replays_nothing) {
+        return Err(format!(
+            "a backup of {system} has no WAL to replay, so the recovery target can only be \"end\"; remove `target`, or \
+             {system:?} from `given.backup`"
+        ));
     }
     if !given.archive && given.streaming == Streaming::Off {
         return Err(
@@ -246,13 +256,14 @@ fn words(scenario: &Scenario) -> Result<(), String> {
 }
 
 /// Checks that have nothing to look at cannot notice anything.
-fn detection(scenario: &Scenario) -> Result<(), String> {
+fn detection(scenario: &Scenario, words: &Vocabulary<'_>) -> Result<(), String> {
     use CheckId::{
         AppIdentity, ArtifactAge, ArtifactReadable, BackupManifest, Isolation, NotificationDelivered, ReplayReachedEnd,
         WalContinuity,
     };
     let given = &scenario.given;
-    let only_dumps = !given.backup.is_empty() && given.backup.iter().all(|system| system == "dump");
+    let is_logical = |system: &String| words.system(system).is_some_and(|can| !can.physical);
+    let all_logical = !given.backup.is_empty() && given.backup.iter().all(is_logical);
     let no_wal = !given.archive && given.streaming == Streaming::Off;
     let checks = scenario.expect.detected_by.as_deref().unwrap_or_default();
     for (index, check) in checks.iter().enumerate() {
@@ -272,8 +283,8 @@ fn detection(scenario: &Scenario) -> Result<(), String> {
             _ if after_step_2 && scenario.expect.outcome == Outcome::FalseAlarm => {
                 "a false alarm ends before it looks at anything; remove it, or expect another outcome"
             }
-            BackupManifest | ReplayReachedEnd | WalContinuity if only_dumps => {
-                "a dump has no manifest and no WAL; remove it, or take another backup"
+            BackupManifest | ReplayReachedEnd | WalContinuity if all_logical => {
+                "a logical backup has no manifest and no WAL; remove it, or take another backup"
             }
             WalContinuity if no_wal => {
                 "without `archive` or `streaming` there is no WAL to look at; remove it, or keep WAL"

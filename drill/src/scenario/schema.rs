@@ -9,19 +9,21 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, generate::SchemaSettings, js
 use serde_json::{Value, json};
 
 use super::{
-    Expect, FaultTarget, Given, Kinds, KnownKind, Moment, Needs, ObjectivesOverride, RecoveryWish, Selection, Text,
+    Expect, FaultTarget, Given, KnownKind, Moment, Needs, ObjectivesOverride, RecoveryWish, Selection, Text,
+    Vocabulary,
     parse::{Id, Operator},
 };
 
-/// The schema. `systems` are the backup systems that there are, `kinds` the kinds of faults.
-pub fn schema(systems: &[&str], kinds: &Kinds) -> Value {
+/// The schema of files that name what is in `words`.
+pub fn schema(words: &Vocabulary<'_>) -> Value {
+    let systems = words.system_names();
     let text = |about: &str| described(of::<Text>(), about);
     let mut given = of::<Given>();
     let list = json!({ "type": "array", "minItems": 1, "items": { "enum": systems } });
     given["properties"]["backup"]["anyOf"] = json!([{ "enum": systems }, list]);
     let about = given["properties"]["methods"]["description"].take();
     given["properties"]["methods"] = described(list, about);
-    let faults: Vec<Value> = kinds.iter().map(fault).collect();
+    let faults: Vec<Value> = words.kinds.iter().map(fault).collect();
     json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "drill scenario",

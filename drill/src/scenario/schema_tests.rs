@@ -4,13 +4,14 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::super::{parse, tests::EXAMPLES};
+use super::super::{
+    parse,
+    tests::{EXAMPLES, words},
+};
 use crate::fault::kinds;
 
-const SYSTEMS: [&str; 2] = ["basebackup", "dump"];
-
 fn validator() -> jsonschema::Validator {
-    jsonschema::validator_for(&super::schema(&SYSTEMS, &kinds())).unwrap()
+    jsonschema::validator_for(&super::schema(&words())).unwrap()
 }
 
 fn json(toml: &str) -> Value {
@@ -18,7 +19,7 @@ fn json(toml: &str) -> Value {
 }
 
 fn parser_takes(toml: &str) -> Result<(), String> {
-    let parsed = parse(toml, "mine.toml".as_ref(), "", &kinds());
+    let parsed = parse(toml, "mine.toml".as_ref(), "", &words());
     parsed.map(drop).map_err(|error| error.to_string())
 }
 
@@ -50,7 +51,7 @@ fn keys(schema: &Value) -> BTreeSet<String> {
 #[test]
 fn the_catalogue_is_valid() {
     let validator = validator();
-    for scenario in super::super::all(&kinds()).unwrap() {
+    for scenario in super::super::all(&words()).unwrap() {
         let errors: Vec<String> = validator
             .iter_errors(&json(&scenario.text))
             .map(|error| format!("{}: {error}", error.instance_path()))
@@ -61,7 +62,7 @@ fn the_catalogue_is_valid() {
 
 #[test]
 fn tables_have_the_keys_that_the_parser_asks_for() {
-    let schema = super::schema(&SYSTEMS, &kinds());
+    let schema = super::schema(&words());
     let file = with_fault("fill-disk", "target='cluster'");
     assert_eq!(keys(&schema), asked(&file, "#top"));
     for table in ["given", "recovery", "objectives", "operator", "expect"] {
@@ -81,7 +82,7 @@ fn kinds_have_the_keys_that_the_parser_asks_for() {
         ("service", "target='notifier'\ndoes='status'\nstatus=500"),
         ("append-bytes", "target='archive'\npath='a'\nhex='00'"),
     ];
-    let schema = super::schema(&SYSTEMS, &kinds());
+    let schema = super::schema(&words());
     let described = schema["properties"]["fault"]["items"]["oneOf"].as_array().unwrap();
     assert_eq!(described.len(), kinds().iter().count());
     for (kind, schema) in kinds().iter().zip(described) {

@@ -1,13 +1,13 @@
 //! Tests of reading scenarios: what is accepted, and what every refusal says.
 
-use std::{fmt::Write as _, path::Path, time::Duration};
+use std::{fmt::Write as _, path::Path, sync::LazyLock, time::Duration};
 
 use proptest::prelude::*;
 use reports::{CheckId, Outcome};
 
 use super::{
-    Circumstances, Destination, FaultTarget, Moment, Named as _, Pick, SegmentOf, SegmentPlace, Selection, StorageWish,
-    Streaming, Target, Which, catalogue, find, parse, plan, resolve, show,
+    Capabilities, Circumstances, Destination, FaultTarget, Kinds, Moment, Named as _, Pick, SegmentOf, SegmentPlace,
+    Selection, StorageWish, Streaming, Target, Vocabulary, Which, catalogue, find, parse, plan, resolve, show,
 };
 use crate::fault::{
     self,
@@ -25,7 +25,7 @@ why = "To learn"
 source = "me"
 
 [given]
-backup = ["basebackup", "pgbackrest"]
+backup = ["basebackup", "dump"]
 backups = 3
 streaming = "synchronous"
 commits = 600
@@ -58,7 +58,7 @@ rejected = 1
 "#;
 
 fn read(text: &str) -> Result<super::Scenario, super::ScenarioError> {
-    parse(text, Path::new("mine.toml"), "", &fault::kinds())
+    parse(text, Path::new("mine.toml"), "", &words())
 }
 
 #[test]
@@ -510,23 +510,21 @@ fn every_refusal_says_what_and_where() {
 
 #[test]
 fn catalogue_has_each_id_once_and_each_file_in_its_place() {
-    let a = catalogue::scenario_of(Path::new("one/mine.toml"), GOOD, &fault::kinds()).unwrap();
-    let b = catalogue::scenario_of(Path::new("two/mine.toml"), GOOD, &fault::kinds()).unwrap();
+    let a = catalogue::scenario_of(Path::new("one/mine.toml"), GOOD, &words()).unwrap();
+    let b = catalogue::scenario_of(Path::new("two/mine.toml"), GOOD, &words()).unwrap();
     let errors = [
         catalogue::sorted(vec![b, a]).unwrap_err().to_string(),
-        catalogue::scenario_of(Path::new("one/yours.toml"), GOOD, &fault::kinds())
+        catalogue::scenario_of(Path::new("one/yours.toml"), GOOD, &words())
             .unwrap_err()
             .to_string(),
-        catalogue::scenario_of(Path::new("mine.toml"), GOOD, &fault::kinds())
+        catalogue::scenario_of(Path::new("mine.toml"), GOOD, &words())
             .unwrap_err()
             .to_string(),
-        find(&super::all(&fault::kinds()).unwrap(), "drop-tabel")
+        find(&super::all(&words()).unwrap(), "drop-tabel")
             .unwrap_err()
             .to_string(),
-        resolve(&["logicle/".to_owned()], &fault::kinds())
-            .unwrap_err()
-            .to_string(),
-        resolve(&["./nothing.toml".to_owned()], &fault::kinds())
+        resolve(&["logicle/".to_owned()], &words()).unwrap_err().to_string(),
+        resolve(&["./nothing.toml".to_owned()], &words())
             .unwrap_err()
             .to_string(),
     ];
@@ -535,7 +533,7 @@ fn catalogue_has_each_id_once_and_each_file_in_its_place() {
 
 #[test]
 fn catalogue_is_sound() {
-    let scenarios = super::all(&fault::kinds()).unwrap();
+    let scenarios = super::all(&words()).unwrap();
     assert!(scenarios.is_sorted_by_key(|scenario| (&scenario.group, &scenario.id)));
     insta::assert_snapshot!("show", show(find(&scenarios, "latest-backup-corrupt").unwrap()));
 }
@@ -545,7 +543,7 @@ fn selectors_are_ids_groups_and_files() {
     let file = tempfile::Builder::new().suffix(".toml").tempfile().unwrap();
     std::fs::write(file.path(), GOOD).unwrap();
     let selectors = ["drop-table", "logical/", file.path().to_str().unwrap(), "drop-table"].map(str::to_owned);
-    let chosen = resolve(&selectors, &fault::kinds()).unwrap();
+    let chosen = resolve(&selectors, &words()).unwrap();
     assert_eq!(chosen.iter().filter(|scenario| scenario.id == "drop-table").count(), 1);
     assert_eq!(chosen[0].id, "drop-table");
     assert!(
@@ -558,7 +556,7 @@ fn selectors_are_ids_groups_and_files() {
     std::fs::write(twin.path(), GOOD).unwrap();
     let both = [file.path(), twin.path()].map(|path| path.to_str().unwrap().to_owned());
     assert!(matches!(
-        resolve(&both, &fault::kinds()),
+        resolve(&both, &words()),
         Err(super::ScenarioError::DuplicateId { .. })
     ));
 }
@@ -645,9 +643,30 @@ proptest! {
     }
 }
 
+/// All kinds of faults, and the backup systems of the examples.
+pub(super) fn words() -> Vocabulary<'static> {
+    static KINDS: LazyLock<Kinds> = LazyLock::new(fault::kinds);
+    let physical = Capabilities {
+        point_in_time: true,
+        physical: true,
+        as_any_role: false,
+    };
+    let dump = Capabilities {
+        point_in_time: false,
+        physical: false,
+        as_any_role: true,
+    };
+    Vocabulary {
+        kinds: &KINDS,
+        systems: vec![("basebackup", physical), ("pgbackrest", physical), ("dump", dump)],
+    }
+}
+
 fn circumstances(system: &str) -> Circumstances<'_> {
+    static WORDS: LazyLock<Vocabulary<'static>> = LazyLock::new(words);
     Circumstances {
         system,
+        words: &WORDS,
         seed: fixtures::SeedPlan::default(),
         seed_given: false,
         segment_mb: 1,
@@ -661,14 +680,14 @@ fn circumstances(system: &str) -> Circumstances<'_> {
 
 #[test]
 fn the_plan_of_a_dry_run() {
-    let all = catalogue::all(&fault::kinds()).unwrap();
+    let all = catalogue::all(&words()).unwrap();
     let scenario = find(&all, "latest-bad-plus-gap").unwrap();
     insta::assert_snapshot!("plan", plan(scenario, &circumstances("basebackup")));
 }
 
 #[test]
 fn a_plan_says_what_is_known_of_each_backup() {
-    let all = catalogue::all(&fault::kinds()).unwrap();
+    let all = catalogue::all(&words()).unwrap();
     let mut words = String::new();
     for id in [
         "dump-reaches-further",
@@ -692,7 +711,7 @@ fn a_plan_says_what_is_known_of_each_backup() {
 
 #[test]
 fn every_plan_names_every_fault_backup_and_check() {
-    for scenario in catalogue::all(&fault::kinds()).unwrap() {
+    for scenario in catalogue::all(&words()).unwrap() {
         let system = scenario.given.mixed().unwrap_or_else(|| "basebackup".to_owned());
         let text = plan(&scenario, &circumstances(&system));
         for fault in &scenario.faults {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use proptest::{prelude::*, strategy::Union};
 
-use super::super::{Scenario, all, parse};
+use super::super::{Scenario, all, parse, tests::words};
 use crate::fault::kinds;
 
 /// A scenario without what belongs to its file.
@@ -19,7 +19,7 @@ fn bare(mut scenario: Scenario) -> Scenario {
 }
 
 fn read(text: &str) -> Scenario {
-    let read = parse(text, Path::new("mine.toml"), "", &kinds());
+    let read = parse(text, Path::new("mine.toml"), "", &words());
     read.map_err(|error| format!("{error}\n{text}")).unwrap()
 }
 
@@ -29,7 +29,7 @@ fn again(scenario: &Scenario) -> Scenario {
 
 #[test]
 fn the_catalogue_is_written_as_it_is_read() {
-    for scenario in all(&kinds()).unwrap() {
+    for scenario in all(&words()).unwrap() {
         assert_eq!(bare(again(&scenario)), bare(scenario));
     }
 }

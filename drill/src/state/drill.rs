@@ -5,6 +5,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
@@ -16,7 +17,7 @@ use tokio_postgres::Client;
 
 use super::{DrillError, Options, disk::SmallDisk};
 use crate::{
-    backup::{Backup, Site, basebackup::directory_bytes, planner::Rejection, stream::Stream, untouched::Untouched},
+    backup::{Backup, BackupSystem, InUse, Site, planner::Rejection, stream::Stream, untouched::Untouched},
     cutover::{application::Application, config_store::FileStore, pinned::PinnedWriter},
     errors::chain,
     fault::clock::SteppedClock,
@@ -24,7 +25,7 @@ use crate::{
     monitor::{Alerts, prober::Prober},
     notify::Inbox,
     operator::Operator,
-    postgres::{Cluster, Lsn, Provider, Shutdown, TimelineId, shell_quoted},
+    postgres::{Cluster, Lsn, Provider, Shutdown, TimelineId, directory_bytes, shell_quoted},
     record::{Recorder, nanoseconds},
     reference::{Reached, Truth, fingerprint::record::Reference},
     scenario::{FaultTarget, Scenario, Streaming, Target},
@@ -120,6 +121,10 @@ pub struct Drill {
     pub untouched: Option<Untouched>,
     /// Rejections that are recorded already.
     pub rejected: BTreeSet<(String, bool)>,
+    /// The backup systems in use.
+    pub systems: InUse,
+    /// The backups that were taken, in that order, those of another cluster included.
+    pub taken: Vec<Backup>,
     /// Backups, WAL and credentials. Last: its directory goes when everything above is gone.
     pub site: Site,
 }
@@ -156,6 +161,20 @@ impl Drill {
     /// Records a check's result.
     pub fn check(&self, result: CheckResult) {
         self.recorder.record(What::CheckFinished(result));
+    }
+
+    /// The backup system of that name.
+    ///
+    /// # Errors
+    /// If the drill does not use it.
+    pub fn backup_system(&self, name: &str) -> Result<&Arc<dyn BackupSystem>, DrillError> {
+        let system = self.systems.named(name);
+        system.ok_or_else(|| DrillError::BackupSystemNotInUse { name: name.to_owned() })
+    }
+
+    /// The backups that were taken and of which anything is left, in that order.
+    pub fn backups_left(&self) -> impl Iterator<Item = &Backup> {
+        self.taken.iter().filter(|backup| backup.directory.exists())
     }
 
     /// Records a rejected candidate, once.

@@ -9,6 +9,7 @@ use crate::{
     ledger::LedgerError,
     postgres::{ClusterError, ControlError, StartError, WorkDirError},
     reference::fingerprint::FingerprintError,
+    registry::Unknown,
     workload::WorkloadError,
 };
 
@@ -99,10 +100,13 @@ pub enum DrillError {
     /// A backup could not be taken.
     #[error(transparent)]
     Backup(#[from] BackupError),
-    /// There is no such backup system.
-    #[error("there is no backup system {name:?}; `drill list backups` lists them")]
-    UnknownBackupSystem {
-        /// What was asked for.
+    /// Something was to be chosen by a name that nothing has.
+    #[error(transparent)]
+    Unknown(#[from] Unknown),
+    /// A backup is of a system that the drill does not use.
+    #[error("this drill does not use the backup system {name:?}")]
+    BackupSystemNotInUse {
+        /// Its name.
         name: String,
     },
     /// A fault could not be injected, or did nothing.

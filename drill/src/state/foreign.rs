@@ -2,7 +2,7 @@
 
 use super::{Drill, DrillError};
 use crate::{
-    backup::{self, Backup},
+    backup::Backup,
     postgres::{Cluster, ClusterOptions, Shutdown},
 };
 
@@ -13,9 +13,7 @@ use crate::{
 pub async fn backup(drill: &Drill, system: &str) -> Result<Backup, DrillError> {
     let began = drill.recorder.offset();
     let site = &drill.site;
-    let system = backup::system(system, site).ok_or_else(|| DrillError::UnknownBackupSystem {
-        name: system.to_owned(),
-    })?;
+    let system = drill.backup_system(system)?;
     let options = ClusterOptions {
         name: "stranger".into(),
         durable: site.durable,

@@ -14,7 +14,7 @@ use super::{
     remember::{self, Change, Tables},
 };
 use crate::{
-    backup::{self, Backup},
+    backup::{Backup, note},
     errors::chain,
     fault,
     postgres::{Cluster, Lsn, TimelineId},
@@ -60,7 +60,7 @@ pub async fn inject(drill: &mut Drill, moment: Moment, mut restored: Option<&mut
 }
 
 async fn one(drill: &mut Drill, fault: &Fault, restored: Option<&mut Cluster>) -> Result<(), DrillError> {
-    let backups = backup::catalogue::list(&drill.site.repository)?.backups;
+    let backups: Vec<Backup> = drill.backups_left().cloned().collect();
     let fault = &with_segment(fault, &backups, drill.site.wal.segment_bytes);
     archived(drill, fault).await; // the service still works meanwhile
     if fault.target == FaultTarget::Cluster
@@ -106,8 +106,12 @@ async fn one(drill: &mut Drill, fault: &Fault, restored: Option<&mut Cluster>) -
         stream: drill.site.wal.stream.as_deref(),
         work: drill.site.work.path(),
         backups: backups
-            .into_iter()
-            .map(|backup| (backup.info.id, backup.directory))
+            .iter()
+            .flat_map(|backup| {
+                let system = drill.systems.named(&backup.info.method);
+                let artefacts = system.map_or_else(Vec::new, |system| system.artefacts(backup));
+                artefacts.into_iter().map(|artefact| (backup.info.id.clone(), artefact))
+            })
             .collect(),
         random: &mut drill.random,
         relations: &drill.relations,
@@ -161,7 +165,7 @@ fn with_segment(fault: &Fault, backups: &[Backup], segment_bytes: u64) -> Fault 
     let backup = match segment.backup {
         Which::Oldest => backups.first(),
         Which::Number(number) => {
-            let is_it = |backup: &&Backup| backup::catalogue::number(&backup.info.id) == Some(number);
+            let is_it = |backup: &&Backup| note::number(&backup.info.id) == Some(number);
             backups.iter().find(is_it)
         }
         Which::Latest | Which::All => backups.last(),

@@ -139,8 +139,8 @@ mod tests {
 
     use super::{Change, change};
     use crate::{
-        fault,
         scenario::{Target, parse},
+        state::Parts,
     };
 
     fn changes(at: &str, target: &str, kinds: &[&str]) -> Vec<Change> {
@@ -151,7 +151,7 @@ mod tests {
             "id = \"x\"\ntitle = \"x\"\nwhy = \"x\"\nsource = \"x\"\n[given]\nbackup = \"basebackup\"\n{faults}\
              [recovery]\ntarget = {target}\n[expect]\noutcome = \"recovered\"\n"
         );
-        let scenario = parse(&text, Path::new("x.toml"), "", &fault::kinds()).unwrap();
+        let scenario = parse(&text, Path::new("x.toml"), "", &Parts::default().vocabulary()).unwrap();
         let mut named = false;
         let mut all = Vec::new();
         for fault in &scenario.faults {

@@ -72,7 +72,7 @@ fn main() -> ExitCode {
             assert!(on(major, "backbone/") >= 14);
         }));
     }
-    for scenario in scenario::all(&drill::fault::kinds()).unwrap() {
+    for scenario in scenario::all(&drill::state::Parts::default().vocabulary()).unwrap() {
         if scenario.group == "backbone" {
             let name = format!("backbone/{}", scenario.id);
             trials.push(trial(name, at_night, move || {

@@ -9,9 +9,9 @@ use super::{
     args::{RunArgs, StorageArg},
 };
 use crate::{
-    backup, drill,
+    drill,
     postgres::Storage,
-    scenario::{self, Circumstances, Kinds, Scenario},
+    scenario::{self, Circumstances, Scenario, Vocabulary},
     state::{self, Parts, Sizing, StorageChoice},
 };
 
@@ -37,8 +37,8 @@ pub(super) struct Planned {
 /// If there is no such scenario or backup system, or nothing is left to be carried out.
 pub(super) fn planned(args: &RunArgs, parts: &Parts) -> Result<Vec<Planned>, Failure> {
     let mut planned = Vec::new();
-    for scenario in chosen(args, &parts.kinds)? {
-        let systems = systems(args, &scenario)?;
+    for scenario in chosen(args, &parts.vocabulary())? {
+        let systems = systems(args, &scenario, parts)?;
         for system in &systems {
             let name = match systems.len() {
                 1 => scenario.id.clone(),
@@ -68,9 +68,9 @@ pub(super) fn planned(args: &RunArgs, parts: &Parts) -> Result<Vec<Planned>, Fai
     }
 }
 
-fn chosen(args: &RunArgs, kinds: &Kinds) -> Result<Vec<Scenario>, Failure> {
+fn chosen(args: &RunArgs, words: &Vocabulary<'_>) -> Result<Vec<Scenario>, Failure> {
     if args.all && args.scenarios.is_empty() {
-        return scenario::all(kinds).map_err(Failure::usage);
+        return scenario::all(words).map_err(Failure::usage);
     }
     let default = [DEFAULT_SCENARIO.to_owned()];
     let named = if args.scenarios.is_empty() {
@@ -78,29 +78,21 @@ fn chosen(args: &RunArgs, kinds: &Kinds) -> Result<Vec<Scenario>, Failure> {
     } else {
         args.scenarios.as_slice()
     };
-    scenario::resolve(named, kinds).map_err(Failure::usage)
+    scenario::resolve(named, words).map_err(Failure::usage)
 }
 
 /// The backup systems that a scenario is carried out with, once for each.
-fn systems(args: &RunArgs, scenario: &Scenario) -> Result<Vec<String>, Failure> {
+fn systems(args: &RunArgs, scenario: &Scenario, parts: &Parts) -> Result<Vec<String>, Failure> {
     let given = &scenario.given;
-    let systems = match (&args.backup, given.mixed(), given.backup.as_slice()) {
-        (Some(system), ..) => vec![system.clone()],
-        (None, Some(mixed), _) => vec![mixed],
-        (None, None, []) => vec![backup::basebackup::NAME.to_owned()],
-        (None, None, named) => named.to_vec(),
-    };
-    for system in systems.iter().flat_map(|mixed| mixed.split('+')) {
-        if !backup::SYSTEMS.iter().any(|(name, _)| *name == system) {
-            let names: Vec<_> = backup::SYSTEMS.iter().map(|(name, _)| *name).collect();
-            return Err(Failure::usage(format!(
-                "{}: there is no backup system {system:?}; there are {}",
-                scenario.path.display(),
-                names.join(", ")
-            )));
-        }
+    if let Some(system) = &args.backup {
+        parts.systems.named(system).map_err(Failure::usage)?;
+        return Ok(vec![system.clone()]);
     }
-    Ok(systems)
+    Ok(match (given.mixed(), given.backup.as_slice()) {
+        (Some(mixed), _) => vec![mixed],
+        (None, []) => parts.systems.names().into_iter().take(1).map(str::to_owned).collect(),
+        (None, named) => named.to_vec(),
+    })
 }
 
 /// What the run will carry out, as it is written before anything is begun.
@@ -117,7 +109,7 @@ pub(super) fn plan(run_id: &str, planned: &[Planned]) -> RunPlan {
 }
 
 /// Prints what would be done.
-pub(super) fn print(args: &RunArgs, planned: &[Planned]) {
+pub(super) fn print(args: &RunArgs, planned: &[Planned], words: &Vocabulary<'_>) {
     let sizing = sizing(args);
     let skipped = |drill: &&Planned| drill.skipped.is_some();
     for drill in planned.iter().filter(|drill| !skipped(drill)) {
@@ -127,6 +119,7 @@ pub(super) fn print(args: &RunArgs, planned: &[Planned]) {
         let objectives = &drill.scenario.objectives;
         let circumstances = Circumstances {
             system: &drill.system,
+            words,
             seed: sizing.plan(seed.unwrap_or_default()),
             seed_given: seed.is_some(),
             segment_mb: sizing.wal_segment_mb(),

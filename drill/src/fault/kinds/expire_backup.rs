@@ -10,8 +10,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    backup::basebackup::directory_bytes,
     fault::{Deed, Doing, Done, FaultError, World},
+    postgres::directory_bytes,
     scenario::{Fault, Kind, Needs},
 };
 

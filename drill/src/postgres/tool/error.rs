@@ -4,7 +4,7 @@ use std::{io, process::ExitStatus, time::Duration};
 
 use reports::text::lasting;
 
-use super::super::UserError;
+use super::super::{Cause, UserError};
 use crate::values;
 
 /// Why a program did not do its work.
@@ -67,6 +67,15 @@ pub enum ToolError {
 }
 
 impl ToolError {
+    /// What the program died of.
+    pub fn cause(&self) -> Cause {
+        use std::os::unix::process::ExitStatusExt as _;
+        match self {
+            Self::Failed { status, .. } if status.signal().is_some() || status.code() == Some(137) => Cause::Killed,
+            _ => Cause::told(self.stderr()),
+        }
+    }
+
     /// The last lines of what the program said on stderr; empty when it never ran.
     pub fn stderr(&self) -> &str {
         match self {

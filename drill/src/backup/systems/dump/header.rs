@@ -1,80 +1,18 @@
-//! What our own record of a backup said, told by the backup itself: the label, the manifest and the control file of a base
-//! backup, the header of a dump. What only the record knew (where the WAL stood at a dump's snapshot) stays unknown.
+//! The header of a dump in custom format: when it was begun.
 
-use std::{fs, path::Path};
+use std::path::Path;
 
 use chrono::{DateTime, NaiveDate, NaiveDateTime, TimeDelta, Utc};
-use reports::event::BackupInfo;
 
-use super::{
-    Backup,
-    basebackup::{self, Manifest, directory_bytes},
-    copy, dump,
-};
-use crate::postgres::{open_file, read_system_identifier};
+use crate::postgres::open_file;
 
-/// The backup in a directory of the repository, if there is a finished one.
-pub(super) fn backup(id: &str, directory: &Path) -> Option<Backup> {
-    let (data, dump) = (directory.join("data"), directory.join(dump::DUMP));
-    let unknown = BackupInfo {
-        id: id.to_owned(),
-        method: basebackup::NAME.to_owned(),
-        taken_at_utc: DateTime::UNIX_EPOCH,
-        bytes: directory_bytes(directory),
-        start_lsn: None,
-        stop_lsn: None,
-        timeline: None,
-        system_identifier: String::new(),
-    };
-    let info = if data.join("backup_manifest").exists() {
-        base_backup(&data, unknown)
-    } else if dump.exists() && directory.join(dump::GLOBALS).exists() {
-        let header = open_file(&dump).ok().and_then(|file| begun(file).ok().flatten());
-        BackupInfo {
-            method: dump::NAME.to_owned(),
-            taken_at_utc: within_its_second(header, written(&dump)?),
-            ..unknown
-        }
-    } else {
-        return None;
-    };
-    Some(Backup {
-        info,
-        directory: directory.to_owned(),
-        recorded: None,
-    })
+/// When a dump was begun, or at the latest when its file was written.
+pub(super) fn begun_or_written(dump: &Path, written: DateTime<Utc>) -> DateTime<Utc> {
+    let header = open_file(dump).ok().and_then(|file| begun(file).ok().flatten());
+    within_its_second(header, written)
 }
 
-/// The manifest is written last, so that it is there means that the backup is finished.
-fn base_backup(data: &Path, unknown: BackupInfo) -> BackupInfo {
-    let label = copy::read(&data.join("backup_label")).unwrap_or_default();
-    let label = String::from_utf8_lossy(&label);
-    let says = |name: &str| label.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
-    let start = says("START WAL LOCATION: ").and_then(|text| text.split_whitespace().next());
-    let began = says("START TIME: ").and_then(|text| NaiveDateTime::parse_from_str(text, "%Y-%m-%d %H:%M:%S UTC").ok());
-    let finished = written(&data.join("backup_manifest"));
-    let manifest = Manifest::read(data).ok();
-    let timeline = says("START TIMELINE: ").and_then(|text| text.parse().ok());
-    BackupInfo {
-        taken_at_utc: finished
-            .max(began.map(|began| began.and_utc()))
-            .unwrap_or(unknown.taken_at_utc),
-        start_lsn: start
-            .map(str::to_owned)
-            .or_else(|| manifest.as_ref().map(|manifest| manifest.start_lsn.clone())),
-        stop_lsn: manifest.as_ref().map(|manifest| manifest.end_lsn.clone()),
-        timeline: timeline.or_else(|| manifest.as_ref().map(|manifest| manifest.timeline)),
-        system_identifier: read_system_identifier(data)
-            .map_or_else(|_| String::new(), |identifier| identifier.to_string()),
-        ..unknown
-    }
-}
-
-fn written(path: &Path) -> Option<DateTime<Utc>> {
-    Some(fs::metadata(path).ok()?.modified().ok()?.into())
-}
-
-/// A dump's header tells the second in which it began; within that, the file can be no younger than it was written.
+/// The header tells the second in which it began; within that, the file can be no younger than it was written.
 fn within_its_second(header: Option<NaiveDateTime>, written: DateTime<Utc>) -> DateTime<Utc> {
     let Some(began) = header.map(|began| began.and_utc()) else {
         return written;

@@ -1,30 +1,40 @@
 //! pg_basebackup with its manifest, and point-in-time recovery through the WAL archive.
 //!
-//! Taken as `recovery_operator` (role attribute REPLICATION) in plain format with its own WAL, verified with
-//! pg_verifybackup, restored by copying into a new place with `pg_control` last, so that a broken copy cannot start
-//! (PostgreSQL manual, 26.3.5).
+//! Taken as `recovery_operator` (role attribute REPLICATION) in plain format with its own WAL, listed by its label, manifest
+//! and control file ([`told`]), verified with pg_verifybackup, restored by copying into a new place with `pg_control` last, so
+//! that a broken copy cannot start (PostgreSQL manual, 26.3.5).
+
+mod told;
 
 use std::{
     fs,
     path::{Path, PathBuf},
 };
 
-use chrono::Utc;
 use fixtures::Role;
 use futures_util::future::BoxFuture;
-use reports::{CheckId, Phase, event::BackupInfo};
+use reports::{CheckId, Phase};
 
 use super::{
-    Backup, BackupError, BackupSystem, Capabilities, Progress, RestoreRequest, Site, catalogue, copy, start, target,
+    super::{Backup, Progress, RestoreRequest, copy},
+    BackupError, BackupSystem, Capabilities, Listing, Site,
 };
 use crate::{
-    postgres::{Cluster, ClusterOptions, ToolOutput, progress},
+    postgres::{Cluster, ToolOutput, progress},
     record::check::{Found, timed},
-    wal::{self, RecoveryTarget, commands},
+    wal,
 };
 
 /// Its name on the command line.
 pub const NAME: &str = "basebackup";
+/// What it can do.
+pub(super) const CAPABILITIES: Capabilities = Capabilities {
+    point_in_time: true,
+    physical: true,
+    as_any_role: false,
+};
+/// Where in a backup's directory the data directory is.
+const DATA: &str = "data";
 
 /// The system.
 pub struct BaseBackup {
@@ -39,7 +49,7 @@ impl BaseBackup {
 
     async fn take_into(&self, source: &Cluster, id: &str) -> Result<Backup, BackupError> {
         let directory = self.site.new_backup_directory(id)?;
-        let data = directory.join("data");
+        let data = directory.join(DATA);
         let mut tool = self
             .site
             .tool("pg_basebackup")
@@ -67,91 +77,9 @@ impl BaseBackup {
             })?;
             self.site.recorder.external_since("sync the backup", began);
         }
-        let manifest = Manifest::read(&data)?;
-        let backup = Backup {
-            info: BackupInfo {
-                id: id.to_owned(),
-                method: NAME.to_owned(),
-                taken_at_utc: Utc::now(),
-                bytes: directory_bytes(&data),
-                start_lsn: Some(manifest.start_lsn),
-                stop_lsn: Some(manifest.end_lsn),
-                timeline: Some(manifest.timeline),
-                system_identifier: source.recorded_identifier().to_string(),
-            },
-            directory,
-            recorded: None, // that is read meanwhile
-        };
-        catalogue::enter(&backup)?;
+        let mut backup = told::backup(id, &directory);
+        backup.info.system_identifier = source.recorded_identifier().to_string();
         Ok(backup)
-    }
-
-    async fn restore_into(&self, request: &RestoreRequest) -> Result<Cluster, BackupError> {
-        let target = target::free(&self.site, &request.cluster)?;
-        let from = request.backup.directory.join("data");
-        let data = target.join("data");
-        let began = self.site.recorder.offset();
-        self.site.work.subdirectory(&request.cluster)?;
-        copied(&request.progress, &from, &data).await?;
-        let io = |source| BackupError::Io {
-            action: "write",
-            path: data.clone(),
-            source,
-        };
-        let tablespaces = target.join(copy::TABLESPACES);
-        if tablespaces.exists() {
-            self.site.work.user().chown_recursive(&tablespaces)?;
-        }
-        self.site.recorder.external_since("copy the backup", began);
-        let mut settings = self.recovery_settings(request)?;
-        settings.extend(isolated());
-        settings.push(("recovery_init_sync_method".to_owned(), "syncfs".to_owned()));
-        let options = ClusterOptions {
-            name: request.cluster.clone(),
-            settings,
-            durable: self.site.durable,
-            ..ClusterOptions::default()
-        };
-        fs::write(data.join("recovery.signal"), "").map_err(io)?;
-        let cluster = Cluster::adopt(&self.site.installation, &self.site.work, data.clone(), &options)?;
-        let mut cluster = request.pause.pass(cluster).await.ok_or(BackupError::GivenUp)?;
-        request.progress.replaying();
-        let began = self.site.recorder.offset();
-        start::restored_server(&self.site, &mut cluster).await?;
-        self.site
-            .recorder
-            .external_since("start the restored server and replay", began);
-        Ok(cluster)
-    }
-
-    fn recovery_settings(&self, request: &RestoreRequest) -> Result<Vec<(String, String)>, BackupError> {
-        let script = self.site.work.path().join("restore-wal.sh");
-        fs::write(
-            &script,
-            commands::restore_script(&self.site.wal, &request.instead, &self.site.archive_service()),
-        )
-        .map_err(|source| BackupError::Io {
-            action: "write",
-            path: script.clone(),
-            source,
-        })?;
-        self.site.work.user().chown(&script)?;
-        let mut settings = vec![("restore_command".to_owned(), commands::restore_command(&script))];
-        let mut set = |name: &str, value: String| settings.push((name.to_owned(), value));
-        if let Some(timeline) = request.timeline {
-            set("recovery_target_timeline", timeline.to_string());
-        }
-        match &request.target {
-            RecoveryTarget::End => return Ok(settings),
-            RecoveryTarget::Lsn(lsn) => {
-                set("recovery_target_lsn", lsn.to_string());
-                set("recovery_target_inclusive", "off".into());
-            }
-            RecoveryTarget::Time(time) => set("recovery_target_time", time.to_rfc3339()),
-            RecoveryTarget::Xid(xid) => set("recovery_target_xid", xid.to_string()),
-        }
-        set("recovery_target_action", "promote".into());
-        Ok(settings)
     }
 }
 
@@ -161,10 +89,7 @@ impl BackupSystem for BaseBackup {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities {
-            point_in_time: true,
-            physical: true,
-        }
+        CAPABILITIES
     }
 
     fn take<'a>(&'a self, source: &'a Cluster, id: &'a str) -> BoxFuture<'a, Result<Backup, BackupError>> {
@@ -187,7 +112,7 @@ impl BackupSystem for BaseBackup {
                             .tool("pg_verifybackup")
                             .arg("--quiet")
                             .arg("--no-parse-wal") // the WAL is wal-continuity's to look at, wherever it is
-                            .arg(backup.directory.join("data"))
+                            .arg(backup.directory.join(DATA))
                             .output(),
                     )
                     .await?;
@@ -198,8 +123,24 @@ impl BackupSystem for BaseBackup {
         })
     }
 
-    fn restore<'a>(&'a self, request: &'a RestoreRequest) -> BoxFuture<'a, Result<Cluster, BackupError>> {
-        Box::pin(self.restore_into(request))
+    fn list(&self) -> BoxFuture<'_, Result<Listing, BackupError>> {
+        Box::pin(async { told::listing(&self.site.repository) })
+    }
+
+    fn made(&self, directory: &Path) -> bool {
+        directory.join(DATA).exists()
+    }
+
+    /// What it needs to be consistent, unless it was told to leave that out.
+    fn held_wal(&self, backup: &Backup) -> Option<PathBuf> {
+        let directory = backup.directory.join(DATA).join("pg_wal");
+        let mut entries = fs::read_dir(&directory).ok()?.flatten();
+        let some = entries.any(|entry| wal::is_segment(&entry.file_name().to_string_lossy()));
+        some.then_some(directory)
+    }
+
+    fn lay_down<'a>(&'a self, request: &'a RestoreRequest, data: &'a Path) -> BoxFuture<'a, Result<(), BackupError>> {
+        Box::pin(async move { copied(&request.progress, &request.backup.directory.join(DATA), data).await })
     }
 }
 
@@ -235,26 +176,6 @@ fn verdict(expected: &str, output: &ToolOutput) -> Found {
     }
 }
 
-/// The WAL that a base backup brings along, if it brings any: what it needs to be consistent.
-pub fn held_wal(backup: &Backup) -> Option<PathBuf> {
-    let directory = backup.directory.join("data/pg_wal");
-    let mut entries = fs::read_dir(&directory).ok()?.flatten();
-    let some = entries.any(|entry| wal::is_segment(&entry.file_name().to_string_lossy()));
-    some.then_some(directory)
-}
-
-/// Settings that keep a restored cluster from acting on production: it archives nowhere, waits for no standby, and
-/// has no subscriptions or slots of its own to serve.
-pub fn isolated() -> Vec<(String, String)> {
-    [
-        ("archive_mode", "off"),
-        ("archive_command", ""),
-        ("synchronous_standby_names", ""),
-    ]
-    .map(|(name, value)| (name.to_owned(), value.to_owned()))
-    .to_vec()
-}
-
 /// Copies a backup's data directory into the place of a new cluster, as long as bytes arrive there.
 async fn copied(progress: &Progress, from: &Path, to: &Path) -> Result<(), BackupError> {
     let io = |source| BackupError::Io {
@@ -283,52 +204,6 @@ async fn copied(progress: &Progress, from: &Path, to: &Path) -> Result<(), Backu
 /// Writes everything of the filesystem that `path` is on to its disk.
 fn sync_filesystem(path: &Path) -> std::io::Result<()> {
     rustix::fs::syncfs(fs::File::open(path)?).map_err(std::io::Error::from)
-}
-
-/// The WAL range of a backup manifest.
-pub(super) struct Manifest {
-    pub(super) timeline: u32,
-    pub(super) start_lsn: String,
-    pub(super) end_lsn: String,
-}
-
-impl Manifest {
-    pub(super) fn read(data: &Path) -> Result<Self, BackupError> {
-        let path: PathBuf = data.join("backup_manifest");
-        let text = copy::read(&path).map_err(|source| BackupError::Io {
-            action: "read",
-            path: path.clone(),
-            source,
-        })?;
-        let unexpected = |problem: String| BackupError::Unexpected {
-            what: path.display().to_string(),
-            problem,
-        };
-        let manifest: serde_json::Value =
-            serde_json::from_slice(&text).map_err(|error| unexpected(error.to_string()))?;
-        let range = &manifest["WAL-Ranges"][0];
-        let read = || {
-            Some(Self {
-                timeline: u32::try_from(range["Timeline"].as_u64()?).ok()?,
-                start_lsn: range["Start-LSN"].as_str()?.to_owned(),
-                end_lsn: range["End-LSN"].as_str()?.to_owned(),
-            })
-        };
-        read().ok_or_else(|| unexpected("it has no WAL range".into()))
-    }
-}
-
-/// Bytes of all files below a directory. Files that vanish meanwhile do not count.
-pub fn directory_bytes(directory: &Path) -> u64 {
-    let Ok(entries) = fs::read_dir(directory) else { return 0 };
-    entries
-        .flatten()
-        .map(|entry| match entry.file_type() {
-            Ok(kind) if kind.is_dir() => directory_bytes(&entry.path()),
-            Ok(kind) if kind.is_file() => entry.metadata().map_or(0, |metadata| metadata.len()),
-            _ => 0,
-        })
-        .sum()
 }
 
 #[cfg(test)]

@@ -3,6 +3,8 @@
 //! What a dump leaves out on its own (roles, passwords, database settings) is in the globals file; what neither has
 //! (sequences' lost values, statistics) is known. It cannot replay WAL, so everything after the snapshot is lost.
 
+mod header;
+
 use std::{fs, path::Path};
 
 use chrono::Utc;
@@ -10,21 +12,25 @@ use futures_util::future::BoxFuture;
 use reports::{CheckId, Phase, event::BackupInfo};
 
 use super::{
-    Backup, BackupError, BackupSystem, Capabilities, RestoreRequest, Site,
-    basebackup::{directory_bytes, isolated},
-    catalogue, copy, target,
+    super::{Backup, RestoreRequest, copy, note},
+    BackupError, BackupSystem, Capabilities, Listing, Site, directories,
 };
 use crate::{
-    postgres::{Cluster, ClusterOptions, Shutdown, ToolOutput},
+    postgres::{Cluster, ToolOutput, directory_bytes},
     record::check::{Found, timed},
     reference::{Reading, Record},
-    wal::RecoveryTarget,
 };
 
 /// Its name on the command line.
 pub const NAME: &str = "dump";
-pub(super) const DUMP: &str = "transformations.dump";
-pub(super) const GLOBALS: &str = "globals.sql";
+/// What it can do.
+pub(super) const CAPABILITIES: Capabilities = Capabilities {
+    point_in_time: false,
+    physical: false,
+    as_any_role: true,
+};
+const DUMP: &str = "transformations.dump";
+const GLOBALS: &str = "globals.sql";
 /// A table that somebody holds locked ends a dump, in time.
 const LOCK_LIMIT: &str = "--lock-wait-timeout=60s";
 
@@ -112,34 +118,17 @@ impl Dump {
             directory,
             recorded: Some(summary),
         };
-        catalogue::enter(&backup)?;
         Ok(backup)
     }
 
-    async fn restore_into(&self, request: &RestoreRequest) -> Result<Cluster, BackupError> {
-        if request.target != RecoveryTarget::End {
-            return Err(BackupError::NoPointInTime {
-                system: NAME,
-                target: request.target.to_string(),
-            });
-        }
-        target::free(&self.site, &request.cluster)?;
+    async fn load_into(&self, request: &RestoreRequest, cluster: &Cluster) -> Result<(), BackupError> {
         let recorder = &self.site.recorder;
-        let options = ClusterOptions {
-            name: request.cluster.clone(),
-            settings: isolated(),
-            durable: self.site.durable,
-            ..ClusterOptions::default()
-        };
-        let cluster = Cluster::create(&self.site.installation, &self.site.work, &options).await?;
-        let mut cluster = request.pause.pass(cluster).await.ok_or(BackupError::GivenUp)?;
-        recorder.external("start the restored server", cluster.start()).await?;
         let globals = self.globals(&request.backup.directory, &request.cluster)?;
         let load_globals = self
             .site
             .tool("psql")
             .envs(cluster.client_environment("postgres", "postgres", None))
-            .served_by(&cluster)
+            .served_by(cluster)
             .args([
                 "--no-psqlrc",
                 "--quiet",
@@ -153,7 +142,7 @@ impl Dump {
             .site
             .tool("pg_restore")
             .envs(cluster.client_environment("postgres", "postgres", None))
-            .served_by(&cluster)
+            .served_by(cluster)
             // Without --verbose it does not say what an error is about.
             .args([
                 "--create",
@@ -163,19 +152,12 @@ impl Dump {
                 "--dbname=postgres",
             ])
             .arg(request.backup.directory.join(DUMP));
-        let restored = recorder.external("pg_restore", restore.output()).await;
-        request.progress.add(directory_bytes(cluster.data_directory()));
-        let restored = match restored {
+        let restored = recorder.external("pg_restore", restore.output()).await?;
+        if went_to_its_end(&restored) {
             // Whether what is there will do is for the checks to say, not for an exit code.
-            Ok(output) if went_to_its_end(&output) => keep_log(&cluster, &output.stderr),
-            Ok(output) => Err(output.failed().into()),
-            Err(error) => Err(error.into()),
-        };
-        if let Err(error) = restored {
-            let _ = cluster.stop(Shutdown::Immediate).await; // the restore's own error is what matters
-            return Err(error);
+            return keep_log(cluster, &restored.stderr);
         }
-        Ok(cluster)
+        Err(restored.failed().into())
     }
 
     /// The globals without the statement that creates the superuser, which every cluster has already.
@@ -208,10 +190,7 @@ impl BackupSystem for Dump {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities {
-            point_in_time: false,
-            physical: false,
-        }
+        CAPABILITIES
     }
 
     fn take<'a>(&'a self, source: &'a Cluster, id: &'a str) -> BoxFuture<'a, Result<Backup, BackupError>> {
@@ -256,9 +235,64 @@ impl BackupSystem for Dump {
         })
     }
 
-    fn restore<'a>(&'a self, request: &'a RestoreRequest) -> BoxFuture<'a, Result<Cluster, BackupError>> {
-        Box::pin(self.restore_into(request))
+    fn list(&self) -> BoxFuture<'_, Result<Listing, BackupError>> {
+        Box::pin(async { listing(&self.site.repository) })
     }
+
+    fn made(&self, directory: &Path) -> bool {
+        directory.join(DUMP).exists() || directory.join(GLOBALS).exists()
+    }
+
+    fn load<'a>(&'a self, request: &'a RestoreRequest, cluster: &'a Cluster) -> BoxFuture<'a, Result<(), BackupError>> {
+        Box::pin(self.load_into(request, cluster))
+    }
+}
+
+/// The dumps of a repository. A dump tells in its header when it was begun; where the WAL stood at its snapshot, only the note
+/// tells that was made when it was taken.
+fn listing(repository: &Path) -> Result<Listing, BackupError> {
+    let mut listing = Listing::default();
+    for (name, directory) in directories(repository)? {
+        let (dump, globals) = (directory.join(DUMP), directory.join(GLOBALS));
+        match (dump.exists(), globals.exists()) {
+            (false, false) => {}
+            (true, true) => match note::read(&directory) {
+                Ok(noted) => listing.backups.push(noted),
+                Err(problem) => {
+                    listing.backups.push(without_note(&name, &directory)?);
+                    listing.less_known.push((name, problem));
+                }
+            },
+            (true, false) => listing.unfinished.push((name, format!("it has no {GLOBALS}"))),
+            (false, true) => listing.unfinished.push((name, format!("it has no {DUMP}"))),
+        }
+    }
+    Ok(listing)
+}
+
+/// A dump as far as it tells by itself.
+fn without_note(id: &str, directory: &Path) -> Result<Backup, BackupError> {
+    let dump = directory.join(DUMP);
+    let written = fs::metadata(&dump).and_then(|file| file.modified());
+    let written = written.map_err(|source| BackupError::Io {
+        action: "look at",
+        path: dump.clone(),
+        source,
+    })?;
+    Ok(Backup {
+        info: BackupInfo {
+            id: id.to_owned(),
+            method: NAME.to_owned(),
+            taken_at_utc: header::begun_or_written(&dump, written.into()),
+            bytes: directory_bytes(directory),
+            start_lsn: None,
+            stop_lsn: None,
+            timeline: None,
+            system_identifier: String::new(),
+        },
+        directory: directory.to_owned(),
+        recorded: None,
+    })
 }
 
 fn globals_of(backup: &Path) -> std::io::Result<String> {
