@@ -16,8 +16,8 @@ use criterion::{BenchmarkId, Criterion, SamplingMode, Throughput};
 use drill::{
     ledger::{Answered, History, Operation, OperationKind, PgTime},
     verify::ledger::{
-        AttachmentRow, AuditRow, Comparison, Recovered, Recovery, ScriptRow, SeedFacts, SeededScript, Target,
-        VersionRow, compare,
+        AttachmentRow, AuditRow, Comparison, KeyRow, Recovered, Recovery, SeedFacts, SeededKey, Target, VersionRow,
+        compare,
     },
 };
 
@@ -110,7 +110,7 @@ struct Input {
 }
 
 impl Input {
-    /// The mix of the live writers: a quarter new scripts, half new versions, and any script may be next.
+    /// The mix of the live writers: a quarter new keys, half new versions, and any key may be next.
     fn synthesise(size: usize) -> Self {
         let mut random = 0x9E37_79B9_7F4A_7C15_u64;
         let mut roll = move |below: usize| {
@@ -119,17 +119,17 @@ impl Input {
                 .wrapping_add(1_442_695_040_888_963_407);
             (random >> 33) as usize % below
         };
-        let mut scripts: Vec<ScriptRow> = (1..=SEEDED)
-            .map(|id| ScriptRow {
+        let mut keys: Vec<KeyRow> = (1..=SEEDED)
+            .map(|id| KeyRow {
                 id,
                 current_version: 3,
-                ..ScriptRow::default()
+                ..KeyRow::default()
             })
             .collect();
         let mut recovered = Recovered::default();
-        recovered.versions.extend((1..=SEEDED).flat_map(|script| {
+        recovered.versions.extend((1..=SEEDED).flat_map(|key| {
             (1..=3).map(move |version| VersionRow {
-                script,
+                key,
                 version,
                 content: 0,
                 stored: 0,
@@ -144,10 +144,10 @@ impl Input {
                 20 => Answered::Indeterminate,
                 _ => Answered::Acknowledged,
             };
-            let (kind, mut script) = next(&scripts, roll(100), roll(scripts.len()));
+            let (kind, mut key) = next(&keys, roll(100), roll(keys.len()));
             let (at, author) = (PgTime(number.cast_signed() * 10), Some(3));
-            let facts = wrote(kind, &mut script, at);
-            let version = script.current_version;
+            let facts = wrote(kind, &mut key, at);
+            let version = key.current_version;
             let writes = !matches!(kind, OperationKind::SoftDelete | OperationKind::Restore);
             let content = if writes { u128::from(number) << 64 | 1 } else { 0 };
             operations.push(Operation {
@@ -158,7 +158,7 @@ impl Input {
                 content,
                 facts,
                 rows_at: at,
-                script: script.id,
+                key: key.id,
                 version,
                 writer: 3,
                 kind,
@@ -169,16 +169,16 @@ impl Input {
             }
             recovered.audit.push(AuditRow {
                 operation: number,
-                script: script.id,
+                key: key.id,
                 version,
                 kind: Some(kind),
                 author,
                 at,
             });
             match kind {
-                OperationKind::CreateScript | OperationKind::AddVersion => {
+                OperationKind::Create | OperationKind::AddVersion => {
                     recovered.versions.push(VersionRow {
-                        script: script.id,
+                        key: key.id,
                         version,
                         content,
                         stored: content,
@@ -188,7 +188,7 @@ impl Input {
                 }
                 OperationKind::Attach => {
                     recovered.attachments.push(AttachmentRow {
-                        script: script.id,
+                        key: key.id,
                         operation: number,
                         content,
                         stored: content,
@@ -198,14 +198,14 @@ impl Input {
                 }
                 OperationKind::SoftDelete | OperationKind::Restore => {}
             }
-            match scripts.get_mut(script.id as usize - 1) {
-                Some(row) => *row = script,
-                None => scripts.push(script),
+            match keys.get_mut(key.id as usize - 1) {
+                Some(row) => *row = key,
+                None => keys.push(key),
             }
         }
-        recovered.scripts = scripts;
+        recovered.keys = keys;
         recovered.sort();
-        let seeded = |_| SeededScript {
+        let seeded = |_| SeededKey {
             versions: 3,
             deleted: false,
             changed: PgTime(0),
@@ -217,8 +217,8 @@ impl Input {
             },
             recovered,
             seed: SeedFacts {
-                max_script_id: SEEDED,
-                script: Box::new(seeded),
+                max_key: SEEDED,
+                key: Box::new(seeded),
             },
             failed_ns: (size as u64 + OVERLAP + 2) * 1_000,
         }
@@ -251,42 +251,42 @@ impl Input {
     fn row_bytes(&self) -> usize {
         let Recovered {
             audit,
-            scripts,
+            keys,
             versions,
             attachments,
             ..
         } = &self.recovered;
         size_of_val(audit.as_slice())
-            + size_of_val(scripts.as_slice())
+            + size_of_val(keys.as_slice())
             + size_of_val(versions.as_slice())
             + size_of_val(attachments.as_slice())
     }
 }
 
-/// What an operation writes beside its content and its time, and what that makes of its script's row.
-fn wrote(kind: OperationKind, script: &mut ScriptRow, at: PgTime) -> u64 {
+/// What an operation writes beside its content and its time, and what that makes of its key's row.
+fn wrote(kind: OperationKind, key: &mut KeyRow, at: PgTime) -> u64 {
     let updated = PgTime(at.0 + 1);
     match kind {
-        OperationKind::CreateScript => {
-            (script.facts, script.created, script.updated) = (at.0.cast_unsigned(), at, at);
-            return script.facts;
+        OperationKind::Create => {
+            (key.facts, key.created, key.updated) = (at.0.cast_unsigned(), at, at);
+            return key.facts;
         }
         OperationKind::Attach => return at.0.cast_unsigned(),
-        OperationKind::SoftDelete => script.deleted_at = at,
-        OperationKind::Restore => script.deleted_at = PgTime(0),
+        OperationKind::SoftDelete => key.deleted_at = at,
+        OperationKind::Restore => key.deleted_at = PgTime(0),
         OperationKind::AddVersion => {}
     }
-    script.updated = updated;
+    key.updated = updated;
     updated.digest()
 }
 
-/// What is done next, and the script as it is afterwards, but for its times.
-fn next(scripts: &[ScriptRow], roll: usize, owned: usize) -> (OperationKind, ScriptRow) {
-    let owned = scripts[owned];
+/// What is done next, and the key as it is afterwards, but for its times.
+fn next(keys: &[KeyRow], roll: usize, owned: usize) -> (OperationKind, KeyRow) {
+    let owned = keys[owned];
     let changed = |kind, current_version, deleted| {
         (
             kind,
-            ScriptRow {
+            KeyRow {
                 current_version,
                 deleted,
                 ..owned
@@ -294,13 +294,13 @@ fn next(scripts: &[ScriptRow], roll: usize, owned: usize) -> (OperationKind, Scr
         )
     };
     if roll < 25 {
-        let id = scripts.len().cast_signed() as i64 + 1;
-        let created = ScriptRow {
+        let id = keys.len().cast_signed() as i64 + 1;
+        let created = KeyRow {
             id,
             current_version: 1,
-            ..ScriptRow::default()
+            ..KeyRow::default()
         };
-        return (OperationKind::CreateScript, created);
+        return (OperationKind::Create, created);
     }
     let version = owned.current_version;
     match (owned.deleted, roll) {

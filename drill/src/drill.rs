@@ -5,7 +5,6 @@
 
 use std::{path::Path, sync::Arc, time::Duration};
 
-use fixtures::{Credentials, Role as DatabaseRole};
 use rand::{SeedableRng as _, rngs::StdRng};
 use reports::{
     Event, What,
@@ -28,7 +27,7 @@ use crate::{
     recovery,
     reference::SharedLog,
     scenario::{Fault, Moment, Needs, Scenario, StorageWish, Streaming},
-    service::{Service, Transformations},
+    service::{Credentials, wal_segment_mb},
     state::{
         Drill, DrillError, Objectives, Options, SmallDisk, StorageChoice, answers, foreign, inject, last_words,
         remember::{self, Tables},
@@ -158,6 +157,7 @@ async fn set_up(
     }
     let given = &scenario.given;
     let mut random = StdRng::seed_from_u64(options.seed);
+    let service = (options.parts.services.named(&options.service)?.what)(options.sizing, options.seed);
     let archive = given.archive.then(|| work.subdirectory("archive")).transpose()?;
     let stream = (given.streaming != Streaming::Off)
         .then(|| work.subdirectory("stream"))
@@ -168,7 +168,7 @@ async fn set_up(
         name: "source".into(),
         settings: source_settings(scenario, archive.as_deref(), durable),
         durable,
-        wal_segment_mb: options.sizing.wal_segment_mb(),
+        wal_segment_mb: wal_segment_mb(service.seed_bytes()),
     };
     let segment_bytes = u64::from(cluster_options.wal_segment_mb) << 20;
     let disk = given
@@ -188,7 +188,6 @@ async fn set_up(
         None
     };
     let credentials = Arc::new(Credentials::generate(&mut random));
-    let service: Arc<dyn Service> = Arc::new(Transformations);
     let site = Site {
         installation: source.installation().clone(),
         work: work.clone(),
@@ -213,17 +212,12 @@ async fn set_up(
     }
     recorder.external("start the source server", source.start()).await?;
     let began = recorder.offset();
-    let admin = source.connect("postgres", "postgres").await?;
-    fixtures::create_roles_and_database(&admin, &site.credentials).await?;
-    let database = source.connect("postgres", service.database()).await?;
-    fixtures::migrate(&database).await?;
+    service.create(&source, &site.credentials).await?;
     recorder.external_since("create the schema", began);
 
     recorder.part(Part::Seed);
-    let seed_plan = options.sizing.plan(options.seed);
-    let mut loaders = vec![database, source.connect("postgres", service.database()).await?];
     let began = recorder.offset();
-    let seeded = fixtures::load(&mut loaders, &seed_plan, &|progress| options.progress(progress)).await?;
+    let tables = service.seed(&source, &|progress| options.progress(progress)).await?;
     recorder.external_since("COPY the seed", began);
     let as_superuser = source.config("postgres", service.database());
     let fingerprint = recorder
@@ -232,7 +226,9 @@ async fn set_up(
             content_fingerprint::of_seed(&as_superuser, service.as_ref()),
         )
         .await?;
-    let size = loaders[0]
+    let size = source
+        .connect("postgres", service.database())
+        .await?
         .query_one("SELECT pg_database_size(current_database())", &[])
         .await;
     let size: i64 = size
@@ -256,8 +252,6 @@ async fn set_up(
         source,
         timeline: TimelineId::FIRST,
         restored: None,
-        seed_plan,
-        seeded,
         fingerprint,
         store: FileStore::new(settings.clone()),
         application: Application::new(settings, directory.join("logs/application.log")),
@@ -296,10 +290,7 @@ async fn set_up(
         taken: Vec::new(),
         site,
     };
-    let tables = drill.seeded.tables().into_iter().map(|(table, rows)| SeededTable {
-        table: table.to_owned(),
-        rows,
-    });
+    let tables = tables.into_iter().map(|(table, rows)| SeededTable { table, rows });
     recorder.record(What::Seeded(Seeded {
         tables: tables.collect(),
         database_bytes: size as u64,
@@ -422,19 +413,24 @@ async fn archiving_worked(drill: &Drill) -> Result<(), DrillError> {
 fn begin_workload(drill: &mut Drill) -> Result<(), DrillError> {
     let writers = drill.writers();
     let started = drill.recorder.started();
-    if writers == 0 {
+    let service = Arc::clone(&drill.site.service);
+    let Some(writes) = service.writes().filter(|_| writers > 0) else {
         nobody_writes(&drill.ledger, &drill.ledger_header, started)?;
-        let text = "No commits were asked for: nobody wrote, and the ledger is empty.";
+        let text = if writers == 0 {
+            "No commits were asked for: nobody wrote, and the ledger is empty."
+        } else {
+            "Nobody knows how the service is written to: nobody wrote, and no ledger tells what is lost."
+        };
         drill.recorder.finding_of(Severity::Info, text);
         return Ok(());
-    }
+    };
     let plan = WorkloadPlan {
         writers,
         seed: drill.options.seed,
-        database: drill.login(&drill.source, DatabaseRole::TransformationApp),
-        seeded: drill.seed_plan,
+        database: drill.as_application(),
     };
-    drill.workload = Some(Workload::start(&plan, &drill.ledger, &drill.ledger_header, started)?);
+    let started = Workload::start(&plan, writes, &drill.ledger, &drill.ledger_header, started)?;
+    drill.workload = Some(started);
     drill.recorder.record(What::WorkloadStarted { writers });
     Ok(())
 }
@@ -580,16 +576,5 @@ pub fn storage(choice: StorageChoice, scenario: &Scenario, drills: usize) -> Sto
                 Storage::Memory
             }
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use fixtures::SeedPlan;
-
-    #[test]
-    fn the_default_seed_is_small_enough_for_a_drill_of_seconds() {
-        let plan = SeedPlan::default();
-        assert!(plan.scripts * u64::from(plan.versions_per_script) * u64::from(plan.content_bytes) < 10 << 20);
     }
 }

@@ -23,9 +23,14 @@ use crate::{postgres::Lsn, record::nanoseconds};
 
 mod facts;
 mod history;
+mod rows;
 
 pub use facts::{PgTime, author, author_number, digest};
 pub use history::{History, LedgerError, Operation, content_prefix};
+pub use rows::{
+    AttachmentRow, AuditRow, Called, KeyRow, Recovered, SeedFacts, SeededKey, SequenceRow, VersionRow,
+    seeded_keys_named,
+};
 
 /// The first line: whose ledger this is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,27 +44,28 @@ pub struct LedgerHeader {
     pub seed: u64,
 }
 
-/// What an operation does. Each also writes one row of "AuditEvents" in the same transaction.
+/// What an operation does. Each also writes one audit row in the same transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum OperationKind {
-    /// A new script with its version 1.
-    CreateScript,
-    /// The next version of a script.
+    /// A new key with its version 1.
+    #[serde(rename = "create-script")]
+    Create,
+    /// The next version of a key.
     AddVersion,
-    /// Marks a script as deleted.
+    /// Marks a key as deleted.
     SoftDelete,
     /// Takes that back.
     Restore,
-    /// A large object beside a script.
+    /// A large object beside a key.
     Attach,
 }
 
 impl OperationKind {
-    /// As it stands in "AuditEvents"."Kind".
-    pub fn audit_kind(self) -> &'static str {
+    /// Its name.
+    pub fn name(self) -> &'static str {
         match self {
-            Self::CreateScript => "create-script",
+            Self::Create => "create-script",
             Self::AddVersion => "add-version",
             Self::SoftDelete => "soft-delete",
             Self::Restore => "restore",
@@ -79,10 +85,10 @@ pub struct Intent {
     pub writer: u32,
     /// What it does.
     pub kind: OperationKind,
-    /// The script it concerns; a new script's id is known only with the answer.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub script: Option<i64>,
-    /// The version that the script has afterwards.
+    /// The key it concerns; a new key's id is known only with the answer.
+    #[serde(rename = "script", default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<i64>,
+    /// The version that the key has afterwards.
     pub version: i32,
     /// SHA-256 of the content or attachment that is written, in hex.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -90,13 +96,7 @@ pub struct Intent {
     /// The time that every row of it carries: the writer's own, not the server's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rows_at: Option<PgTime>,
-    /// Name of a new script. It is not journalled: what rows hold is nobody's business but their owner's.
-    #[serde(skip)]
-    pub name: Option<String>,
-    /// Its description, likewise.
-    #[serde(skip)]
-    pub description: Option<String>,
-    /// [`digest`] of both, which is.
+    /// [`digest`] of what else a new key's row says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub facts: Option<u64>,
     /// Size of an attachment.
@@ -107,16 +107,16 @@ pub struct Intent {
 /// What the server said, and what became known on the way.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Answer {
-    /// The script's id.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub script: Option<i64>,
+    /// The key's id.
+    #[serde(rename = "script", default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<i64>,
     /// Insert position of the WAL before the commit: the commit record is not before it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lsn_before: Option<Lsn>,
     /// Insert position after the commit: the commit record ends not after it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lsn_after: Option<Lsn>,
-    /// "UpdatedAt" of the script as the server's trigger set it, told in the transaction and before its commit.
+    /// "UpdatedAt" of the key as the server's trigger set it, told in the transaction and before its commit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub updated_at: Option<PgTime>,
     /// Why, where it was not acknowledged.
@@ -138,8 +138,8 @@ struct Line {
     writer: Option<u32>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     kind: Option<OperationKind>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    script: Option<i64>,
+    #[serde(rename = "script", default, skip_serializing_if = "Option::is_none")]
+    key: Option<i64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     version: Option<i32>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -148,7 +148,7 @@ struct Line {
     rows_at: Option<PgTime>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     facts: Option<String>,
-    /// Name of a new script, as ledgers of earlier versions have it.
+    /// Name of a new key, as ledgers of earlier versions have it.
     #[serde(default, skip_serializing)]
     name: Option<String>,
     /// Its description, likewise.
@@ -180,7 +180,7 @@ enum Entry {
     Answered(Answered, Answer),
 }
 
-/// What is kept of a new script's name and description.
+/// What is kept of a new key's name and description.
 fn facts_of(name: Option<&str>, description: Option<&str>) -> Option<u64> {
     Some(digest([Some(name?), description]))
 }
@@ -200,7 +200,7 @@ impl Line {
             phase,
             writer: None,
             kind: None,
-            script: None,
+            key: None,
             version: None,
             sha256: None,
             rows_at: None,
@@ -217,19 +217,16 @@ impl Line {
             Entry::Invoked(intent) => Self {
                 writer: Some(intent.writer),
                 kind: Some(intent.kind),
-                script: intent.script,
+                key: intent.key,
                 version: Some(intent.version),
                 sha256: intent.sha256,
                 rows_at: intent.rows_at,
-                facts: intent
-                    .facts
-                    .or_else(|| facts_of(intent.name.as_deref(), intent.description.as_deref()))
-                    .map(|facts| format!("{facts:016x}")),
+                facts: intent.facts.map(|facts| format!("{facts:016x}")),
                 size_bytes: intent.size_bytes,
                 ..line
             },
             Entry::Answered(_, answer) => Self {
-                script: answer.script,
+                key: answer.key,
                 lsn_before: answer.lsn_before,
                 lsn_after: answer.lsn_after,
                 updated_at: answer.updated_at,
@@ -246,7 +243,7 @@ impl Line {
                 return Some(Entry::Invoked(Intent {
                     writer: self.writer?,
                     kind: self.kind?,
-                    script: self.script,
+                    key: self.key,
                     version: self.version?,
                     sha256: self.sha256,
                     rows_at: self.rows_at,
@@ -254,8 +251,6 @@ impl Line {
                         Some(facts) => u64::from_str_radix(&facts, 16).ok(),
                         None => facts_of(self.name.as_deref(), self.description.as_deref()),
                     },
-                    name: None,
-                    description: None,
                     size_bytes: self.size_bytes,
                 }));
             }
@@ -266,7 +261,7 @@ impl Line {
         Some(Entry::Answered(
             answered,
             Answer {
-                script: self.script,
+                key: self.key,
                 lsn_before: self.lsn_before,
                 lsn_after: self.lsn_after,
                 updated_at: self.updated_at,

@@ -22,9 +22,9 @@ use crate::{
     },
     reference::Truth,
     scenario::Moment,
-    service::Identity,
+    service::{Identity, Served},
     state::{Drill, DrillError, inject},
-    verify::{ledger, server_start, smoke},
+    verify::{ledger, server_start},
 };
 
 mod choose;
@@ -93,7 +93,7 @@ pub struct Validated {
 struct Sound {
     identity: Identity,
     /// What the application must serve.
-    served: Option<smoke::Expected>,
+    served: Option<Served>,
     /// What is lost, or given up.
     ledger: Option<LedgerComparison>,
     /// What it is held against.

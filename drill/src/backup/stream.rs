@@ -3,13 +3,13 @@
 //! As a synchronous standby it makes the recovery point zero: no commit is acknowledged before its WAL is on the
 //! other disk. It runs until stopped; its newest file carries the suffix `.partial`.
 
+use crate::service::Role;
 use std::{
     fs::File,
     path::Path,
     time::{Duration, Instant},
 };
 
-use fixtures::Role;
 use rustix::process::Signal;
 
 use super::{BackupError, Site};

@@ -23,6 +23,7 @@ enum What {
     Faults,
     Backups,
     Providers,
+    Services,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -89,6 +90,14 @@ fn rows(what: What, parts: &Parts) -> Result<(Vec<&'static str>, Rows), Failure>
                 .systems
                 .iter()
                 .map(|system| pair(system.name, system.about))
+                .collect(),
+        ),
+        What::Services => (
+            vec!["service", "about"],
+            parts
+                .services
+                .iter()
+                .map(|service| pair(service.name, service.about))
                 .collect(),
         ),
         What::Providers => (

@@ -112,7 +112,7 @@ Options can also be given as DRILL_… environment variables or in drill.toml; f
 enum Command {
     /// Carry out drills: break something on purpose, recover, measure
     Run(Box<run::RunArgs>),
-    /// List scenarios, checks, faults, backup systems or providers
+    /// List scenarios, checks, faults, backup systems, services or providers
     List(list::ListArgs),
     /// Explain a scenario: what it breaks, why, what must notice, how it must end
     Show(show::ShowArgs),

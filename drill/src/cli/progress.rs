@@ -94,7 +94,7 @@ impl Show {
     }
 
     /// Progress of loading the seed; worth showing when it takes a while.
-    pub(super) fn seeding(&self, progress: &fixtures::Progress) {
+    pub(super) fn seeding(&self, progress: &crate::service::Progress) {
         if let View::Table(table) = &mut self.0.state().view {
             table.seeding(progress);
         }

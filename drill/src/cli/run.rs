@@ -25,7 +25,7 @@ use evidence_dir::EvidenceDir;
 pub(super) async fn run(args: RunArgs, output: &Output, parts: &Arc<Parts>) -> Outcome {
     let planned = planning::planned(&args, parts)?;
     if args.dry_run {
-        planning::print(&args, &planned, &parts.vocabulary());
+        planning::print(&args, &planned, parts)?;
         return Ok(reports::exit::AS_EXPECTED);
     }
     if args.operator == OperatorArg::Ask && !std::io::stdin().is_terminal() {
@@ -96,6 +96,7 @@ pub(super) async fn run(args: RunArgs, output: &Output, parts: &Arc<Parts>) -> O
         out: out.path().to_owned(),
         seed,
         seed_is_chosen: args.seed.is_some(),
+        service: args.service.clone(),
         sizing: planning::sizing(&args),
         commits: args.commits,
         writers: args.writers,

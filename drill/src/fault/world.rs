@@ -35,7 +35,7 @@ pub struct World<'a> {
     /// The service's database.
     pub database: &'a str,
     /// Passwords of the roles.
-    pub credentials: &'a fixtures::Credentials,
+    pub credentials: &'a crate::service::Credentials,
     /// Where the backups are.
     pub repository: &'a Path,
     /// The small filesystem that this run made for the cluster, if it made one.

@@ -23,14 +23,14 @@ pub struct Operation {
     pub lsn_after: u64,
     /// First 16 bytes of the SHA-256 of what it wrote; 0 if it wrote no content.
     pub content: u128,
-    /// [`digest`] of the rest that it wrote, by its kind: name and description of a new script, size of an attachment,
-    /// the script's "UpdatedAt" of every other one; 0 if unknown.
+    /// [`digest`] of the rest that it wrote, by its kind: name and description of a new key, size of an attachment,
+    /// the key's "UpdatedAt" of every other one; 0 if unknown.
     pub facts: u64,
     /// The time that its rows carry.
     pub rows_at: PgTime,
-    /// The script; 0 if it never became known.
-    pub script: i64,
-    /// The script's version afterwards.
+    /// The key; 0 if it never became known.
+    pub key: i64,
+    /// The key's version afterwards.
     pub version: i32,
     /// The writer, who is the author of its rows.
     pub writer: u16,
@@ -140,12 +140,12 @@ impl History {
         operation.invoked_ns != u64::MAX && self.resumed_ns.is_some_and(|resumed| operation.invoked_ns >= resumed)
     }
 
-    /// The largest id of a script whose creation was acknowledged to anybody.
+    /// The largest id of a key whose creation was acknowledged to anybody.
     pub fn largest_created(&self) -> Option<i64> {
         let created = self.operations.iter().filter(|operation| {
-            operation.kind == OperationKind::CreateScript && operation.answered == Answered::Acknowledged
+            operation.kind == OperationKind::Create && operation.answered == Answered::Acknowledged
         });
-        created.map(|operation| operation.script).max()
+        created.map(|operation| operation.key).max()
     }
 
     /// Wall time of a moment on the drill's clock.
@@ -181,7 +181,7 @@ impl History {
                 }
                 self.operations[index] = Operation {
                     invoked_ns: t_ns,
-                    script: intent.script.unwrap_or(0),
+                    key: intent.key.unwrap_or(0),
                     version: intent.version,
                     content: intent.sha256.as_deref().map_or(0, content_prefix),
                     facts: facts_of_intent(&intent),
@@ -204,7 +204,7 @@ impl History {
         };
         operation.answered_ns = t_ns;
         operation.answered = answered;
-        operation.script = answer.script.unwrap_or(operation.script);
+        operation.key = answer.key.unwrap_or(operation.key);
         operation.lsn_before = answer.lsn_before.map_or(0, |lsn| lsn.0);
         operation.lsn_after = answer.lsn_after.map_or(0, |lsn| lsn.0);
         if let Answer {
@@ -219,7 +219,7 @@ impl History {
 /// What is known before the answer; the rest is 0.
 fn facts_of_intent(intent: &Intent) -> u64 {
     match (intent.kind, intent.facts, intent.size_bytes) {
-        (OperationKind::CreateScript, Some(facts), _) => facts,
+        (OperationKind::Create, Some(facts), _) => facts,
         (OperationKind::Attach, _, Some(size)) => digest([Some(size.to_string().as_str())]),
         _ => 0,
     }
@@ -235,10 +235,10 @@ impl Operation {
         content: 0,
         facts: 0,
         rows_at: PgTime(0),
-        script: 0,
+        key: 0,
         version: 0,
         writer: u16::MAX,
-        kind: OperationKind::CreateScript,
+        kind: OperationKind::Create,
         answered: Answered::Indeterminate,
     };
 }
@@ -305,7 +305,7 @@ mod tests {
         Intent {
             writer: 1,
             kind: OperationKind::AddVersion,
-            script: Some(5),
+            key: Some(5),
             version: 3,
             sha256: Some("00ff".repeat(16)),
             rows_at: Some(PgTime(1_000_001)),
@@ -322,7 +322,7 @@ mod tests {
         let ledger = Ledger::create(&path, &header(), Instant::now()).unwrap();
         let op = ledger.invoked(intent()).unwrap();
         let answer = Answer {
-            script: Some(5),
+            key: Some(5),
             lsn_after: Some(Lsn(16)),
             updated_at: Some(PgTime(2_000_002)),
             ..Answer::default()
@@ -342,7 +342,7 @@ mod tests {
             panic!("two operations")
         };
         assert_eq!(
-            (first.answered, first.script, first.version, first.lsn_after),
+            (first.answered, first.key, first.version, first.lsn_after),
             (Answered::Acknowledged, 5, 3, 16)
         );
         assert_eq!(
@@ -366,7 +366,7 @@ mod tests {
         let history = History::read(&path, &header()).unwrap();
         assert_eq!(history.damage, Vec::<String>::new());
         let first = history.operations[0];
-        assert_eq!((first.rows_at, first.facts, first.script), (PgTime(0), 0, 5));
+        assert_eq!((first.rows_at, first.facts, first.key), (PgTime(0), 0, 5));
     }
 
     #[test]

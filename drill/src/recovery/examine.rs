@@ -15,7 +15,7 @@ use crate::{
         content_fingerprint::Against,
         ledger::Comparison,
         server_start::{self, Diagnosis},
-        smoke, suite,
+        suite,
     },
     workload::Hold,
 };
@@ -126,16 +126,12 @@ pub(super) async fn examined(drill: &mut Drill, held: Option<Hold>) -> Result<Lo
             look.noted(drill, check);
         }
     }
-    let (check, _) = smoke::smoke(
-        drill.application.get(smoke::ENDPOINT, Some(&drill.admin_token)),
-        None,
-        Phase::Source,
-    )
-    .await;
-    if check.verdict == Verdict::Fail {
-        look.add(None, format!("the application: {}", check.actual));
+    if let Some((check, _)) = drill.smoke(None, Phase::Source).await {
+        if check.verdict == Verdict::Fail {
+            look.add(None, format!("the application: {}", check.actual));
+        }
+        drill.check(check);
     }
-    drill.check(check);
     if look.symptoms.is_empty()
         && let Some(text) = writers_stand_still(drill).await
     {

@@ -3,7 +3,6 @@
 
 use std::fmt;
 
-use fixtures::Role as DatabaseRole;
 use postgres_protocol::escape::escape_literal;
 use reports::{
     Step, Verdict, What,
@@ -11,7 +10,7 @@ use reports::{
 };
 use tokio_postgres::Client;
 
-use crate::{errors::chain, postgres::Cluster, state::Drill};
+use crate::{errors::chain, postgres::Cluster, service::Role as AccountRole, state::Drill};
 
 use super::questions;
 
@@ -133,7 +132,7 @@ async fn clear(drill: &Drill, cluster: &Cluster, step: Step, client: &Client) ->
 
 /// The locks by which it keeps the application from a whole table.
 async fn locks(client: &Client, prepared: &Prepared) -> Result<Option<String>, tokio_postgres::Error> {
-    let application = DatabaseRole::TransformationApp.name();
+    let application = AccountRole::TransformationApp.name();
     let rows = client.query(LOCKS, &[&prepared.xid, &application]).await?;
     let held: Vec<String> = rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?;
     Ok((!held.is_empty()).then(|| held.join(", ")))
@@ -141,7 +140,7 @@ async fn locks(client: &Client, prepared: &Prepared) -> Result<Option<String>, t
 
 /// The tables in which it keeps the application from some rows. What it merely inserted is in nobody's way.
 async fn rows(client: &Client, prepared: &Prepared) -> Result<Option<String>, tokio_postgres::Error> {
-    let application = DatabaseRole::TransformationApp.name();
+    let application = AccountRole::TransformationApp.name();
     let mut held = Vec::new();
     for row in client.query(ROWS, &[&prepared.xid, &application]).await? {
         let table: String = row.try_get(0)?;

@@ -2,7 +2,6 @@
 //!
 //! The checks themselves are in [`crate::verify`]; independent ones run side by side.
 
-use fixtures::Role as DatabaseRole;
 use reports::{
     CheckId, Phase, Step, Verdict, What,
     text::{counted, lasting},
@@ -15,6 +14,7 @@ use crate::{
     postgres::{Cluster, Lsn, Shutdown},
     record::check::{Found, timed},
     reference::Truth,
+    service::Role as AccountRole,
     service::{Identity, Probe},
     state::Drill,
     verify::{
@@ -142,7 +142,7 @@ async fn looked_at(
     }
     let cluster = &*cluster;
     let began = drill.recorder.offset();
-    let login = drill.login(cluster, DatabaseRole::TransformationApp);
+    let login = drill.login(cluster, AccountRole::TransformationApp);
     let application = Probe::of(login, drill.site.service.as_ref());
     let (check, diagnosis) = server_start::check(&application, Phase::Restored, &name).await;
     // What a restored cluster cannot answer speaks against it, and not against the drill.
@@ -198,15 +198,19 @@ async fn looked_at(
     let mut ledger_compared = None;
     let mut only_sequences_are_behind = false;
     let recovery = of_ledger(drill, choice, replayed.as_ref());
-    match connect(&drill.login(cluster, DatabaseRole::DrillValidator)).await {
-        Ok(mut validator) => {
-            let facts = drill.seed_facts();
-            let ledger = ledger_prefix::check(&mut validator, &history, &facts, &drill.seeded, recovery, &name);
+    let writes = drill.site.service.writes();
+    match (
+        writes,
+        connect(&drill.login(cluster, AccountRole::DrillValidator)).await,
+    ) {
+        (Some(writes), Ok(mut validator)) => {
+            let ledger = ledger_prefix::check(&mut validator, &history, writes, recovery, &name);
             let (verdict, suite) = tokio::join!(ledger, suite);
             checks.extend(suite);
-            let counted = row_counts::count(&validator).await;
+            let tables = writes.tables().into_iter().map(|(table, _)| table);
+            let counted = row_counts::count(&validator, tables).await;
             slowest = counted.as_ref().ok().map(|(_, slowest)| *slowest);
-            if let Some(expected) = verdict.counts {
+            if let Some(expected) = verdict.counts.clone() {
                 checks.push(row_counts::check(counted.map(|(counts, _)| counts), expected, &name).await);
             }
             let comparison = verdict.comparison.as_ref();
@@ -218,7 +222,8 @@ async fn looked_at(
             served = verdict.served;
             checks.push(verdict.result);
         }
-        Err(error) => {
+        (None, Ok(_)) => checks.extend(suite.await),
+        (_, Err(error)) => {
             checks.extend(suite.await);
             let reason = format!("cannot connect as drill_validator: {error}");
             checks.push(

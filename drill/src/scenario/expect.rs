@@ -69,9 +69,7 @@ fn answers<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<ExpectedAns
     let answers = Vec::<Answer>::deserialize(deserializer)?;
     let answers = answers.into_iter().map(|answer| ExpectedAnswer {
         sql: answer.sql.into(),
-        database: answer
-            .database
-            .map_or_else(|| fixtures::DATABASE.to_owned(), String::from),
+        database: answer.database.map(String::from).unwrap_or_default(),
         is: answer.is,
     });
     Ok(answers.collect())

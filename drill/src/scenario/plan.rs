@@ -2,7 +2,6 @@
 
 use std::{fmt::Write as _, time::Duration};
 
-use fixtures::SeedPlan;
 use reports::{
     Step,
     text::{bytes, counted, lasting, millis},
@@ -20,10 +19,10 @@ pub struct Circumstances<'a> {
     pub system: &'a str,
     /// What backup systems can do.
     pub words: &'a Vocabulary<'a>,
-    /// The seed data, with the seed of every random choice; that is drawn later where none was given.
-    pub seed: SeedPlan,
-    /// Whether that seed was given.
-    pub seed_given: bool,
+    /// The seed data, in words.
+    pub seed_data: String,
+    /// The seed of every random choice; drawn later where none was given.
+    pub seed: Option<u64>,
     /// Size of a WAL segment in MiB.
     pub segment_mb: u32,
     /// Acknowledged commits before the failure, unless the scenario says.
@@ -76,23 +75,13 @@ pub fn plan(scenario: &Scenario, with: &Circumstances<'_>) -> String {
 
 fn world(scenario: &Scenario, with: &Circumstances<'_>) -> Vec<String> {
     let given = &scenario.given;
-    let seed = &with.seed;
-    let draws = if with.seed_given {
-        format!("every random choice by seed {}", seed.seed)
-    } else {
-        "the seed of every random choice is drawn at the start, printed and recorded".to_owned()
+    let draws = match with.seed {
+        Some(seed) => format!("every random choice by seed {seed}"),
+        None => "the seed of every random choice is drawn at the start, printed and recorded".to_owned(),
     };
     let mut rows = vec![
         ("clusters", with.storage.to_owned()),
-        (
-            "seed data",
-            format!(
-                "{}, {} each, {} a version; {draws}",
-                counted(seed.scripts, "script"),
-                counted(seed.versions_per_script, "version"),
-                bytes(u64::from(seed.content_bytes))
-            ),
-        ),
+        ("seed data", format!("{}; {draws}", with.seed_data)),
     ];
     let commits = given.commits.unwrap_or(with.commits);
     let writers = u64::from(given.writers.unwrap_or(with.writers));

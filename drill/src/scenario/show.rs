@@ -86,8 +86,12 @@ pub(super) fn on_the_way(scenario: &Scenario) -> Vec<String> {
     );
     lines.extend(expect.findings.iter().map(|text| format!("a finding says {text:?}")));
     lines.extend(expect.answers.iter().map(|answer| {
-        let (sql, database, is) = (&answer.sql, &answer.database, &answer.is);
-        format!("the cluster in service answers {is:?} to {sql} in database {database}")
+        let (sql, is) = (&answer.sql, &answer.is);
+        let whose = match answer.database.as_str() {
+            "" => "the application's database".to_owned(),
+            database => format!("database {database}"),
+        };
+        format!("the cluster in service answers {is:?} to {sql} in {whose}")
     }));
     lines
 }

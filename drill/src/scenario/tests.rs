@@ -25,7 +25,7 @@ why = "To learn"
 source = "me"
 
 [given]
-backup = ["basebackup", "dump"]
+backup = ["basebackup", "pgbackrest"]
 backups = 3
 streaming = "synchronous"
 commits = 600
@@ -116,7 +116,7 @@ fn words_of_the_way_are_read_and_told() {
     assert_eq!((expect.tries, expect.least_commits), (Some(2), Some(600)));
     assert_eq!(expect.findings, ["critical: so"]);
     let databases: Vec<&str> = expect.answers.iter().map(|answer| &*answer.database).collect();
-    assert_eq!(databases, [fixtures::DATABASE, "postgres"]);
+    assert_eq!(databases, ["", "postgres"]);
     let (shown, planned) = (show(&scenario), plan(&scenario, &circumstances("basebackup")));
     for said in [
         "2 restores begun",
@@ -667,8 +667,8 @@ fn circumstances(system: &str) -> Circumstances<'_> {
     Circumstances {
         system,
         words: &WORDS,
-        seed: fixtures::SeedPlan::default(),
-        seed_given: false,
+        seed_data: "120 scripts, 8 versions each, 1.2 kB a version".to_owned(),
+        seed: None,
         segment_mb: 1,
         commits: 500,
         writers: 4,

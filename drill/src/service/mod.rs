@@ -1,25 +1,94 @@
 //! The application under drill: what nobody else may know of it.
 //!
 //! [`Service`] is the door to it. Every part but its database is optional, so that *any schema, nothing known* is a service
-//! like others ([`AnySchema`]): what needs a part that is not there is not done. [`transformations`] is the fixture's, and the
-//! only file that knows a table of it.
+//! like others ([`AnySchema`]): what needs a part that is not there is not done. [`Writes`] is what its writers do and which
+//! rows that leaves, [`Serves`] what it answers over HTTP. [`transformations`] is the fixture's, and the only folder that
+//! knows a table of it.
 
 mod answering;
+mod error;
 mod identity;
 mod probe;
+mod serves;
+mod sizing;
 pub mod transformations;
+mod writes;
+
+use std::sync::Arc;
 
 pub use answering::Failing;
+pub use error::ServiceError;
+pub use fixtures::{ConnectionString, Credentials, Progress, Role, enforcement::Refused};
 pub use identity::Identity;
 pub use probe::Probe;
+pub use serves::{Post, Served, Serves};
+pub use sizing::{Sizing, wal_segment_mb};
 pub use transformations::Transformations;
+pub use writes::{Planned, Rows, Share, WriteError, Writer, Writes};
 
-use crate::reference::{ReferringTable, fingerprint::sections::Changing};
+use futures_util::future::BoxFuture;
+
+use crate::{
+    postgres::Cluster,
+    reference::{ReferringTable, fingerprint::sections::Changing},
+    registry::Registry,
+};
+
+/// Makes a service for one drill: of what size its seed data is, and the seed of every random choice.
+pub type MakeService = fn(Sizing, u64) -> Arc<dyn Service>;
+
+/// Those that drill brings. The first is taken where nobody chooses.
+pub fn services() -> Registry<MakeService> {
+    Registry::new("service").with(
+        transformations::NAME,
+        "transformation scripts with their versions, attachments and an audit trail; the reference application",
+        |sizing, seed| Arc::new(Transformations::new(sizing, seed)),
+    )
+}
 
 /// What a drill must know of the application whose database it recovers.
 pub trait Service: Send + Sync {
     /// Its database.
     fn database(&self) -> &str;
+
+    /// Makes the four roles with their passwords, its database, and the structure of that, in a new cluster that runs. The
+    /// default makes an empty database that belongs to [`Role::AppAdmin`].
+    fn create<'a>(
+        &'a self,
+        cluster: &'a Cluster,
+        credentials: &'a Credentials,
+    ) -> BoxFuture<'a, Result<(), ServiceError>> {
+        Box::pin(empty_database(cluster, credentials, self.database()))
+    }
+
+    /// Fills the database; answers the tables that it filled, each with its rows.
+    fn seed<'a>(
+        &'a self,
+        _cluster: &'a Cluster,
+        _progress: &'a (dyn Fn(Progress) + Send + Sync),
+    ) -> BoxFuture<'a, Result<Vec<(String, u64)>, ServiceError>> {
+        Box::pin(async { Ok(Vec::new()) })
+    }
+
+    /// What the seed data is, for people.
+    fn seed_in_words(&self) -> String {
+        "none".to_owned()
+    }
+
+    /// About how many bytes of content are seeded.
+    fn seed_bytes(&self) -> u64 {
+        0
+    }
+
+    /// What writers do, and which rows that leaves. Without it nobody writes, and no ledger tells what is lost.
+    fn writes(&self) -> Option<&dyn Writes> {
+        None
+    }
+
+    /// What it answers over HTTP. Without it no smoke test is planned.
+    fn serves(&self) -> Option<&dyn Serves> {
+        None
+    }
 
     /// The query that stands for "the application can work". Without one, to be let in must do.
     fn probe(&self) -> Option<&str> {
@@ -84,7 +153,7 @@ pub struct Rules {
     /// What the service does every day.
     pub taken: &'static [&'static str],
     /// What breaks one rule each.
-    pub refused: &'static [fixtures::enforcement::Refused],
+    pub refused: &'static [Refused],
 }
 
 /// A service of which nothing is known but its database.
@@ -92,6 +161,17 @@ pub struct Rules {
 pub struct AnySchema {
     /// The database.
     pub database: String,
+}
+
+/// The roles, and an empty database.
+///
+/// # Errors
+/// If they are there already, or the server refuses.
+pub async fn empty_database(cluster: &Cluster, credentials: &Credentials, name: &str) -> Result<(), ServiceError> {
+    let admin = cluster.connect("postgres", "postgres").await?;
+    fixtures::create_roles(&admin, credentials).await?;
+    fixtures::create_database(&admin, name).await?;
+    Ok(())
 }
 
 impl Service for AnySchema {

@@ -29,7 +29,7 @@ pub async fn ask(drill: &Drill, outcome: Outcome) {
     };
     for (number, expected) in (1..).zip(&drill.scenario.expect.answers) {
         let began = drill.recorder.offset();
-        let answered = tokio::time::timeout(PATIENCE, answered(cluster, expected)).await;
+        let answered = tokio::time::timeout(PATIENCE, answered(cluster, expected, drill.site.service.database())).await;
         drill.recorder.external_since("ask the cluster in service", began);
         let answered = answered.unwrap_or_else(|_| Err(format!("no answer within {}", lasting(PATIENCE))));
         let (answer, problem) = match answered {
@@ -48,8 +48,12 @@ pub async fn ask(drill: &Drill, outcome: Outcome) {
 }
 
 /// The one value of the one row, or why there is none.
-async fn answered(cluster: &Cluster, expected: &ExpectedAnswer) -> Result<String, String> {
-    let client = cluster.connect("postgres", &expected.database).await;
+async fn answered(cluster: &Cluster, expected: &ExpectedAnswer, applications: &str) -> Result<String, String> {
+    let database = match expected.database.as_str() {
+        "" => applications,
+        named => named,
+    };
+    let client = cluster.connect("postgres", database).await;
     let client = client.map_err(|error| chain(&error))?;
     let messages = client
         .simple_query(&expected.sql)

@@ -10,7 +10,6 @@ use std::{
 };
 
 use chrono::{DateTime, Utc};
-use fixtures::{ConnectionString, Role as DatabaseRole, SeedPlan, Seeded};
 use rand::rngs::StdRng;
 use reports::{CheckResult, Phase, Verdict, What, text::lasting};
 use tokio_postgres::Client;
@@ -29,9 +28,9 @@ use crate::{
     record::{Recorder, nanoseconds},
     reference::{Reached, Truth, fingerprint::record::Reference},
     scenario::{FaultTarget, Scenario, Streaming, Target},
-    service::Probe,
+    service::{ConnectionString, Probe, Role as AccountRole, Served},
     values,
-    verify::{Subject, isolation::Production, ledger::SeedFacts},
+    verify::{Subject, isolation::Production, smoke},
     wal::RecoveryTarget,
     workload::Workload,
 };
@@ -57,10 +56,6 @@ pub struct Drill {
     pub timeline: TimelineId,
     /// The cluster that was cut over to.
     pub restored: Option<Cluster>,
-    /// How the seed data was made.
-    pub seed_plan: SeedPlan,
-    /// What was loaded.
-    pub seeded: Seeded,
     /// What the database held right after seeding.
     pub fingerprint: Reference,
     /// Where the application's connection string is.
@@ -276,7 +271,7 @@ impl Drill {
     }
 
     /// How a role logs in to a cluster.
-    pub fn login(&self, cluster: &Cluster, role: DatabaseRole) -> tokio_postgres::Config {
+    pub fn login(&self, cluster: &Cluster, role: AccountRole) -> tokio_postgres::Config {
         let mut config = cluster.config(role.name(), self.site.service.database());
         config.password(self.site.credentials.password(role));
         config
@@ -327,7 +322,7 @@ impl Drill {
 
     /// How the application logs in to the source.
     pub fn as_application(&self) -> tokio_postgres::Config {
-        self.login(&self.source, DatabaseRole::TransformationApp)
+        self.login(&self.source, AccountRole::TransformationApp)
     }
 
     /// How monitoring asks the source.
@@ -337,7 +332,7 @@ impl Drill {
 
     /// The application's connection string for a cluster.
     pub fn connection_string(&self, cluster: &Cluster) -> ConnectionString {
-        let role = DatabaseRole::TransformationApp;
+        let role = AccountRole::TransformationApp;
         ConnectionString {
             host: cluster.socket_directory().display().to_string(),
             port: cluster.port(),
@@ -345,14 +340,16 @@ impl Drill {
             username: role.name().to_owned(),
             password: self.site.credentials.password(role).to_owned(),
             timeout_s: Some(5),
-            application_name: Some("transformations".to_owned()),
+            application_name: Some(self.site.service.database().to_owned()),
             other: Vec::new(),
         }
     }
 
-    /// What the ledger checker must know of the seed.
-    pub fn seed_facts(&self) -> SeedFacts {
-        SeedFacts::of_plan(self.seed_plan)
+    /// The smoke test, and how long its request took. `None` where nobody knows what the service serves.
+    pub async fn smoke(&self, expected: Option<&Served>, phase: Phase) -> Option<(CheckResult, Duration)> {
+        let serves = self.site.service.serves()?;
+        let asked = self.application.get(serves.path(), Some(&self.admin_token));
+        Some(smoke::smoke(serves, asked, expected, phase).await)
     }
 
     /// Where the source's WAL stands, if it can be asked.

@@ -10,6 +10,7 @@ use crate::{
     postgres::{ClusterError, ControlError, StartError, WorkDirError},
     reference::fingerprint::FingerprintError,
     registry::Unknown,
+    service::ServiceError,
     workload::WorkloadError,
 };
 
@@ -67,12 +68,9 @@ pub enum DrillError {
     /// A server did not start that must.
     #[error(transparent)]
     Start(#[from] StartError),
-    /// The schema could not be made.
+    /// The service could not be made or filled.
     #[error(transparent)]
-    Schema(#[from] fixtures::SchemaError),
-    /// The seed data could not be loaded.
-    #[error(transparent)]
-    Seed(#[from] fixtures::SeedError),
+    Service(#[from] ServiceError),
     /// What was seeded could not be fingerprinted.
     #[error(transparent)]
     Fingerprint(#[from] FingerprintError),

@@ -4,6 +4,7 @@ use super::{Drill, DrillError};
 use crate::{
     backup::Backup,
     postgres::{Cluster, ClusterOptions, Shutdown},
+    service::wal_segment_mb,
 };
 
 /// A backup of another cluster in the same repository, newer than all others. The cluster is made for it and stopped again.
@@ -17,14 +18,12 @@ pub async fn backup(drill: &Drill, system: &str) -> Result<Backup, DrillError> {
     let options = ClusterOptions {
         name: "stranger".into(),
         durable: site.durable,
-        wal_segment_mb: drill.options.sizing.wal_segment_mb(),
+        wal_segment_mb: wal_segment_mb(site.service.seed_bytes()),
         ..ClusterOptions::default()
     };
     let mut stranger = Cluster::create(&site.installation, &site.work, &options).await?;
     stranger.start().await?;
-    let admin = stranger.connect("postgres", "postgres").await?;
-    fixtures::create_roles_and_database(&admin, &site.credentials).await?;
-    fixtures::migrate(&stranger.connect("postgres", site.service.database()).await?).await?;
+    site.service.create(&stranger, &site.credentials).await?;
     drill.cluster_started("stranger", &stranger).await?;
     drill.recorder.external_since("create another cluster", began);
     let backup = system

@@ -26,5 +26,5 @@ pub use drill::{Drill, LEFT_RUNNING, Objectives};
 pub use error::DrillError;
 pub use inject::inject;
 pub use lacking::lacking;
-pub use options::{Options, Sizing, StorageChoice};
+pub use options::{Options, StorageChoice};
 pub use parts::Parts;

@@ -8,6 +8,7 @@ use crate::{
     fault,
     registry::Registry,
     scenario::{Kinds, Vocabulary},
+    service::{self, MakeService},
 };
 
 /// The registries.
@@ -16,6 +17,8 @@ pub struct Parts {
     pub kinds: Kinds,
     /// Backup systems.
     pub systems: Registry<Known>,
+    /// Services.
+    pub services: Registry<MakeService>,
 }
 
 impl Parts {
@@ -34,6 +37,7 @@ impl Default for Parts {
         Self {
             kinds: fault::kinds(),
             systems: backup::systems(),
+            services: service::services(),
         }
     }
 }

@@ -13,10 +13,8 @@ use crate::{
     verify::{
         self,
         ledger::{self, Comparison},
-        ledger_prefix,
         replay::Replayed,
     },
-    workload::writer::SHARE,
 };
 
 /// `ledger-prefix` on a database that is still written to: what was promised before it was looked at must be there,
@@ -25,7 +23,10 @@ use crate::{
 /// # Errors
 /// If the ledger's file cannot be read.
 pub async fn kept(drill: &Drill) -> Result<Option<(CheckResult, Option<Comparison>)>, DrillError> {
-    let login = drill.login(&drill.source, fixtures::Role::DrillValidator);
+    let Some(writes) = drill.site.service.writes() else {
+        return Ok(None);
+    };
+    let login = drill.login(&drill.source, crate::service::Role::DrillValidator);
     let Ok(mut validator) = verify::connect(&login).await else {
         return Ok(None);
     };
@@ -36,7 +37,7 @@ pub async fn kept(drill: &Drill) -> Result<Option<(CheckResult, Option<Compariso
     };
     let reached = reached.and_then(|replayed| replayed.along(drill.timeline));
     let looked_at_ns = nanoseconds(drill.recorder.offset());
-    let read = ledger_prefix::read(&mut validator, theirs(drill), &drill.seed_facts(), &drill.seeded).await;
+    let read = writes.read(&mut validator, theirs(drill)).await;
     let history = History::read_or_unusable(&drill.ledger, &drill.ledger_header)?.as_of(looked_at_ns);
     let mut comparison = None;
     let mut check = timed(CheckId::LedgerPrefix, Phase::Source, "source", async {
@@ -45,7 +46,7 @@ pub async fn kept(drill: &Drill) -> Result<Option<(CheckResult, Option<Compariso
             return Ok(Found::unknown(expected, reason.clone()));
         }
         let recovered = match read {
-            Ok((recovered, _)) => recovered,
+            Ok(read) => read.recovered,
             Err(error) => return Ok::<_, ledger::Unverifiable>(Found::unknown(expected, chain(&error))),
         };
         let recovery = ledger::Recovery {
@@ -54,7 +55,7 @@ pub async fn kept(drill: &Drill) -> Result<Option<(CheckResult, Option<Compariso
             backup: None,
             failed_ns: nanoseconds(drill.failed_offset()),
         };
-        let found = ledger::compare(&history, Some(&recovered), &drill.seed_facts(), recovery)?;
+        let found = ledger::compare(&history, Some(&recovered), &writes.seed(), recovery)?;
         let examples = found.summary.examples.join("; ");
         let (verdict, told) = (found.verdict(), found.describe());
         let complete = verdict == Verdict::Pass && found.lost.count == 0;
@@ -69,9 +70,8 @@ pub async fn kept(drill: &Drill) -> Result<Option<(CheckResult, Option<Compariso
     Ok(Some((check, comparison)))
 }
 
-/// Seeded scripts that the writers may change at any moment, ascending.
+/// Seeded keys that the writers may change at any moment, ascending.
 pub fn theirs(drill: &Drill) -> Vec<i64> {
-    (1..=drill.seed_facts().max_script_id)
-        .take(SHARE * drill.writers() as usize)
-        .collect()
+    let writes = drill.site.service.writes();
+    writes.map_or_else(Vec::new, |writes| writes.theirs(drill.writers()))
 }

@@ -15,10 +15,10 @@ use reports::{
 };
 use tokio_postgres::Config;
 
-use super::{Subject, ledger};
+use super::Subject;
 use crate::{
     errors::chain,
-    ledger::History,
+    ledger::{History, seeded_keys_named},
     record::check::{Found, first_few, timed},
     reference::{
         Reading, Record, ReferenceError, Scope, Truth, content,
@@ -317,7 +317,7 @@ impl<'a> Against<'a> {
             return Vec::new();
         }
         match self {
-            Self::Seed { history, .. } => ledger::seeded_scripts_named(history, recorded.max_key),
+            Self::Seed { history, .. } => seeded_keys_named(history, recorded.max_key),
             Self::Serving { theirs, .. } => theirs.to_vec(),
         }
     }

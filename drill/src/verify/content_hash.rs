@@ -26,7 +26,7 @@ pub async fn check(subject: &Subject<'_>) -> Option<CheckResult> {
     let hashes = subject.service.stored_hashes()?;
     let check = timed(CheckId::ContentHash, subject.phase, subject.name, async {
         let client = subject
-            .login(fixtures::Role::DrillValidator)
+            .login(crate::service::Role::DrillValidator)
             .await
             .map_err(FingerprintError::Connect)?;
         client

@@ -48,7 +48,7 @@ pub struct Subject<'a> {
     /// The application whose database it has.
     pub service: &'a dyn Service,
     /// Passwords of the roles.
-    pub credentials: &'a fixtures::Credentials,
+    pub credentials: &'a crate::service::Credentials,
     /// What was true at the point that it reached.
     pub truth: Option<&'a Truth>,
 }
@@ -74,12 +74,12 @@ impl Subject<'_> {
     ///
     /// # Errors
     /// If the server does not let it in.
-    pub async fn login(&self, role: fixtures::Role) -> Result<Client, tokio_postgres::Error> {
+    pub async fn login(&self, role: crate::service::Role) -> Result<Client, tokio_postgres::Error> {
         self.connect(&self.config(role)).await
     }
 
     /// How a role logs in with its password.
-    pub fn config(&self, role: fixtures::Role) -> tokio_postgres::Config {
+    pub fn config(&self, role: crate::service::Role) -> tokio_postgres::Config {
         let mut config = self.cluster.config(role.name(), self.service.database());
         config.password(self.credentials.password(role));
         config

@@ -6,7 +6,6 @@
 //! that `pg_hba.conf` takes away or gives. PostgreSQL has no right to withhold for making large objects: a role that turns
 //! its read-only setting off can make some.
 
-use fixtures::Role;
 use reports::{
     CheckId, CheckResult,
     text::{counted, number},
@@ -24,6 +23,7 @@ use crate::{
         Truth,
         inventory::{self, About, Cure, Inventory},
     },
+    service::Role,
     service::Service,
 };
 

@@ -5,72 +5,57 @@
 
 use std::time::{Duration, Instant};
 
-use reports::{CheckId, CheckResult, Phase, text};
+use reports::{
+    CheckId, CheckResult, Phase,
+    text::{self, counted},
+};
 use tokio_postgres::Client;
 
 use crate::record::check::{Found, first_few, timed};
 
-/// Rows of each table of the application.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// "TransformationScripts"
-    pub scripts: i64,
-    /// "TransformationScriptVersions"
-    pub versions: i64,
-    /// "ScriptAttachments"
-    pub attachments: i64,
-    /// "AuditEvents"
-    pub audit_events: i64,
-}
+/// Tables, each with how many rows it has, or must have.
+pub type Counts = Vec<(&'static str, i64)>;
 
-impl Counts {
-    /// Tables and their counts.
-    pub fn tables(&self) -> [(&'static str, i64); 4] {
-        [
-            ("TransformationScripts", self.scripts),
-            ("TransformationScriptVersions", self.versions),
-            ("ScriptAttachments", self.attachments),
-            ("AuditEvents", self.audit_events),
-        ]
-    }
-}
-
-/// Counts, and the time that the slowest query took.
+/// Counts those tables; and the time that the slowest query took.
 ///
 /// # Errors
 /// If a query fails.
-pub async fn count(validator: &Client) -> Result<(Counts, Duration), tokio_postgres::Error> {
-    let (mut counts, mut slowest) = (Counts::default(), Duration::ZERO);
-    let slots = [
-        &mut counts.scripts,
-        &mut counts.versions,
-        &mut counts.attachments,
-        &mut counts.audit_events,
-    ];
-    for ((table, _), slot) in Counts::default().tables().into_iter().zip(slots) {
+pub async fn count(
+    validator: &Client,
+    tables: impl IntoIterator<Item = &'static str>,
+) -> Result<(Counts, Duration), tokio_postgres::Error> {
+    let (mut counts, mut slowest) = (Counts::new(), Duration::ZERO);
+    for table in tables {
         let began = Instant::now();
-        let sql = format!(r#"SELECT count(*) FROM "{table}""#);
-        *slot = validator.query_one(&sql, &[]).await?.try_get(0)?;
+        let sql = format!("SELECT count(*) FROM \"{}\"", table.replace('"', "\"\""));
+        counts.push((table, validator.query_one(&sql, &[]).await?.try_get(0)?));
         slowest = slowest.max(began.elapsed());
     }
     Ok((counts, slowest))
 }
 
 /// Compares what was counted with what must be there.
-pub async fn check(counted: Result<Counts, tokio_postgres::Error>, expected: Counts, subject: &str) -> CheckResult {
+pub async fn check(
+    counted_rows: Result<Counts, tokio_postgres::Error>,
+    expected: Counts,
+    subject: &str,
+) -> CheckResult {
     timed(CheckId::RowCounts, Phase::Restored, subject, async {
-        let counted = counted?;
+        let found_rows = counted_rows?;
         let rows = |count: i64| text::counted(count, "row");
-        let wrong: Vec<String> = counted
-            .tables()
-            .into_iter()
-            .zip(expected.tables())
+        let wrong: Vec<String> = found_rows
+            .iter()
+            .zip(&expected)
             .filter(|(found, wanted)| found.1 != wanted.1)
             .map(|(found, wanted)| format!("{}: {} instead of {}", found.0, rows(found.1), rows(wanted.1)))
             .collect();
-        let total = |counts: Counts| counts.tables().iter().map(|(_, rows)| rows).sum::<i64>();
-        let wanted = format!("{} in 4 tables (seed and recovered operations)", rows(total(expected)));
-        let found = Found::judge(wrong.is_empty(), wanted, rows(total(counted)));
+        let total = |counts: &Counts| counts.iter().map(|(_, rows)| rows).sum::<i64>();
+        let wanted = format!(
+            "{} in {} (seed and recovered operations)",
+            rows(total(&expected)),
+            counted(expected.len(), "table")
+        );
+        let found = Found::judge(wrong.is_empty(), wanted, rows(total(&found_rows)));
         Ok::<_, tokio_postgres::Error>(found.detail(first_few(&wrong)))
     })
     .await

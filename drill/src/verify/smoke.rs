@@ -5,34 +5,23 @@
 
 use std::time::{Duration, Instant};
 
-use reports::{CheckId, CheckResult, Phase, text::counted};
+use reports::{
+    CheckId, CheckResult, Phase,
+    text::{counted, plural},
+};
 use serde_json::Value;
 
 use crate::{
     record::check::{Found, timed},
-    service::Identity,
+    service::{Identity, Served, Serves},
 };
-
-/// The endpoint of step 13.
-pub const ENDPOINT: &str = "/api/v1/transformations?page=1&pageSize=50";
-
-/// So many are on the page.
-pub const PAGE: usize = 50;
-
-/// What the endpoint must return: scripts that are not deleted, and some of their ids with their current versions.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Expected {
-    /// `totalCount`
-    pub total: i64,
-    /// Of the first page: id and current version.
-    pub first_page: Vec<(i64, i32)>,
-}
 
 /// The smoke test, of what the application answers; hands out how long the request took. On the failed source nobody knows yet what is expected, and an
 /// answer will do.
 pub async fn smoke<E: std::fmt::Display>(
+    serves: &dyn Serves,
     asked: impl Future<Output = Result<Value, E>>,
-    expected: Option<&Expected>,
+    expected: Option<&Served>,
     phase: Phase,
 ) -> (CheckResult, Duration) {
     let mut took = Duration::ZERO;
@@ -43,7 +32,7 @@ pub async fn smoke<E: std::fmt::Display>(
         let wanted = match expected {
             Some(expected) => format!(
                 "200 OK and {}, the first page as validated",
-                counted(expected.total, "transformation")
+                counted(expected.total, serves.called())
             ),
             None => "200 OK".to_owned(),
         };
@@ -57,30 +46,16 @@ pub async fn smoke<E: std::fmt::Display>(
                 _ => Found::unknown(wanted, "200 OK, and what it should have served is not known"),
             });
         };
-        let total = body["totalCount"].as_i64().unwrap_or(-1);
-        let items = body["items"].as_array().map(Vec::as_slice).unwrap_or_default();
-        let page: Vec<(i64, i32)> = items
-            .iter()
-            .map(|item| {
-                (
-                    item["id"].as_i64().unwrap_or(-1),
-                    item["currentVersion"].as_i64().unwrap_or(-1) as i32,
-                )
-            })
-            .collect();
-        let same = total == expected.total && page == expected.first_page;
-        Ok(Found::judge(
-            same,
-            wanted,
-            match total {
-                -1 => "200 OK, without a count of transformations".to_owned(),
-                _ => format!(
-                    "200 OK and {}, {} on the first page",
-                    counted(total, "transformation"),
-                    page.len()
-                ),
-            },
-        ))
+        let served = serves.served(&body);
+        let actual = match &served {
+            None => format!("200 OK, without a count of {}", plural(serves.called())),
+            Some(served) => format!(
+                "200 OK and {}, {} on the first page",
+                counted(served.total, serves.called()),
+                served.first_page.len()
+            ),
+        };
+        Ok(Found::judge(served.as_ref() == Some(expected), wanted, actual))
     })
     .await;
     (result, took)

@@ -19,10 +19,10 @@ use tokio::{
 
 use crate::{
     ledger::{Ledger, LedgerHeader},
-    service::Failing,
+    service::{Failing, Share, Writes},
 };
 
-use self::writer::{Writer, WriterPlan};
+use self::writer::Writer;
 
 /// Permits that stand for "write as fast as you can".
 const UNPACED: usize = 1 << 28;
@@ -35,8 +35,6 @@ pub struct WorkloadPlan {
     pub seed: u64,
     /// How to reach the database as the application's role.
     pub database: tokio_postgres::Config,
-    /// What was seeded: the scripts that writers may change, and how many versions each has.
-    pub seeded: fixtures::SeedPlan,
 }
 
 /// What writers and their owner share.
@@ -106,12 +104,13 @@ pub fn nobody_writes(path: &Path, header: &LedgerHeader, started: Instant) -> Re
 }
 
 impl Workload {
-    /// Starts the writers. They wait for [`Workload::allow`] before they write.
+    /// Starts the writers of a service. They wait for [`Workload::allow`] before they write.
     ///
     /// # Errors
     /// If the ledger cannot be created.
     pub fn start(
         plan: &WorkloadPlan,
+        writes: &dyn Writes,
         path: &Path,
         header: &LedgerHeader,
         started: Instant,
@@ -131,16 +130,17 @@ impl Workload {
         });
         let mut writers = JoinSet::new();
         for number in 0..plan.writers.max(1) {
-            let writer = Writer::new(
-                WriterPlan {
-                    number,
-                    writers: plan.writers.max(1),
-                    seed: plan.seed,
-                    database: plan.database.clone(),
-                    seeded: plan.seeded,
-                },
-                Arc::clone(&shared),
-            );
+            let share = Share {
+                number,
+                writers: plan.writers.max(1),
+                seed: plan.seed,
+            };
+            let writer = Writer {
+                number,
+                database: plan.database.clone(),
+                work: writes.writer(share),
+                shared: Arc::clone(&shared),
+            };
             writers.spawn(writer.run(stopped.clone()));
         }
         Ok(Self {

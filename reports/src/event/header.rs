@@ -131,7 +131,8 @@ pub struct Expected {
 pub struct ExpectedAnswer {
     /// The statement, run as superuser.
     pub sql: String,
-    /// In which database.
+    /// In which database. Empty: the application's.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub database: String,
     /// The one value of its one row, as text.
     pub is: String,

@@ -11,7 +11,6 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use fixtures::Role;
 use futures_util::future::BoxFuture;
 use reports::{CheckId, Phase};
 
@@ -22,6 +21,7 @@ use super::{
 use crate::{
     postgres::{Cluster, ToolOutput, progress},
     record::check::{Found, timed},
+    service::Role,
     wal,
 };
 

@@ -3,7 +3,7 @@
 
 use std::time::Instant;
 
-use fixtures::Progress;
+use crate::service::Progress;
 use reports::{Event, What, text::number};
 
 use super::{since, words};

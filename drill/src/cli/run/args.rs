@@ -30,6 +30,9 @@ pub(in crate::cli) struct RunArgs {
     /// Backup system, instead of the scenario's [default: what the scenario says, else basebackup]
     #[arg(long, value_name = "SYSTEM", env = "DRILL_BACKUP")]
     pub(super) backup: Option<String>,
+    /// The service under drill
+    #[arg(long, value_name = "NAME", default_value = "transformations", env = "DRILL_SERVICE")]
+    pub(super) service: String,
     /// Where PostgreSQL comes from
     #[arg(long, default_value = "auto", env = "DRILL_PROVIDER")]
     pub(super) provider: Provider,

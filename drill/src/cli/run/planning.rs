@@ -12,7 +12,8 @@ use crate::{
     drill,
     postgres::Storage,
     scenario::{self, Circumstances, Scenario, Vocabulary},
-    state::{self, Parts, Sizing, StorageChoice},
+    service::{Sizing, wal_segment_mb},
+    state::{self, Parts, StorageChoice},
 };
 
 const DEFAULT_SCENARIO: &str = "data-directory-lost";
@@ -109,20 +110,23 @@ pub(super) fn plan(run_id: &str, planned: &[Planned]) -> RunPlan {
 }
 
 /// Prints what would be done.
-pub(super) fn print(args: &RunArgs, planned: &[Planned], words: &Vocabulary<'_>) {
+pub(super) fn print(args: &RunArgs, planned: &[Planned], parts: &Parts) -> Result<(), Failure> {
+    let words = parts.vocabulary();
+    let service = parts.services.named(&args.service).map_err(Failure::usage)?.what;
     let sizing = sizing(args);
     let skipped = |drill: &&Planned| drill.skipped.is_some();
     for drill in planned.iter().filter(|drill| !skipped(drill)) {
         let given = &drill.scenario.given;
         let sizing = sizing.with(given);
         let seed = args.seed.or(given.seed);
+        let service = service(sizing, seed.unwrap_or_default());
         let objectives = &drill.scenario.objectives;
         let circumstances = Circumstances {
             system: &drill.system,
-            words,
-            seed: sizing.plan(seed.unwrap_or_default()),
-            seed_given: seed.is_some(),
-            segment_mb: sizing.wal_segment_mb(),
+            words: &words,
+            seed_data: service.seed_in_words(),
+            seed,
+            segment_mb: wal_segment_mb(service.seed_bytes()),
             commits: args.commits,
             writers: args.writers,
             rpo: objectives.rpo.unwrap_or(args.rpo),
@@ -145,6 +149,7 @@ pub(super) fn print(args: &RunArgs, planned: &[Planned], words: &Vocabulary<'_>)
         args.provider
     );
     say!("Nothing was touched.");
+    Ok(())
 }
 
 /// The command line that carries a drill out once more, alone and just so.

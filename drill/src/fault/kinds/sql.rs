@@ -76,7 +76,7 @@ impl Sql {
         &self,
         cluster: &mut Cluster,
         database: &str,
-        role: Option<(fixtures::Role, &str)>,
+        role: Option<(crate::service::Role, &str)>,
     ) -> Result<Done, FaultError> {
         let session = match role {
             None => cluster.connect(SUPERUSER, database).await,

@@ -1,12 +1,8 @@
 //! First passes: which operations have their audit row, and which their attachment. Both lists stand in the order of
 //! operations.
 
-use super::{
-    comparison::Findings,
-    marks::Marks,
-    rows::{AttachmentRow, AuditRow},
-};
-use crate::ledger::{Operation, OperationKind, PgTime};
+use super::{comparison::Findings, marks::Marks};
+use crate::ledger::{AttachmentRow, AuditRow, Operation, OperationKind, PgTime};
 
 /// Who signed a row of an operation, or when, if that is not what the ledger says. What it does not know is not compared.
 pub(super) fn signed_otherwise(
@@ -22,6 +18,7 @@ pub(super) fn signed_otherwise(
 
 /// Marks every operation whose audit row is there.
 pub(super) fn mark_audited(marks: &mut Marks<'_>, rows: &[AuditRow], findings: &mut Findings) {
+    let called = marks.called.key;
     let mut previous = None;
     for row in rows {
         let number = row.operation;
@@ -34,7 +31,7 @@ pub(super) fn mark_audited(marks: &mut Marks<'_>, rows: &[AuditRow], findings: &
         let Some((index, operation)) = marks.find(number) else {
             if marks.partial {
                 marks.unexplained_rows += 1;
-                marks.doubtful.push(row.script);
+                marks.doubtful.push(row.key);
             } else {
                 findings
                     .unexpected
@@ -42,23 +39,20 @@ pub(super) fn mark_audited(marks: &mut Marks<'_>, rows: &[AuditRow], findings: &
             }
             continue;
         };
-        if operation.script == 0 {
-            marks.adopt(index, row.script);
+        if operation.key == 0 {
+            marks.adopt(index, row.key);
         }
         marks.set_audited(index);
         if marks.was_rejected(index) {
             findings
                 .unexpected
                 .add(|| format!("{} was rejected and is there", marks.name(index)));
-        } else if row.kind != Some(operation.kind)
-            || row.version != operation.version
-            || row.script != marks.script(index)
-        {
+        } else if row.kind != Some(operation.kind) || row.version != operation.version || row.key != marks.key(index) {
             findings.altered.add(|| {
-                let kind = row.kind.map_or("unknown kind", OperationKind::audit_kind);
-                let (script, version) = (row.script, row.version);
+                let kind = row.kind.map_or("unknown kind", OperationKind::name);
+                let (key, version) = (row.key, row.version);
                 format!(
-                    "{}: its audit row says {kind} of script {script}, version {version}",
+                    "{}: its audit row says {kind} of {called} {key}, version {version}",
                     marks.name(index)
                 )
             });
@@ -74,13 +68,14 @@ pub(super) fn mark_audited(marks: &mut Marks<'_>, rows: &[AuditRow], findings: &
 
 /// Marks every operation whose attachment is there. After [`mark_audited`].
 pub(super) fn mark_attachments(marks: &mut Marks<'_>, rows: &[AttachmentRow], findings: &mut Findings) {
+    let called = marks.called.key;
     let mut previous = None;
     for row in rows {
-        let (number, script) = (row.operation, row.script);
+        let (number, key) = (row.operation, row.key);
         if previous.replace(number) == Some(number) {
             findings
                 .duplicated
-                .add(|| format!("attachment op-{number}.txt of script {script} is there more than once"));
+                .add(|| format!("attachment op-{number}.txt of {called} {key} is there more than once"));
             continue;
         }
         let found = marks
@@ -92,7 +87,7 @@ pub(super) fn mark_attachments(marks: &mut Marks<'_>, rows: &[AttachmentRow], fi
             } else {
                 findings
                     .unexpected
-                    .add(|| format!("attachment op-{number}.txt of script {script}, which nobody wrote"));
+                    .add(|| format!("attachment op-{number}.txt of {called} {key}, which nobody wrote"));
             }
             continue;
         };
@@ -105,10 +100,10 @@ pub(super) fn mark_attachments(marks: &mut Marks<'_>, rows: &[AttachmentRow], fi
         marks.set_written(index);
         if row.content == 0 {
             marks.set_torn(index, findings, "its large object is missing");
-        } else if row.script != marks.script(index) {
+        } else if row.key != marks.key(index) {
             findings
                 .altered
-                .add(|| format!("{}: its attachment is with script {script}", marks.name(index)));
+                .add(|| format!("{}: its attachment is with {called} {key}", marks.name(index)));
         } else if operation.content != 0 && row.content != operation.content {
             findings
                 .altered

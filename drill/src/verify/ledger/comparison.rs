@@ -65,7 +65,7 @@ pub struct Comparison {
     pub overshot: Tally,
     /// Rows nobody wrote, or that belong to a rejected operation.
     pub unexpected: Tally,
-    /// Rows that do not say what was written, and scripts whose state does not follow from their operations.
+    /// Rows that do not say what was written, and keys whose state does not follow from their operations.
     pub altered: Tally,
     /// Seeded rows that are gone.
     pub missing_seeded: Tally,

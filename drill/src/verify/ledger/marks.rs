@@ -1,7 +1,7 @@
 //! What the passes learn about each operation: three bits, and who of those that survived was sent last.
 
 use super::comparison::Findings;
-use crate::ledger::{Answered, Operation, OperationKind};
+use crate::ledger::{Answered, Called, Operation, OperationKind};
 
 /// One bit an operation.
 struct Bits(Vec<u64>);
@@ -25,6 +25,8 @@ impl Bits {
 /// The operations, and what is known of their rows. Operation `n` has index `n - 1`.
 pub(super) struct Marks<'a> {
     pub(super) operations: &'a [Operation],
+    /// What things are called.
+    pub(super) called: Called,
     /// Whether parts of the ledger could not be read; then rows of unknown operations accuse nobody.
     pub(super) partial: bool,
     /// Operations from this moment on were sent to the service that runs again: that they survived proves nothing about those
@@ -32,11 +34,11 @@ pub(super) struct Marks<'a> {
     pub(super) resumed_ns: Option<u64>,
     /// Rows that an operation in the unreadable part may have written.
     pub(super) unexplained_rows: u64,
-    /// Scripts that such rows name, ascending.
+    /// Keys that such rows name, ascending.
     pub(super) doubtful: Vec<i64>,
     /// Index of the operation that was sent last among those of which something survived.
     pub(super) latest_survivor: Option<usize>,
-    /// Scripts known only from the audit row, by index of the operation, ascending.
+    /// Keys known only from the audit row, by index of the operation, ascending.
     adopted: Vec<(usize, i64)>,
     audited: Bits,
     wrote: Bits,
@@ -44,10 +46,11 @@ pub(super) struct Marks<'a> {
 }
 
 impl<'a> Marks<'a> {
-    pub(super) fn new(operations: &'a [Operation], partial: bool) -> Self {
+    pub(super) fn new(operations: &'a [Operation], called: Called, partial: bool) -> Self {
         let bits = || Bits::new(operations.len());
         Self {
             operations,
+            called,
             partial,
             resumed_ns: None,
             unexplained_rows: 0,
@@ -67,20 +70,20 @@ impl<'a> Marks<'a> {
         is_known(operation).then_some((index, operation))
     }
 
-    /// The script that an operation concerns; 0 if nobody knows.
-    pub(super) fn script(&self, index: usize) -> i64 {
-        match self.operations.get(index).map_or(0, |operation| operation.script) {
+    /// The key that an operation concerns; 0 if nobody knows.
+    pub(super) fn key(&self, index: usize) -> i64 {
+        match self.operations.get(index).map_or(0, |operation| operation.key) {
             0 => match self.adopted.binary_search_by_key(&index, |&(adopted, _)| adopted) {
-                Ok(at) => self.adopted.get(at).map_or(0, |&(_, script)| script),
+                Ok(at) => self.adopted.get(at).map_or(0, |&(_, key)| key),
                 Err(_) => 0,
             },
-            script => script,
+            key => key,
         }
     }
 
-    /// Takes a script from the audit row; called in the order of operations.
-    pub(super) fn adopt(&mut self, index: usize, script: i64) {
-        self.adopted.push((index, script));
+    /// Takes a key from the audit row; called in the order of operations.
+    pub(super) fn adopt(&mut self, index: usize, key: i64) {
+        self.adopted.push((index, key));
     }
 
     /// Whether its audit row is there.
@@ -132,16 +135,17 @@ impl<'a> Marks<'a> {
             .is_none_or(|operation| operation.answered == Answered::Rejected)
     }
 
-    /// `operation 12 (add-version of script 17, version 4)`
+    /// `operation 12 (add-version of key 17, version 4)`
     pub(super) fn name(&self, index: usize) -> String {
         let number = index + 1;
         let Some(Operation { kind, version, .. }) = self.operations.get(index) else {
             return format!("operation {number}");
         };
-        let kind = kind.audit_kind();
-        match self.script(index) {
+        let kind = kind.name();
+        let called = self.called.key;
+        match self.key(index) {
             0 => format!("operation {number} ({kind})"),
-            script => format!("operation {number} ({kind} of script {script}, version {version})"),
+            key => format!("operation {number} ({kind} of {called} {key}, version {version})"),
         }
     }
 
@@ -161,5 +165,5 @@ pub(super) fn is_known(operation: &Operation) -> bool {
 
 /// Whether operations of this kind write a version.
 pub(super) fn writes_version(kind: OperationKind) -> bool {
-    matches!(kind, OperationKind::CreateScript | OperationKind::AddVersion)
+    matches!(kind, OperationKind::Create | OperationKind::AddVersion)
 }

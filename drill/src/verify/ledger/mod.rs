@@ -19,30 +19,23 @@
 //! - Commits at or after a recovery target (exclusive, as with `recovery_target_inclusive = off`; PostgreSQL manual
 //!   20.5.6) must be absent. Where the bracket of a commit straddles the target, both are right.
 //! - What was acknowledged by the service once it ran again must be there, and tells nothing about what came before.
-//! - A script's state must be what the operations present on it make of its seed.
+//! - A key's state must be what the operations present on it make of its seed.
 
 mod audit;
-mod by_script;
+mod by_key;
 mod comparison;
+mod keys;
 mod marks;
-mod rows;
-mod scripts;
 mod verdicts;
 
 #[cfg(test)]
 mod tests;
 
-pub use self::{
-    comparison::{Comparison, Tally},
-    rows::{
-        AttachmentRow, AuditRow, Recovered, ScriptRow, SeedFacts, SeededScript, SequenceRow, VersionRow,
-        seeded_scripts_named,
-    },
-};
+pub use self::comparison::{Comparison, Tally};
 
 use self::{comparison::Findings, marks::Marks};
 use crate::{
-    ledger::{History, Operation},
+    ledger::{History, Operation, Recovered, SeedFacts},
     postgres::Lsn,
 };
 
@@ -122,12 +115,14 @@ pub fn compare(
     recovery: Recovery,
 ) -> Result<Comparison, Unverifiable> {
     let recovered = recovered.ok_or(Unverifiable::NothingRead)?;
-    recovered.check_order()?;
+    if let Some(rows) = recovered.out_of_order() {
+        return Err(Unverifiable::OutOfOrder { rows });
+    }
     let operations = &history.operations;
     if u32::try_from(operations.len()).is_err() {
         return Err(Unverifiable::TooManyOperations(operations.len()));
     }
-    let mut marks = Marks::new(operations, !history.damage.is_empty());
+    let mut marks = Marks::new(operations, seed.called, !history.damage.is_empty());
     marks.resumed_ns = history.resumed_ns;
     let mut findings = Findings::default();
     for row in &recovered.malformed {
@@ -136,9 +131,14 @@ pub fn compare(
 
     audit::mark_audited(&mut marks, &recovered.audit, &mut findings);
     audit::mark_attachments(&mut marks, &recovered.attachments, &mut findings);
-    scripts::check(&mut marks, recovered, seed, &mut findings);
+    keys::check(&mut marks, recovered, seed, &mut findings);
     let classes = verdicts::classify(&mut marks, history, recovery, &mut findings);
-    verdicts::check_sequences(&recovered.sequences, classes.largest_created, &mut findings);
+    verdicts::check_sequences(
+        &recovered.sequences,
+        seed.called.key,
+        classes.largest_created,
+        &mut findings,
+    );
 
     Ok(Comparison::new(
         classes,

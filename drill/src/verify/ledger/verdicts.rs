@@ -8,15 +8,11 @@ use super::{
     Recovery, Side,
     comparison::Findings,
     marks::{Marks, is_known, writes_version},
-    rows::SequenceRow,
 };
 use crate::{
-    ledger::{Answered, History, Operation, OperationKind},
+    ledger::{Answered, History, Operation, OperationKind, SequenceRow},
     postgres::Lsn,
 };
-
-/// What the name of the sequence contains that script ids come from; that of the versions' sequence does not.
-const SCRIPTS: &str = "TransformationScripts";
 
 /// How many operations ended how.
 #[derive(Debug, Default)]
@@ -25,7 +21,7 @@ pub(super) struct Classes {
     pub(super) summary: LedgerComparison,
     pub(super) recovered_commits: u64,
     pub(super) rejected_operations: u64,
-    /// Largest id of a script whose creation was acknowledged and is not lost with the tail or beyond the target.
+    /// Largest id of a key whose creation was acknowledged and is not lost with the tail or beyond the target.
     pub(super) largest_created: i64,
 }
 
@@ -130,8 +126,8 @@ pub(super) fn classify(
                 earlier(&mut given_up_since_ns, operation.invoked_ns);
             }
         }
-        if should_be_there && operation.kind == OperationKind::CreateScript {
-            classes.largest_created = classes.largest_created.max(marks.script(index));
+        if should_be_there && operation.kind == OperationKind::Create {
+            classes.largest_created = classes.largest_created.max(marks.key(index));
         }
     }
     // Work was sent before it was acknowledged, so a loss has a width, however coarse the clock is.
@@ -175,9 +171,10 @@ fn check_whole(marks: &mut Marks<'_>, index: usize, findings: &mut Findings) {
 }
 
 /// A sequence must not give out an id again that is in use or was acknowledged to a writer.
-pub(super) fn check_sequences(sequences: &[SequenceRow], largest_created: i64, findings: &mut Findings) {
+pub(super) fn check_sequences(sequences: &[SequenceRow], called: &str, largest_created: i64, findings: &mut Findings) {
     for SequenceRow {
         name,
+        is_of_keys,
         last_value,
         largest_used,
     } in sequences
@@ -186,9 +183,9 @@ pub(super) fn check_sequences(sequences: &[SequenceRow], largest_created: i64, f
             findings.sequences_behind.push(format!(
                 "{name} stands at {last_value}, but id {largest_used} is in use"
             ));
-        } else if name.contains(SCRIPTS) && *last_value < largest_created {
+        } else if *is_of_keys && *last_value < largest_created {
             findings.sequences_behind.push(format!(
-                "{name} stands at {last_value}, but script {largest_created} was acknowledged"
+                "{name} stands at {last_value}, but {called} {largest_created} was acknowledged"
             ));
         }
     }

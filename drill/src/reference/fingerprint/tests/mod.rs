@@ -64,7 +64,7 @@ impl Seeded {
         fixtures::migrate(&loaders[0]).await.unwrap();
         // More than 1,024 versions, so that there are several ranges of keys.
         let plan = SeedPlan {
-            scripts: 800,
+            keys: 800,
             ..SeedPlan::default()
         };
         fixtures::load(&mut loaders, &plan, &|_| {}).await.unwrap();
@@ -134,9 +134,9 @@ const SWAP: &str = r#"
 #[tokio::test]
 async fn what_the_workload_may_change_is_not_held_against_anybody() {
     let seeded = Seeded::new("fingerprint-touched").await;
-    let touches = |script| Operation {
+    let touches = |key| Operation {
         invoked_ns: 1,
-        script,
+        key,
         kind: OperationKind::AddVersion,
         ..Operation::UNKNOWN
     };
@@ -191,7 +191,7 @@ async fn hashes(seeded: &Seeded) -> CheckResult {
 }
 
 #[tokio::test]
-async fn content_without_its_hash_is_named_by_script_and_version() {
+async fn content_without_its_hash_is_named_by_key_and_version() {
     let seeded = Seeded::new("content-hash").await;
     let honest = hashes(&seeded).await;
     assert_eq!(honest.verdict, Verdict::Pass, "{honest:?}");

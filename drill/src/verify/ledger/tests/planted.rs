@@ -16,7 +16,7 @@ use super::{
 use crate::{
     ledger::{Answered, Operation, OperationKind, PgTime},
     postgres::Lsn,
-    verify::ledger::{AttachmentRow, AuditRow, Comparison, Recovered, ScriptRow, Tally, Target, VersionRow},
+    verify::ledger::{AttachmentRow, AuditRow, Comparison, KeyRow, Recovered, Tally, Target, VersionRow},
 };
 
 /// An honest recovery that something is planted into.
@@ -41,7 +41,7 @@ const PLANTS: &[(&str, Plant)] = &[
         let kind = Some(OperationKind::SoftDelete);
         case.recovered.audit.push(AuditRow {
             operation,
-            script: 1,
+            key: 1,
             version: 1,
             kind,
             author: None,
@@ -50,27 +50,27 @@ const PLANTS: &[(&str, Plant)] = &[
         Some((unexpected, format!("operation {operation},")))
     }),
     ("script of nobody", |case| {
-        case.recovered.scripts.push(ScriptRow {
+        case.recovered.keys.push(KeyRow {
             id: 9_999,
             current_version: 1,
-            ..ScriptRow::default()
+            ..KeyRow::default()
         });
         Some((unexpected, "script 9999,".to_owned()))
     }),
     ("version of nobody", |case| {
-        let script = pick(case.pick, &case.recovered.scripts)?.id;
+        let key = pick(case.pick, &case.recovered.keys)?.id;
         case.recovered.versions.push(VersionRow {
-            script,
+            key,
             version: 99,
             content: 5,
             stored: 5,
             ..VersionRow::default()
         });
-        Some((unexpected, format!("version 99 of script {script},")))
+        Some((unexpected, format!("version 99 of script {key},")))
     }),
     ("attachment of nobody", |case| {
         case.recovered.attachments.push(AttachmentRow {
-            script: 1,
+            key: 1,
             operation: 9_999,
             content: 5,
             ..AttachmentRow::default()
@@ -79,12 +79,10 @@ const PLANTS: &[(&str, Plant)] = &[
     }),
     ("rejected and present", |case| {
         let index = pick_operation(case, |_, operation| operation.answered == Answered::Rejected)?;
-        let Operation {
-            script, version, kind, ..
-        } = case.world.truth[index];
+        let Operation { key, version, kind, .. } = case.world.truth[index];
         case.recovered.audit.push(AuditRow {
             operation: index as u64 + 1,
-            script,
+            key,
             version,
             kind: Some(kind),
             author: None,
@@ -123,7 +121,7 @@ const PLANTS: &[(&str, Plant)] = &[
         Some((altered, version_name(&case.recovered.versions[at])))
     }),
     ("altered name", |case| {
-        let row = case.recovered.scripts.iter_mut().rfind(|row| row.id > SEEDED)?;
+        let row = case.recovered.keys.iter_mut().rfind(|row| row.id > SEEDED)?;
         row.facts ^= 1;
         Some((altered, format!("script {}:", row.id)))
     }),
@@ -131,21 +129,19 @@ const PLANTS: &[(&str, Plant)] = &[
         // Of an operation that was never answered nobody knows when the server says that it was.
         let answered = |id: i64| {
             let all = &case.world.history.operations;
-            let mut of_script = all
-                .iter()
-                .filter(|operation| operation.script == id || operation.script == 0);
+            let mut of_script = all.iter().filter(|operation| operation.key == id || operation.key == 0);
             of_script.all(|operation| operation.answered == Answered::Acknowledged)
         };
         let row = case
             .recovered
-            .scripts
+            .keys
             .iter_mut()
             .rfind(|row| row.id > SEEDED && answered(row.id))?;
         row.updated = PgTime(-1);
         Some((altered, format!("script {}:", row.id)))
     }),
     ("altered time of the deletion", |case| {
-        let row = pick_mut(case.pick, &mut case.recovered.scripts)?;
+        let row = pick_mut(case.pick, &mut case.recovered.keys)?;
         row.deleted_at = PgTime(-1);
         Some((altered, format!("script {}:", row.id)))
     }),
@@ -168,16 +164,16 @@ const PLANTS: &[(&str, Plant)] = &[
         Some((altered, format!("operation {} ", row.operation)))
     }),
     ("flag flipped", |case| {
-        let row = pick_mut(case.pick, &mut case.recovered.scripts)?;
+        let row = pick_mut(case.pick, &mut case.recovered.keys)?;
         row.deleted = !row.deleted;
-        // An absent soft-delete explains a deleted script: then it is half there.
+        // An absent soft-delete explains a deleted key: then it is half there.
         Some((
             |comparison| vec![&comparison.altered, &comparison.torn],
             format!("script {}", row.id),
         ))
     }),
     ("current version set back", |case| {
-        let row = pick_mut(case.pick, &mut case.recovered.scripts)?;
+        let row = pick_mut(case.pick, &mut case.recovered.keys)?;
         row.current_version -= 1;
         Some((altered, format!("script {}:", row.id)))
     }),
@@ -187,8 +183,8 @@ const PLANTS: &[(&str, Plant)] = &[
         Some((duplicated, format!("operation {} ", row.operation)))
     }),
     ("script twice", |case| {
-        let row = *pick(case.pick, &case.recovered.scripts)?;
-        case.recovered.scripts.push(row);
+        let row = *pick(case.pick, &case.recovered.keys)?;
+        case.recovered.keys.push(row);
         Some((duplicated, format!("script {} ", row.id)))
     }),
     ("version twice", |case| {
@@ -224,23 +220,23 @@ const PLANTS: &[(&str, Plant)] = &[
         Some((torn, format!("operation {} ", row.operation)))
     }),
     ("script row gone", |case| {
-        let at = pick_index(case.pick, &case.recovered.scripts)?;
-        let id = case.recovered.scripts.remove(at).id;
+        let at = pick_index(case.pick, &case.recovered.keys)?;
+        let id = case.recovered.keys.remove(at).id;
         Some((
             |comparison| [missing_seeded(comparison), torn(comparison)].concat(),
             format!("script {id}"),
         ))
     }),
     ("seeded version gone", |case| {
-        let seeded = |row: &VersionRow| row.script <= SEEDED && row.content == 7;
+        let seeded = |row: &VersionRow| row.key <= SEEDED && row.content == 7;
         let at = case.recovered.versions.iter().position(seeded)?;
         Some((missing_seeded, version_name(&case.recovered.versions.remove(at))))
     }),
     ("audit row gone", |case| {
         let at = pick_index(case.pick, &case.recovered.audit)?;
         let row = case.recovered.audit.remove(at);
-        // Of a new script whose id never became known, only the audit row tells whose it is: it is then unexpected.
-        let known = case.world.history.operations[row.operation as usize - 1].script != 0;
+        // Of a new key whose id never became known, only the audit row tells whose it is: it is then unexpected.
+        let known = case.world.history.operations[row.operation as usize - 1].key != 0;
         // Where a later operation has covered the traces it is a hole, else it is torn.
         let class: Class = if known {
             |comparison| vec![&comparison.torn, &comparison.holes]
@@ -250,7 +246,7 @@ const PLANTS: &[(&str, Plant)] = &[
         let name = if known {
             format!("operation {} ", row.operation)
         } else {
-            format!("script {},", row.script)
+            format!("script {},", row.key)
         };
         Some((class, name))
     }),
@@ -300,7 +296,7 @@ fn name(index: usize) -> String {
 }
 
 fn version_name(row: &VersionRow) -> String {
-    format!("version {} of script {}", row.version, row.script)
+    format!("version {} of script {}", row.version, row.key)
 }
 
 fn pick_index<T>(pick: Index, all: &[T]) -> Option<usize> {

@@ -7,9 +7,9 @@ use crate::{
     ledger::{
         Answered::{Acknowledged, Indeterminate, Rejected},
         Operation,
-        OperationKind::{AddVersion, Attach, CreateScript, Restore, SoftDelete},
+        OperationKind::{AddVersion, Attach, Create, Restore, SoftDelete},
     },
-    verify::ledger::{Comparison, Recovered, ScriptRow, Target, VersionRow},
+    verify::ledger::{Comparison, KeyRow, Recovered, Target, VersionRow},
 };
 
 #[test]
@@ -22,8 +22,8 @@ fn state_is_the_fold_of_what_is_there() {
     ]);
     let mut rows = rows(&world, &[1, 2]);
     assert_eq!(world.compare(&rows, Target::End).verdict(), Verdict::Pass);
-    rows.scripts[0].current_version = 2;
-    rows.scripts[1].current_version = 4;
+    rows.keys[0].current_version = 2;
+    rows.keys[1].current_version = 4;
     let altered = world.compare(&rows, Target::End).altered.examples;
     assert_eq!(
         altered,
@@ -63,7 +63,7 @@ fn an_absent_operation_explains_nothing_before_a_later_one_that_is_there() {
         (Restore, 1, 4, Acknowledged),
     ]);
     let mut rows = rows(&world, &[3, 4]);
-    (rows.scripts[0].current_version, rows.scripts[0].deleted) = (3, true);
+    (rows.keys[0].current_version, rows.keys[0].deleted) = (3, true);
     let comparison = world.compare(&rows, Target::End);
     assert_eq!((comparison.holes.count, comparison.torn.count), (2, 0));
     let altered = [
@@ -75,9 +75,9 @@ fn an_absent_operation_explains_nothing_before_a_later_one_that_is_there() {
 
 #[test]
 fn an_operation_on_a_script_that_is_gone_is_torn() {
-    let world = story(&[(CreateScript, 7, 1, Acknowledged), (AddVersion, 7, 2, Acknowledged)]);
+    let world = story(&[(Create, 7, 1, Acknowledged), (AddVersion, 7, 2, Acknowledged)]);
     let mut rows = rows(&world, &[2]);
-    rows.scripts.retain(|row| row.id != 7);
+    rows.keys.retain(|row| row.id != 7);
     let comparison = world.compare(&rows, Target::End);
     assert_eq!((comparison.holes.count, comparison.torn.count), (1, 1));
     assert_eq!(comparison.recovered_commits, 0, "what is torn is not recovered");
@@ -101,7 +101,7 @@ fn an_audit_row_must_say_what_was_done() {
         world.compare(&rows, Target::End)
     };
     assert_eq!(altered(|rows| rows.audit[1].version = 2).altered.count, 1);
-    assert_eq!(altered(|rows| rows.audit[1].script = 9).altered.count, 1);
+    assert_eq!(altered(|rows| rows.audit[1].key = 9).altered.count, 1);
     assert_eq!(
         altered(|rows| rows.audit[1].kind = None).altered.examples,
         ["operation 2 (create-script of script 8, version 1): its audit row says unknown kind of script 8, version 1"]
@@ -111,12 +111,12 @@ fn an_audit_row_must_say_what_was_done() {
 #[test]
 fn a_rejected_operation_that_was_carried_out_is_one_anomaly() {
     let world = story(&[
-        (CreateScript, 7, 1, Acknowledged),
+        (Create, 7, 1, Acknowledged),
         (Attach, 7, 1, Rejected),
-        (CreateScript, 8, 1, Rejected),
+        (Create, 8, 1, Rejected),
     ]);
     let mut rows = rows(&world, &[1, 2, 3]);
-    rows.scripts.retain(|row| row.id != 8);
+    rows.keys.retain(|row| row.id != 8);
     let comparison = world.compare(&rows, Target::End);
     assert_eq!(
         (comparison.unexpected.count, comparison.torn.count),
@@ -142,13 +142,13 @@ fn rows_of_an_unreadable_operation_are_held_against_nobody() {
 fn a_script_and_its_version_that_nobody_wrote_are_two_rows() {
     let world = three_creates();
     let mut rows = rows(&world, &[1, 2, 3]);
-    rows.scripts.push(ScriptRow {
+    rows.keys.push(KeyRow {
         id: 10,
         current_version: 1,
-        ..ScriptRow::default()
+        ..KeyRow::default()
     });
     rows.versions.push(VersionRow {
-        script: 10,
+        key: 10,
         version: 1,
         content: 1,
         stored: 1,
@@ -164,7 +164,7 @@ fn a_script_and_its_version_that_nobody_wrote_are_two_rows() {
 
 #[test]
 fn half_an_operation_is_torn() {
-    let world = story(&[(CreateScript, 7, 1, Acknowledged), (Attach, 7, 1, Acknowledged)]);
+    let world = story(&[(Create, 7, 1, Acknowledged), (Attach, 7, 1, Acknowledged)]);
     let torn = |change: fn(&mut Recovered)| {
         let mut rows = rows(&world, &[1, 2]);
         change(&mut rows);
@@ -180,11 +180,11 @@ fn half_an_operation_is_torn() {
             .unwrap()
     };
     assert_eq!(
-        torn(|rows| rows.versions.retain(|row| row.script != 7)),
+        torn(|rows| rows.versions.retain(|row| row.key != 7)),
         "its version row is missing"
     );
     assert_eq!(
-        torn(|rows| rows.scripts.retain(|row| row.id != 7)),
+        torn(|rows| rows.keys.retain(|row| row.id != 7)),
         "its script's row is missing"
     );
     assert_eq!(torn(|rows| rows.attachments.clear()), "its attachment row is missing");
@@ -235,7 +235,7 @@ fn a_script_may_have_more_operations_than_are_read_at_once() {
         .map(|version| (AddVersion, 1, version, Acknowledged))
         .collect();
     let mut operations = versions.clone();
-    operations.extend((7..1_500).map(|script| (CreateScript, script, 1, Acknowledged)));
+    operations.extend((7..1_500).map(|key| (Create, key, 1, Acknowledged)));
     let world = story(&operations);
     let all: Vec<usize> = (1..=operations.len()).collect();
     let comparison = recovered(&world, &all, Target::End);
@@ -249,8 +249,8 @@ fn a_script_may_have_more_operations_than_are_read_at_once() {
 fn scattered_ids_are_no_trouble() {
     let far = i64::MAX;
     let world = story(&[
-        (CreateScript, far, 1, Acknowledged),
-        (CreateScript, 7, 1, Acknowledged),
+        (Create, far, 1, Acknowledged),
+        (Create, 7, 1, Acknowledged),
         (AddVersion, far, 2, Acknowledged),
     ]);
     let comparison = recovered(&world, &[1, 2, 3], Target::End);
@@ -270,7 +270,7 @@ fn an_operation_takes_80_bytes() {
 /// What a change of the rows of a whole little history is called.
 fn altered(change: fn(&mut Recovered)) -> Vec<String> {
     let world = story(&[
-        (CreateScript, 7, 1, Acknowledged),
+        (Create, 7, 1, Acknowledged),
         (AddVersion, 7, 2, Acknowledged),
         (Attach, 7, 2, Acknowledged),
         (SoftDelete, 7, 2, Acknowledged),
@@ -287,23 +287,23 @@ fn altered(change: fn(&mut Recovered)) -> Vec<String> {
 #[test]
 fn everything_that_a_commit_wrote_is_compared() {
     assert_eq!(
-        altered(|rows| rows.scripts[1].facts += 1),
+        altered(|rows| rows.keys[1].facts += 1),
         ["script 7: it differs in column Name or Description from what operation 1 wrote"]
     );
     assert_eq!(
-        altered(|rows| rows.scripts[1].created.0 += 1),
+        altered(|rows| rows.keys[1].created.0 += 1),
         ["script 7: it was not created when operation 1 did so"]
     );
     assert_eq!(
-        altered(|rows| rows.scripts[1].updated.0 += 1),
+        altered(|rows| rows.keys[1].updated.0 += 1),
         ["script 7: the time of its last change is not what the ledger says"]
     );
     assert_eq!(
-        altered(|rows| rows.scripts[1].deleted_at.0 += 1),
+        altered(|rows| rows.keys[1].deleted_at.0 += 1),
         ["script 7: the time of its deletion is not what the ledger says"]
     );
     assert_eq!(
-        altered(|rows| rows.scripts[0].updated.0 += 1),
+        altered(|rows| rows.keys[0].updated.0 += 1),
         ["script 4: the time of its last change is not what the ledger says"],
         "one that was seeded and only got an attachment"
     );
@@ -351,7 +351,7 @@ fn everything_that_a_commit_wrote_is_compared() {
 #[test]
 fn what_the_ledger_does_not_know_is_not_compared() {
     let mut world = story(&[
-        (CreateScript, 7, 1, Acknowledged),
+        (Create, 7, 1, Acknowledged),
         (SoftDelete, 7, 1, Acknowledged),
         (Attach, 7, 1, Acknowledged),
     ]);
@@ -368,7 +368,7 @@ fn a_time_that_only_an_absent_operation_explains_is_torn() {
     let world = story(&[(AddVersion, 1, 3, Acknowledged), (SoftDelete, 1, 3, Acknowledged)]);
     let mut rows = rows(&world, &[1, 2]);
     rows.audit.pop();
-    (rows.scripts[0].deleted, rows.scripts[0].deleted_at) = (false, Operation::UNKNOWN.rows_at);
+    (rows.keys[0].deleted, rows.keys[0].deleted_at) = (false, Operation::UNKNOWN.rows_at);
     let comparison = world.compare(&rows, Target::End);
     assert_eq!(
         (comparison.torn.count, comparison.altered.count),

@@ -11,7 +11,7 @@ use crate::{
     ledger::{
         Answered::{Acknowledged, Indeterminate, Rejected},
         Operation,
-        OperationKind::{AddVersion, CreateScript},
+        OperationKind::{AddVersion, Create},
     },
     postgres::Lsn,
     verify::ledger::{Recovery, Target, Unverifiable, VersionRow, compare},
@@ -166,7 +166,7 @@ fn the_survivor_that_was_sent_last_decides() {
 
 #[test]
 fn a_rejected_operation_is_no_survivor() {
-    let world = story(&[(CreateScript, 7, 1, Acknowledged), (CreateScript, 8, 1, Rejected)]);
+    let world = story(&[(Create, 7, 1, Acknowledged), (Create, 8, 1, Rejected)]);
     let comparison = recovered(&world, &[2], Target::End);
     assert_eq!(
         (
@@ -192,7 +192,7 @@ fn concurrent_commits_may_survive_in_any_order() {
 
 #[test]
 fn indeterminate_operations_may_be_there_or_not() {
-    let world = story(&[(CreateScript, 7, 1, Acknowledged), (AddVersion, 7, 2, Indeterminate)]);
+    let world = story(&[(Create, 7, 1, Acknowledged), (AddVersion, 7, 2, Indeterminate)]);
     for (kept, present) in [(&[1][..], 0), (&[1, 2], 1)] {
         let comparison = recovered(&world, kept, Target::End);
         assert_eq!(comparison.verdict(), Verdict::Pass);
@@ -208,14 +208,14 @@ fn indeterminate_operations_may_be_there_or_not() {
 
 #[test]
 fn an_unanswered_creation_is_known_by_its_audit_row() {
-    let mut world = story(&[(CreateScript, 7, 1, Indeterminate)]);
-    world.history.operations[0].script = 0;
+    let mut world = story(&[(Create, 7, 1, Indeterminate)]);
+    world.history.operations[0].key = 0;
     assert_eq!(recovered(&world, &[1], Target::End).verdict(), Verdict::Pass);
 }
 
 #[test]
 fn rejected_operations_must_be_absent() {
-    let world = story(&[(CreateScript, 7, 1, Acknowledged), (AddVersion, 7, 2, Rejected)]);
+    let world = story(&[(Create, 7, 1, Acknowledged), (AddVersion, 7, 2, Rejected)]);
     assert_eq!(recovered(&world, &[1], Target::End).verdict(), Verdict::Pass);
     let comparison = recovered(&world, &[1, 2], Target::End);
     assert_eq!(comparison.verdict(), Verdict::Fail);
@@ -225,7 +225,7 @@ fn rejected_operations_must_be_absent() {
     );
     let mut rows = rows(&world, &[1]);
     rows.versions.push(VersionRow {
-        script: 7,
+        key: 7,
         version: 2,
         content: 102,
         stored: 102,
@@ -331,7 +331,7 @@ fn a_damaged_ledger_proves_nothing_by_finding_nothing() {
 
 #[test]
 fn examples_are_few_and_counts_are_not() {
-    let creates: Vec<_> = (7..107).map(|script| (CreateScript, script, 1, Acknowledged)).collect();
+    let creates: Vec<_> = (7..107).map(|key| (Create, key, 1, Acknowledged)).collect();
     let comparison = recovered(&story(&creates), &[100], Target::End);
     assert_eq!((comparison.holes.count, comparison.holes.examples.len()), (99, 10));
 }

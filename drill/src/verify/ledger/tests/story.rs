@@ -14,7 +14,7 @@ pub(super) const SECOND_NS: u64 = 1_000_000_000;
 /// record lies in the 100 bytes from LSN 1000 n. The failure is 5 s after the last answer.
 pub(super) fn story(operations: &[(OperationKind, i64, i32, Answered)]) -> World {
     let mut world = World::default();
-    for (index, &(kind, script, version, answered)) in operations.iter().enumerate() {
+    for (index, &(kind, key, version, answered)) in operations.iter().enumerate() {
         let number = index as u64 + 1;
         let operation = Operation {
             invoked_ns: 10 * number * SECOND_NS,
@@ -26,7 +26,7 @@ pub(super) fn story(operations: &[(OperationKind, i64, i32, Answered)]) -> World
             } else {
                 100 + u128::from(number)
             },
-            script,
+            key,
             version,
             kind,
             answered,
@@ -50,11 +50,11 @@ pub(super) fn rows(world: &World, kept: &[usize]) -> Recovered {
     world.database(&indices)
 }
 
-/// Three scripts, one after the other.
+/// Three keys, one after the other.
 pub(super) fn three_creates() -> World {
     story(&[
-        (OperationKind::CreateScript, 7, 1, Answered::Acknowledged),
-        (OperationKind::CreateScript, 8, 1, Answered::Acknowledged),
-        (OperationKind::CreateScript, 9, 1, Answered::Acknowledged),
+        (OperationKind::Create, 7, 1, Answered::Acknowledged),
+        (OperationKind::Create, 8, 1, Answered::Acknowledged),
+        (OperationKind::Create, 9, 1, Answered::Acknowledged),
     ])
 }

@@ -6,8 +6,8 @@ use crate::{
     ledger::{Answered, History, Operation, OperationKind, PgTime},
     postgres::Lsn,
     verify::ledger::{
-        AttachmentRow, AuditRow, Comparison, Recovered, Recovery, ScriptRow, SeedFacts, SeededScript, SequenceRow,
-        Target, VersionRow, compare, seeded_scripts_named,
+        AttachmentRow, AuditRow, Comparison, KeyRow, Recovered, Recovery, SeedFacts, SeededKey, SequenceRow, Target,
+        VersionRow, compare, seeded_keys_named,
     },
 };
 
@@ -16,9 +16,9 @@ pub(super) const SEEDED: i64 = 6;
 /// Length of a commit record.
 const COMMIT_BYTES: u64 = 24;
 
-/// Scripts 1, 2 … have 2, 3, 1, 2 … versions; script 4 is soft-deleted.
-pub(super) fn seeded(id: i64) -> SeededScript {
-    SeededScript {
+/// Scripts 1, 2 … have 2, 3, 1, 2 … versions; key 4 is soft-deleted.
+pub(super) fn seeded(id: i64) -> SeededKey {
+    SeededKey {
         versions: 1 + (id % 3) as i32,
         deleted: id == 4,
         changed: PgTime(id),
@@ -27,8 +27,8 @@ pub(super) fn seeded(id: i64) -> SeededScript {
 
 pub(super) fn seed() -> SeedFacts {
     SeedFacts {
-        max_script_id: SEEDED,
-        script: Box::new(seeded),
+        max_key: SEEDED,
+        key: Box::new(seeded),
     }
 }
 
@@ -58,7 +58,7 @@ enum Stage {
 #[derive(Default)]
 struct Writer {
     /// Id, version, deleted.
-    scripts: Vec<(i64, i32, bool)>,
+    keys: Vec<(i64, i32, bool)>,
     under_way: Option<(usize, Stage)>,
 }
 
@@ -74,8 +74,8 @@ impl World {
         let mut now = 1;
         let mut crew: Vec<Writer> = (0..writers).map(|_| Writer::default()).collect();
         for id in 1..=SEEDED {
-            let SeededScript { versions, deleted, .. } = seeded(id);
-            crew[id as usize % writers].scripts.push((id, versions, deleted));
+            let SeededKey { versions, deleted, .. } = seeded(id);
+            crew[id as usize % writers].keys.push((id, versions, deleted));
         }
         for &choice in choices {
             let choice = usize::from(choice);
@@ -102,7 +102,7 @@ impl World {
         let Some((index, stage)) = writer.under_way else {
             writer.under_way = Some((self.truth.len(), Stage::Sent));
             self.truth
-                .push(next_operation(&writer.scripts, roll, now, self.truth.len()));
+                .push(next_operation(&writer.keys, roll, now, self.truth.len()));
             return;
         };
         let operation = &mut self.truth[index];
@@ -110,9 +110,9 @@ impl World {
             Stage::Sent | Stage::Written if roll.is_multiple_of(16) => Some(Answered::Rejected),
             Stage::Sent => {
                 operation.lsn_before = if roll % 16 == 1 { 0 } else { self.lsn };
-                if operation.kind == OperationKind::CreateScript {
+                if operation.kind == OperationKind::Create {
                     self.last_script += 1;
-                    operation.script = self.last_script;
+                    operation.key = self.last_script;
                 }
                 writer.under_way = Some((index, Stage::Written));
                 None
@@ -134,7 +134,7 @@ impl World {
         if let Some(answered) = answer {
             (operation.answered, operation.answered_ns) = (answered, now);
             if answered == Answered::Indeterminate {
-                writer.scripts.retain(|script| script.0 != operation.script);
+                writer.keys.retain(|key| key.0 != operation.key);
             }
             writer.under_way = None;
         }
@@ -143,23 +143,23 @@ impl World {
     /// The database with the operations `kept`, in the order of their commits.
     pub(super) fn database(&self, kept: &[usize]) -> Recovered {
         let mut rows = Recovered::default();
-        let named = seeded_scripts_named(&self.history, SEEDED);
+        let named = seeded_keys_named(&self.history, SEEDED);
         for &id in &named {
-            let SeededScript {
+            let SeededKey {
                 versions,
                 deleted,
                 changed,
             } = seeded(id);
-            rows.scripts.push(ScriptRow {
+            rows.keys.push(KeyRow {
                 id,
                 current_version: versions,
                 deleted,
                 updated: changed,
                 deleted_at: if deleted { changed } else { PgTime(0) },
-                ..ScriptRow::default()
+                ..KeyRow::default()
             });
             rows.versions.extend((1..=versions).map(|version| VersionRow {
-                script: id,
+                key: id,
                 version,
                 content: 7,
                 stored: 7,
@@ -169,14 +169,9 @@ impl World {
         for &index in kept {
             apply(&mut rows, index, &self.truth[index]);
         }
-        rows.versions
-            .retain(|row| row.script > SEEDED || named.contains(&row.script));
-        let given_out = self
-            .truth
-            .iter()
-            .map(|operation| operation.script)
-            .fold(SEEDED, i64::max);
-        let script_ids = rows.scripts.iter().map(|row| row.id).max().unwrap_or(SEEDED);
+        rows.versions.retain(|row| row.key > SEEDED || named.contains(&row.key));
+        let given_out = self.truth.iter().map(|operation| operation.key).fold(SEEDED, i64::max);
+        let script_ids = rows.keys.iter().map(|row| row.id).max().unwrap_or(SEEDED);
         let events = 500 + rows.audit.len().cast_signed() as i64;
         let sequence = |name: &str, last_value, largest_used| SequenceRow {
             name: name.to_owned(),
@@ -210,13 +205,13 @@ impl World {
 /// What the ledger never learns where the answer is missing.
 pub(super) fn forget_answer(operation: &mut Operation) {
     match operation.kind {
-        OperationKind::CreateScript => operation.script = 0,
+        OperationKind::Create => operation.key = 0,
         OperationKind::Attach => {}
         _ => operation.facts = 0,
     }
 }
 
-/// When the server says that an operation changed its script: a moment after the time of its rows.
+/// When the server says that an operation changed its key: a moment after the time of its rows.
 fn updated(operation: &Operation) -> PgTime {
     PgTime(operation.rows_at.0 + 1)
 }
@@ -226,7 +221,7 @@ pub(super) fn with_facts(mut operation: Operation, number: usize) -> Operation {
     operation.rows_at = PgTime(1_000 * (number as i64 + 1));
     operation.writer = 3;
     operation.facts = match operation.kind {
-        OperationKind::CreateScript | OperationKind::Attach => number as u64 + 50,
+        OperationKind::Create | OperationKind::Attach => number as u64 + 50,
         _ => updated(&operation).digest(),
     };
     operation
@@ -234,13 +229,13 @@ pub(super) fn with_facts(mut operation: Operation, number: usize) -> Operation {
 
 impl Writer {
     fn remember(&mut self, operation: &Operation) {
-        match self.scripts.iter_mut().find(|script| script.0 == operation.script) {
-            None => self.scripts.push((operation.script, operation.version, false)),
-            Some(script) => {
-                script.1 = operation.version;
+        match self.keys.iter_mut().find(|key| key.0 == operation.key) {
+            None => self.keys.push((operation.key, operation.version, false)),
+            Some(key) => {
+                key.1 = operation.version;
                 match operation.kind {
-                    OperationKind::SoftDelete => script.2 = true,
-                    OperationKind::Restore => script.2 = false,
+                    OperationKind::SoftDelete => key.2 = true,
+                    OperationKind::Restore => key.2 = false,
                     _ => {}
                 }
             }
@@ -248,14 +243,14 @@ impl Writer {
     }
 }
 
-fn next_operation(scripts: &[(i64, i32, bool)], roll: usize, now: u64, index: usize) -> Operation {
+fn next_operation(keys: &[(i64, i32, bool)], roll: usize, now: u64, index: usize) -> Operation {
     let owned = if roll.is_multiple_of(4) {
         None
     } else {
-        scripts.get(roll / 4 % scripts.len().max(1))
+        keys.get(roll / 4 % keys.len().max(1))
     };
-    let (kind, script, version) = match owned {
-        None => (OperationKind::CreateScript, 0, 1),
+    let (kind, key, version) = match owned {
+        None => (OperationKind::Create, 0, 1),
         Some(&(id, version, true)) => (OperationKind::Restore, id, version),
         Some(&(id, version, false)) => match roll % 4 {
             1 => (OperationKind::AddVersion, id, version + 1),
@@ -267,7 +262,7 @@ fn next_operation(scripts: &[(i64, i32, bool)], roll: usize, now: u64, index: us
     let content = if writes { 1_000 + 2 * index as u128 } else { 0 };
     let operation = Operation {
         invoked_ns: now,
-        script,
+        key,
         version,
         content,
         kind,
@@ -279,7 +274,7 @@ fn next_operation(scripts: &[(i64, i32, bool)], roll: usize, now: u64, index: us
 /// What an operation's transaction does.
 pub(super) fn apply(rows: &mut Recovered, index: usize, operation: &Operation) {
     let &Operation {
-        script,
+        key,
         version,
         content,
         facts,
@@ -292,25 +287,25 @@ pub(super) fn apply(rows: &mut Recovered, index: usize, operation: &Operation) {
     let number = index as u64 + 1;
     rows.audit.push(AuditRow {
         operation: number,
-        script,
+        key,
         version,
         kind: Some(kind),
         author,
         at,
     });
     match kind {
-        OperationKind::CreateScript => {
-            rows.scripts.push(ScriptRow {
-                id: script,
+        OperationKind::Create => {
+            rows.keys.push(KeyRow {
+                id: key,
                 current_version: version,
                 facts,
                 created: at,
                 updated: at,
-                ..ScriptRow::default()
+                ..KeyRow::default()
             });
         }
         OperationKind::Attach => rows.attachments.push(AttachmentRow {
-            script,
+            key,
             operation: number,
             content,
             stored: content,
@@ -319,9 +314,9 @@ pub(super) fn apply(rows: &mut Recovered, index: usize, operation: &Operation) {
         }),
         OperationKind::AddVersion | OperationKind::SoftDelete | OperationKind::Restore => {}
     }
-    if matches!(kind, OperationKind::CreateScript | OperationKind::AddVersion) {
+    if matches!(kind, OperationKind::Create | OperationKind::AddVersion) {
         rows.versions.push(VersionRow {
-            script,
+            key,
             version,
             content,
             stored: content,
@@ -329,12 +324,12 @@ pub(super) fn apply(rows: &mut Recovered, index: usize, operation: &Operation) {
             at,
         });
     }
-    if let Some(row) = rows.scripts.iter_mut().find(|row| row.id == script) {
+    if let Some(row) = rows.keys.iter_mut().find(|row| row.id == key) {
         match kind {
             OperationKind::AddVersion => row.current_version = version,
             OperationKind::SoftDelete => (row.deleted, row.deleted_at) = (true, at),
             OperationKind::Restore => (row.deleted, row.deleted_at) = (false, PgTime(0)),
-            OperationKind::CreateScript | OperationKind::Attach => return,
+            OperationKind::Create | OperationKind::Attach => return,
         }
         row.updated = updated(operation);
     }

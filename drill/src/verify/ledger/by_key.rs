@@ -1,4 +1,4 @@
-//! The operations in the order of the scripts they concern: an index of 4 bytes an operation, and a window that copies
+//! The operations in the order of the keys they concern: an index of 4 bytes an operation, and a window that copies
 //! them out of the ledger a few hundred at a time. Their places are scattered over it, and reading many of them at once
 //! takes a fraction of the time that one after the other would.
 
@@ -8,13 +8,13 @@ use crate::ledger::{Answered, Operation, OperationKind, PgTime};
 /// How many operations are copied at once.
 const READ_AHEAD: usize = 512;
 
-/// An operation, as far as its script is concerned.
+/// An operation, as far as its key is concerned.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Entry {
     pub(super) content: u128,
     pub(super) facts: u64,
     pub(super) rows_at: PgTime,
-    pub(super) script: i64,
+    pub(super) key: i64,
     index: u32,
     pub(super) version: i32,
     pub(super) writer: u16,
@@ -41,7 +41,7 @@ impl Entry {
             content,
             facts,
             rows_at,
-            script: marks.script(at),
+            key: marks.key(at),
             index,
             version,
             writer,
@@ -62,8 +62,8 @@ impl Entry {
     }
 }
 
-/// Operations by script and then by number, taken script by script. Those whose script nobody knows are not among them.
-pub(super) struct ByScript {
+/// Operations by key and then by number, taken key by key. Those whose key nobody knows are not among them.
+pub(super) struct ByKey {
     sorted: Vec<u32>,
     /// How many of `sorted` are or were in the window.
     read: usize,
@@ -72,7 +72,7 @@ pub(super) struct ByScript {
     taken: usize,
 }
 
-impl ByScript {
+impl ByKey {
     pub(super) fn new(marks: &Marks<'_>) -> Self {
         Self {
             sorted: sort(marks),
@@ -82,20 +82,20 @@ impl ByScript {
         }
     }
 
-    /// The script whose operations come next.
-    pub(super) fn next_script(&mut self, marks: &Marks<'_>) -> Option<i64> {
+    /// The key whose operations come next.
+    pub(super) fn next_key(&mut self, marks: &Marks<'_>) -> Option<i64> {
         if self.taken == self.window.len() {
             self.read_ahead(marks);
         }
-        self.window.get(self.taken).map(|entry| entry.script)
+        self.window.get(self.taken).map(|entry| entry.key)
     }
 
-    /// Takes the operations of a script, which must not be after the next; none if it is before.
-    pub(super) fn take(&mut self, marks: &Marks<'_>, script: i64) -> &[Entry] {
+    /// Takes the operations of a key, which must not be after the next; none if it is before.
+    pub(super) fn take(&mut self, marks: &Marks<'_>, key: i64) -> &[Entry] {
         let mut count = 0;
         loop {
             let rest = self.window.iter().skip(self.taken + count);
-            count += rest.take_while(|entry| entry.script == script).count();
+            count += rest.take_while(|entry| entry.key == key).count();
             if self.taken + count < self.window.len() || !self.read_ahead(marks) {
                 break;
             }
@@ -125,18 +125,18 @@ impl ByScript {
 /// in between. Where they are scattered (a test, a foreign ledger) they are compared.
 fn sort(marks: &Marks<'_>) -> Vec<u32> {
     let operations = marks.operations;
-    let scripts = || {
+    let keys = || {
         let known = operations
             .iter()
             .enumerate()
             .filter(|(_, operation)| is_known(operation));
         known
-            .map(|(index, _)| (index as u32, marks.script(index)))
-            .filter(|&(_, script)| script != 0)
+            .map(|(index, _)| (index as u32, marks.key(index)))
+            .filter(|&(_, key)| key != 0)
     };
     let (mut first, mut last, mut count) = (i64::MAX, i64::MIN, 0);
-    for (_, script) in scripts() {
-        (first, last, count) = (first.min(script), last.max(script), count + 1);
+    for (_, key) in keys() {
+        (first, last, count) = (first.min(key), last.max(key), count + 1);
     }
     let span = if count == 0 {
         0
@@ -144,22 +144,22 @@ fn sort(marks: &Marks<'_>) -> Vec<u32> {
         usize::try_from(last.abs_diff(first)).unwrap_or(usize::MAX)
     };
     if span > operations.len().saturating_mul(2) + 1024 {
-        let mut sorted: Vec<u32> = scripts().map(|(index, _)| index).collect();
-        sorted.sort_by_key(|&index| marks.script(index as usize));
+        let mut sorted: Vec<u32> = keys().map(|(index, _)| index).collect();
+        sorted.sort_by_key(|&index| marks.key(index as usize));
         return sorted;
     }
     // For each id first how many operations it has, then where its next one goes.
     let mut places = vec![0_u32; span + 1];
-    for (_, script) in scripts() {
-        places[script.abs_diff(first) as usize] += 1;
+    for (_, key) in keys() {
+        places[key.abs_diff(first) as usize] += 1;
     }
     let mut before = 0;
     for place in &mut places {
         (*place, before) = (before, before + *place);
     }
     let mut sorted = vec![0_u32; count];
-    for (index, script) in scripts() {
-        let place = &mut places[script.abs_diff(first) as usize];
+    for (index, key) in keys() {
+        let place = &mut places[key.abs_diff(first) as usize];
         sorted[*place as usize] = index;
         *place += 1;
     }
