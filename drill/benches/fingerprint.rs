@@ -14,7 +14,7 @@ use drill::{
     ledger::History,
     postgres::{Cluster, ClusterOptions, Request, Storage, WorkDir, locate},
     reference::fingerprint::{record::Reference, scan},
-    service::{Service as _, Transformations},
+    service::{Service as _, Sizing, Transformations},
     verify::{
         Subject,
         content_fingerprint::{self, Against},
@@ -35,6 +35,11 @@ const PLAIN: &str = r#"ALTER TABLE "TransformationScriptVersions" ALTER COLUMN "
 const ROUNDS: usize = 5;
 
 /// Whether the command line names another bench than this one: `cargo bench -- NAME` starts them all.
+/// The service; the size of its seed data is of no matter here.
+fn service() -> Transformations {
+    Transformations::new(Sizing::Target(0), 1)
+}
+
 fn is_meant(names: &[&str]) -> bool {
     let filter = std::env::args().skip(1).find(|argument| !argument.starts_with('-'));
     filter.is_none_or(|filter| names.iter().any(|name| name.contains(&filter)))
@@ -173,7 +178,9 @@ impl Database {
         let mut cluster = Cluster::create(&installation, &work, &options).await?;
         cluster.start().await?;
         let credentials = Credentials::generate(&mut StdRng::seed_from_u64(1));
-        fixtures::create_roles_and_database(&cluster.connect("postgres", "postgres").await?, &credentials).await?;
+        let admin = cluster.connect("postgres", "postgres").await?;
+        fixtures::create_roles(&admin, &credentials).await?;
+        fixtures::create_database(&admin, fixtures::DATABASE).await?;
         let mut loaders = Vec::new();
         for _ in 0..2 {
             loaders.push(cluster.connect("postgres", fixtures::DATABASE).await?);
@@ -196,7 +203,7 @@ impl Database {
         let bytes = row.get::<_, i64>(0).cast_unsigned();
         let began = Instant::now();
         let reference =
-            content_fingerprint::of_seed(&cluster.config("postgres", fixtures::DATABASE), &Transformations).await?;
+            content_fingerprint::of_seed(&cluster.config("postgres", fixtures::DATABASE), &service()).await?;
         let recording = began.elapsed();
         Ok(Self {
             contents,
@@ -235,7 +242,7 @@ impl Database {
             cluster: &self.cluster,
             name: "source",
             phase: Phase::Source,
-            service: &Transformations,
+            service: &service(),
             credentials: &self.credentials,
             truth: None,
         };
@@ -258,7 +265,7 @@ impl Database {
     /// Recomputes all content hashes; returns how many workers were planned.
     async fn hashes(&self, workers: usize) -> Result<u32> {
         let client = self.session(workers).await?;
-        let counts = Transformations.stored_hashes().ok_or("no hashes are stored")?.counts;
+        let counts = service().stored_hashes().ok_or("no hashes are stored")?.counts;
         let planned = scan::workers_planned(&client, counts).await?;
         let wrong: i64 = client.query_one(counts, &[]).await?.get(1);
         if wrong == 0 {

@@ -14,11 +14,11 @@ use std::{
 
 use criterion::{BenchmarkId, Criterion, SamplingMode, Throughput};
 use drill::{
-    ledger::{Answered, History, Operation, OperationKind, PgTime},
-    verify::ledger::{
-        AttachmentRow, AuditRow, Comparison, KeyRow, Recovered, Recovery, SeedFacts, SeededKey, Target, VersionRow,
-        compare,
+    ledger::{
+        Answered, AttachmentRow, AuditRow, Called, History, KeyRow, Operation, OperationKind, PgTime, Recovered,
+        SeedFacts, SeededKey, VersionRow,
     },
+    verify::ledger::{Comparison, Recovery, Target, compare},
 };
 
 const SEEDED: i64 = 1_000;
@@ -219,6 +219,11 @@ impl Input {
             seed: SeedFacts {
                 max_key: SEEDED,
                 key: Box::new(seeded),
+                called: Called {
+                    key: "key",
+                    content: "content",
+                    facts: "facts",
+                },
             },
             failed_ns: (size as u64 + OVERLAP + 2) * 1_000,
         }

@@ -309,8 +309,6 @@ mod tests {
             version: 3,
             sha256: Some("00ff".repeat(16)),
             rows_at: Some(PgTime(1_000_001)),
-            name: None,
-            description: None,
             facts: None,
             size_bytes: None,
         }

@@ -186,3 +186,17 @@ impl Service for Transformations {
         )
     }
 }
+
+/// One with the default seed data, for tests of other rooms.
+#[cfg(test)]
+pub(crate) fn any() -> &'static Transformations {
+    static ANY: std::sync::LazyLock<Transformations> = std::sync::LazyLock::new(|| {
+        let numbers = Sizing::Numbers {
+            scripts: None,
+            versions: None,
+            content_bytes: None,
+        };
+        Transformations::new(numbers, 0)
+    });
+    &ANY
+}

@@ -83,7 +83,7 @@ impl Writes for Transformations {
                 None => validator.query_opt(SCRIPT, &[&key]).await,
             };
             let value: Option<&str> = row.as_ref().ok()?.as_ref()?.try_get(0).ok()?;
-            Some(values::shown(value?).to_string())
+            Some(values::shown(value?))
         })
     }
 }

@@ -12,11 +12,11 @@ use crate::ledger::{Intent, OperationKind, RESUMED};
 const CONTENT: &str = "-- written through the application once it was back\n";
 
 impl Serves for Transformations {
-    fn called(&self) -> &str {
+    fn called(&self) -> &'static str {
         "transformation"
     }
 
-    fn path(&self) -> &str {
+    fn path(&self) -> &'static str {
         "/api/v1/transformations?page=1&pageSize=50"
     }
 

@@ -15,7 +15,7 @@ use super::Subject;
 use crate::{
     postgres::{Cluster, ClusterOptions, Request, Silent, Storage, WorkDir, locate},
     reference::{Reading, Record, SharedLog, Truth},
-    service::{Service as _, Transformations},
+    service::{Service as _, transformations},
 };
 
 /// A seeded cluster of its own.
@@ -43,7 +43,8 @@ impl World {
         cluster.start().await.unwrap();
         let credentials = Credentials::generate(&mut StdRng::seed_from_u64(1));
         let admin = cluster.connect("postgres", "postgres").await.unwrap();
-        fixtures::create_roles_and_database(&admin, &credentials).await.unwrap();
+        fixtures::create_roles(&admin, &credentials).await.unwrap();
+        fixtures::create_database(&admin, fixtures::DATABASE).await.unwrap();
         let database = cluster.connect("postgres", fixtures::DATABASE).await.unwrap();
         fixtures::migrate(&database).await.unwrap();
         let mut loaders = [database];
@@ -61,11 +62,11 @@ impl World {
     pub(super) async fn truth(&self) -> Truth {
         let reading = Reading {
             system_rows: true,
-            large_objects: Transformations.large_objects().copied(),
+            large_objects: transformations::any().large_objects().copied(),
             ..Reading::default()
         };
         let record = Record::take(&self.cluster, "now", &reading, None).await.unwrap();
-        let log = SharedLog::of(Transformations.database());
+        let log = SharedLog::of(transformations::any().database());
         log.with(|log| {
             log.add(record);
             log.last(self.cluster.recorded_identifier())
@@ -77,7 +78,7 @@ impl World {
             cluster: &self.cluster,
             name: "source",
             phase: Phase::Source,
-            service: &Transformations,
+            service: transformations::any(),
             credentials: &self.credentials,
             truth,
         }

@@ -11,7 +11,7 @@ use reports::{Phase, Verdict};
 use super::{World, fails, passes};
 use crate::{
     postgres::Shutdown,
-    service::Transformations,
+    service::transformations,
     verify::{
         content_fingerprint::{self, Against},
         enforcement, page_checksums, referential_integrity, sequences, suite,
@@ -34,9 +34,12 @@ impl World {
 async fn a_healthy_cluster_passes_and_stays_as_it_was() {
     let world = World::new("healthy", &[]).await;
     let truth = world.truth().await;
-    let seeded = content_fingerprint::of_seed(&world.cluster.config("postgres", fixtures::DATABASE), &Transformations)
-        .await
-        .unwrap();
+    let seeded = content_fingerprint::of_seed(
+        &world.cluster.config("postgres", fixtures::DATABASE),
+        transformations::any(),
+    )
+    .await
+    .unwrap();
     let seed = Against::Serving {
         reference: &seeded,
         theirs: &[],

@@ -47,7 +47,7 @@ impl Archive {
                 stream: None,
                 segment_bytes: SEGMENT,
             },
-            service: std::sync::Arc::new(crate::service::Transformations),
+            service: std::sync::Arc::new(crate::service::transformations::any().clone()),
             credentials: std::sync::Arc::new(world.credentials.clone()),
             backup_options: Vec::new(),
             backup_role: None,

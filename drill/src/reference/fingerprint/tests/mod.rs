@@ -14,7 +14,7 @@ use crate::{
     ledger::{History, Operation, OperationKind},
     postgres::{Cluster, ClusterOptions, Request, Storage, WorkDir, locate},
     reference::Truth,
-    service::Transformations,
+    service::transformations,
     verify::{
         Subject,
         content_fingerprint::{self, Against},
@@ -57,21 +57,22 @@ impl Seeded {
         cluster.start().await.unwrap();
         let credentials = Credentials::generate(&mut StdRng::seed_from_u64(1));
         let postgres = cluster.connect("postgres", "postgres").await.unwrap();
-        fixtures::create_roles_and_database(&postgres, &credentials)
-            .await
-            .unwrap();
+        fixtures::create_roles(&postgres, &credentials).await.unwrap();
+        fixtures::create_database(&postgres, fixtures::DATABASE).await.unwrap();
         let mut loaders = vec![cluster.connect("postgres", fixtures::DATABASE).await.unwrap()];
         fixtures::migrate(&loaders[0]).await.unwrap();
         // More than 1,024 versions, so that there are several ranges of keys.
         let plan = SeedPlan {
-            keys: 800,
+            scripts: 800,
             ..SeedPlan::default()
         };
         fixtures::load(&mut loaders, &plan, &|_| {}).await.unwrap();
         let admin = loaders.remove(0);
         admin.batch_execute(ODD_TYPES).await.unwrap();
         let config = cluster.config("postgres", fixtures::DATABASE);
-        let reference = content_fingerprint::of_seed(&config, &Transformations).await.unwrap();
+        let reference = content_fingerprint::of_seed(&config, transformations::any())
+            .await
+            .unwrap();
         Self {
             cluster,
             admin,
@@ -87,7 +88,7 @@ impl Seeded {
             cluster: &self.cluster,
             name: "restored-1",
             phase: Phase::Restored,
-            service: &Transformations,
+            service: transformations::any(),
             credentials: &self.credentials,
             truth: self.truth.as_ref(),
         }
@@ -191,7 +192,7 @@ async fn hashes(seeded: &Seeded) -> CheckResult {
 }
 
 #[tokio::test]
-async fn content_without_its_hash_is_named_by_key_and_version() {
+async fn content_without_its_hash_is_named_by_script_and_version() {
     let seeded = Seeded::new("content-hash").await;
     let honest = hashes(&seeded).await;
     assert_eq!(honest.verdict, Verdict::Pass, "{honest:?}");
@@ -221,7 +222,9 @@ async fn a_plain_sum_of_hashes_does_not_see_a_swap() {
     let seeded = Seeded::new("fingerprint-swap").await;
     let read = async || {
         let config = seeded.cluster.config("postgres", fixtures::DATABASE);
-        let reference = content_fingerprint::of_seed(&config, &Transformations).await.unwrap();
+        let reference = content_fingerprint::of_seed(&config, transformations::any())
+            .await
+            .unwrap();
         let versions = reference
             .sections
             .iter()

@@ -39,7 +39,7 @@ async fn whatever_happens_to_a_row_is_seen_and_the_row_is_named() {
     };
     phantom.reference = content_fingerprint::of_seed(
         &phantom.cluster.config("postgres", fixtures::DATABASE),
-        &Transformations,
+        transformations::any(),
     )
     .await
     .unwrap();

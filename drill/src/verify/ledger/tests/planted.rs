@@ -14,9 +14,9 @@ use super::{
     world::{SEEDED, World},
 };
 use crate::{
-    ledger::{Answered, Operation, OperationKind, PgTime},
+    ledger::{Answered, AttachmentRow, AuditRow, KeyRow, Operation, OperationKind, PgTime, Recovered, VersionRow},
     postgres::Lsn,
-    verify::ledger::{AttachmentRow, AuditRow, Comparison, KeyRow, Recovered, Tally, Target, VersionRow},
+    verify::ledger::{Comparison, Tally, Target},
 };
 
 /// An honest recovery that something is planted into.

@@ -6,10 +6,11 @@ use super::story::{recovered, rows, story, three_creates};
 use crate::{
     ledger::{
         Answered::{Acknowledged, Indeterminate, Rejected},
-        Operation,
+        KeyRow, Operation,
         OperationKind::{AddVersion, Attach, Create, Restore, SoftDelete},
+        Recovered, VersionRow,
     },
-    verify::ledger::{Comparison, KeyRow, Recovered, Target, VersionRow},
+    verify::ledger::{Comparison, Target},
 };
 
 #[test]

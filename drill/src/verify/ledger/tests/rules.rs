@@ -12,9 +12,10 @@ use crate::{
         Answered::{Acknowledged, Indeterminate, Rejected},
         Operation,
         OperationKind::{AddVersion, Create},
+        VersionRow,
     },
     postgres::Lsn,
-    verify::ledger::{Recovery, Target, Unverifiable, VersionRow, compare},
+    verify::ledger::{Recovery, Target, Unverifiable, compare},
 };
 
 /// Whole seconds after the epoch, as wall time.

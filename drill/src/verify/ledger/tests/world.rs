@@ -3,14 +3,20 @@
 use chrono::DateTime;
 
 use crate::{
-    ledger::{Answered, History, Operation, OperationKind, PgTime},
-    postgres::Lsn,
-    verify::ledger::{
-        AttachmentRow, AuditRow, Comparison, KeyRow, Recovered, Recovery, SeedFacts, SeededKey, SequenceRow, Target,
-        VersionRow, compare, seeded_keys_named,
+    ledger::{
+        Answered, AttachmentRow, AuditRow, Called, History, KeyRow, Operation, OperationKind, PgTime, Recovered,
+        SeedFacts, SeededKey, SequenceRow, VersionRow, seeded_keys_named,
     },
+    postgres::Lsn,
+    verify::ledger::{Comparison, Recovery, Target, compare},
 };
 
+/// What the things are called.
+pub(super) const CALLED: Called = Called {
+    key: "script",
+    content: "Content",
+    facts: "Name or Description",
+};
 /// Scripts 1 to this are seeded.
 pub(super) const SEEDED: i64 = 6;
 /// Length of a commit record.
@@ -29,6 +35,7 @@ pub(super) fn seed() -> SeedFacts {
     SeedFacts {
         max_key: SEEDED,
         key: Box::new(seeded),
+        called: CALLED,
     }
 }
 
@@ -175,6 +182,7 @@ impl World {
         let events = 500 + rows.audit.len().cast_signed() as i64;
         let sequence = |name: &str, last_value, largest_used| SequenceRow {
             name: name.to_owned(),
+            is_of_keys: name.contains("TransformationScripts_"),
             last_value,
             largest_used,
         };
