@@ -122,7 +122,7 @@ fn words_of_the_way_are_read_and_told() {
         "2 restores begun",
         "at least 600 acknowledged commits made",
         "a finding says \"critical: so\"",
-        "the cluster in service answers \"1\" to SELECT 1 in database transformations",
+        "the cluster in service answers \"1\" to SELECT 1 in the application's database",
     ] {
         assert!(
             shown.contains(said) && planned.contains(said),
@@ -667,7 +667,7 @@ fn circumstances(system: &str) -> Circumstances<'_> {
     Circumstances {
         system,
         words: &WORDS,
-        seed_data: "120 scripts, 8 versions each, 1.2 kB a version".to_owned(),
+        seed_data: "200 scripts, 3 versions each, 1.5 KiB a version".to_owned(),
         seed: None,
         segment_mb: 1,
         commits: 500,
