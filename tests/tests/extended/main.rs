@@ -1,4 +1,5 @@
-//! A program of somebody else's: `drill` with one more kind of fault, without a change of drill's source.
+//! A program of somebody else's: `drill` with one more kind of fault, backup system and service, without a change of drill's
+//! source.
 //!
 //! Started with a subcommand this test is that program; without one it starts itself, as somebody would at a terminal.
 
@@ -6,56 +7,12 @@
 
 use std::{env, fs, process::ExitCode};
 
-use drill::{
-    fault::{self, Done, FaultError, OnFiles, Root},
-    scenario::{Fault, Kind, Needs, Selection, Text},
-    state::Parts,
-};
-use rand::rngs::StdRng;
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use drill::{fault as faults, state::Parts};
 use tests::{Need, Place, Started, row, trial};
 
-/// Gives files another name, as somebody does who wants to try out what happens.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-struct RenameFile {
-    /// What is put behind the name.
-    suffix: Text,
-}
-
-impl Kind for RenameFile {
-    fn name() -> &'static str {
-        "rename-file"
-    }
-
-    fn needs() -> Needs {
-        Needs::Files
-    }
-
-    fn in_words(&self, fault: &Fault) -> String {
-        format!(
-            "puts {:?} behind the name of {} of {}",
-            &*self.suffix,
-            fault.file_in_words(),
-            fault.whose()
-        )
-    }
-}
-
-impl OnFiles for RenameFile {
-    fn act(&self, root: &Root, files: &Selection, random: &mut StdRng) -> Result<Done, FaultError> {
-        let mut touched = Vec::new();
-        for entry in root.select(files, random)? {
-            root.confine(&entry)?;
-            let mut name = entry.path.clone().into_os_string();
-            name.push(&*self.suffix);
-            fs::rename(&entry.path, &name).map_err(FaultError::io("rename", &entry.path))?;
-            touched.push(format!("{} has another name", entry.name));
-        }
-        Ok(Done::new(touched.join("; "), touched))
-    }
-}
+mod backup;
+mod fault;
+mod service;
 
 const SCENARIO: &str = r#"
 id = "renamed"
@@ -88,13 +45,18 @@ fn main() -> ExitCode {
         .iter()
         .any(|name| env::args().nth(1).as_deref() == Some(name))
     {
+        let own = Parts::default();
         return drill::cli::main_with(Parts {
-            kinds: fault::kinds().with(fault::kind::<RenameFile>()),
-            ..Parts::default()
+            kinds: own.kinds.with(faults::kind::<fault::RenameFile>()),
+            systems: own
+                .systems
+                .with(backup::NAME, "pg_basebackup in tar format", backup::KNOWN),
+            services: own.services.with(service::NAME, "notes", service::MAKE),
         });
     }
     tests::run(vec![
         trial("a-kind-of-fault-of-another-crate", &[Need::Postgres], another_kind),
+        trial("a-backup-system-of-another-crate", &[Need::Postgres], another_system),
         trial("what-drill-itself-does-not-know-is-refused", &[], unknown_elsewhere),
     ])
 }
@@ -133,6 +95,33 @@ fn another_kind() {
     );
     let events = fs::read_to_string(out.join("renamed/events.jsonl")).unwrap();
     assert!(events.contains("global/pg_control has another name"), "{events}");
+    place.nothing_left(ran.pid);
+}
+
+fn another_system() {
+    let place = Place::new();
+    let program = env::current_exe().unwrap();
+    let started = |arguments: &[&str]| Started::start(place.command(&program).args(arguments)).finish();
+    assert!(
+        started(&["list", "backups"])
+            .stdout
+            .contains("pg_basebackup in tar format")
+    );
+    let out = place.out();
+    let of = [
+        "run",
+        "data-directory-lost",
+        "--backup",
+        backup::NAME,
+        "--seed",
+        "3",
+        "--out",
+    ];
+    let ran = started(&[of.as_slice(), &[out.to_str().unwrap()]].concat());
+    ran.exits(0);
+    let drill = row(&out, "drills.csv");
+    let told = (&*drill["outcome"], &*drill["verdict"], &*drill["backup_system"]);
+    assert_eq!(told, ("recovered", "pass", "tarball"), "{drill:#?}");
     place.nothing_left(ran.pid);
 }
 
