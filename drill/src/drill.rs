@@ -16,10 +16,13 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use crate::{
     backup::{InUse, Site, note, stream::Stream},
-    cutover::{application::Application, config_store::FileStore},
-    fault,
+    cutover::Application,
+    fault::{
+        self,
+        service::app::{AppFaults, Misbehaving},
+    },
     ledger::LedgerHeader,
-    monitor::{Alerts, prober::Prober},
+    monitor::Alerts,
     notify::Inbox,
     operator::{Operator, OperatorMode},
     postgres::{Cluster, ClusterOptions, Installation, Provider, Storage, TimelineId, WorkDir},
@@ -113,12 +116,15 @@ async fn carry_out(
 
     recorder.part(Part::Services);
     recorder
-        .external("start the application", drill.application.start(START_PATIENCE))
+        .external("start the application", drill.application.control.start(START_PATIENCE))
         .await?;
     recorder
         .external("wait for readiness", drill.application.ready(START_PATIENCE))
         .await?;
-    drill.prober = Some(Prober::start(drill.probe(), drill.alerts.url()));
+    let start = options.parts.monitors.named(&options.monitor)?.what;
+    let monitor = start(drill.probe(), drill.alerts.url());
+    drill.alert_promise = monitor.promise();
+    drill.prober = Some(monitor);
 
     recorder.part(Part::WorkloadAndBackups);
     workload_and_backups(&mut drill, scenario, assignment.system).await?;
@@ -239,6 +245,8 @@ async fn set_up(
         .get(0);
     let settings = work.path().join("appsettings.json");
     let admin_token: String = hex::encode(rand::random::<[u8; 16]>());
+    let (parts, app_faults) = (&options.parts, AppFaults::default());
+    let inbox = Inbox::start().await.map_err(|source| DrillError::Listen { source })?;
     let mut drill = Drill {
         options: options.clone(),
         objectives: Objectives::of(scenario, options),
@@ -253,12 +261,19 @@ async fn set_up(
         timeline: TimelineId::FIRST,
         restored: None,
         fingerprint,
-        store: FileStore::new(settings.clone()),
-        application: Application::new(settings, directory.join("logs/application.log")),
+        store: (parts.config_stores.named(&options.config_store)?.what)(settings.clone()),
+        application: Application::new(Box::new(Misbehaving::around(
+            (parts.app_controls.named(&options.app_control)?.what)(settings, directory.join("logs/application.log")),
+            app_faults.clone(),
+        ))),
+        app_faults,
+        fence: (parts.fences.first()?.what)(),
         admin_token,
         alerts: Alerts::start().await.map_err(|source| DrillError::Listen { source })?,
-        inbox: Inbox::start().await.map_err(|source| DrillError::Listen { source })?,
+        channel: (parts.channels.first()?.what)(inbox.url()),
+        inbox,
         prober: None,
+        alert_promise: Duration::ZERO,
         pinned: None,
         workload: None,
         stream: None,
@@ -297,11 +312,12 @@ async fn set_up(
     }));
     drill.timeline = TimelineId(drill.cluster_started("source", &drill.source).await?);
     let connection = drill.connection_string(&drill.source).to_npgsql();
-    drill.store.write(&json!({
+    let settings = json!({
         "ConnectionStrings": { "DefaultConnection": connection },
         "Urls": "http://127.0.0.1:0",
         "Authentication": { "AdminToken": drill.admin_token, "ReaderToken": hex::encode(rand::random::<[u8; 16]>()) },
-    }))?;
+    });
+    drill.store.prepare(&settings).await?;
     if let Some(stream) = &drill.site.wal.stream {
         let synchronous = given.streaming == Streaming::Synchronous;
         let log = directory.join("logs/pg_receivewal.log");

@@ -248,7 +248,7 @@ impl OpenStep {
 /// Step 1. An alert that never comes is a finding; then the operator's own probe starts the recovery.
 async fn alert_received(drill: &mut Drill) -> Result<(), Stop> {
     let step = OpenStep::begin(drill, Step::Alert, 1);
-    let budget = Duration::from_millis(Step::Alert.budget_ms().unwrap_or(60_000)).min(drill.options.alert_patience);
+    let budget = Duration::from_millis(Step::Alert.budget_ms().unwrap_or(60_000)).min(drill.alert_promise);
     let began = drill.recorder.offset();
     let alert = tokio::time::timeout(budget, drill.alerts.next()).await.ok().flatten();
     drill.recorder.external_since("wait for the alert", began);

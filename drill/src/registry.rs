@@ -58,6 +58,18 @@ impl<T> Registry<T> {
         self.iter().map(|entry| entry.name).collect()
     }
 
+    /// The first, which is taken where nobody chooses.
+    ///
+    /// # Errors
+    /// If there is none at all.
+    pub fn first(&self) -> Result<&Entry<T>, Unknown> {
+        self.entries.first().ok_or_else(|| Unknown {
+            called: self.called,
+            name: String::new(),
+            names: Vec::new(),
+        })
+    }
+
     /// The one of that name.
     ///
     /// # Errors

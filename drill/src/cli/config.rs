@@ -43,12 +43,14 @@ pub(super) struct Parsed<C> {
     pub(super) outranked: Vec<&'static str>,
 }
 
-/// Parses the command line with the defaults of the file, if there is one.
+/// Parses the command line, which `with_choices` completes, with the defaults of the file, if there is one.
 ///
 /// # Errors
 /// If the command line, the file or a `DRILL_…` variable says something that nobody knows or that means nothing.
-pub(super) fn parse<C: CommandFactory + FromArgMatches>() -> Result<Parsed<C>, Failure> {
-    let built_in = C::command();
+pub(super) fn parse<C: CommandFactory + FromArgMatches>(
+    with_choices: impl FnOnce(clap::Command) -> clap::Command,
+) -> Result<Parsed<C>, Failure> {
+    let built_in = with_choices(C::command());
     let mut command = built_in.clone();
     if !is_started_by_drill() {
         let variables = std::env::vars_os().map(|(name, _)| name);

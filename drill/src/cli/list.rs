@@ -24,6 +24,8 @@ enum What {
     Backups,
     Providers,
     Services,
+    ConfigStores,
+    Monitors,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -98,6 +100,22 @@ fn rows(what: What, parts: &Parts) -> Result<(Vec<&'static str>, Rows), Failure>
                 .services
                 .iter()
                 .map(|service| pair(service.name, service.about))
+                .collect(),
+        ),
+        What::ConfigStores => (
+            vec!["config-store", "about"],
+            parts
+                .config_stores
+                .iter()
+                .map(|store| pair(store.name, store.about))
+                .collect(),
+        ),
+        What::Monitors => (
+            vec!["monitor", "about"],
+            parts
+                .monitors
+                .iter()
+                .map(|monitor| pair(monitor.name, monitor.about))
                 .collect(),
         ),
         What::Providers => (

@@ -37,7 +37,7 @@ use std::{
     time::Duration,
 };
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum, builder::PossibleValuesParser};
 use reports::exit;
 
 use crate::state::Parts;
@@ -172,7 +172,7 @@ pub fn main_with(parts: Parts) -> ExitCode {
         mut cli,
         differing,
         outranked,
-    } = match config::parse::<Cli>() {
+    } = match config::parse::<Cli>(|command| with_choices(command, &parts)) {
         Ok(parsed) => parsed,
         Err(failure) => return report_failure(&failure),
     };
@@ -215,6 +215,22 @@ pub fn main_with(parts: Parts) -> ExitCode {
         Ok(code) => ExitCode::from(code),
         Err(failure) => report_failure(&failure),
     }
+}
+
+/// The command line, with what can be chosen by name.
+fn with_choices(command: clap::Command, parts: &Parts) -> clap::Command {
+    let choices = [
+        ("backup", parts.systems.names()),
+        ("service", parts.services.names()),
+        ("monitor", parts.monitors.names()),
+        ("config_store", parts.config_stores.names()),
+        ("app_control", parts.app_controls.names()),
+    ];
+    command.mut_subcommand("run", |run| {
+        choices.into_iter().fold(run, |run, (option, names)| {
+            run.mut_arg(option, |option| option.value_parser(PossibleValuesParser::new(names)))
+        })
+    })
 }
 
 async fn carry_out(cli: Cli, parts: &Arc<Parts>) -> Outcome {

@@ -1,6 +1,6 @@
 //! `drill run`: chooses scenarios, finds PostgreSQL, carries the drills out, writes the reports, says how it went.
 
-use std::{io::IsTerminal as _, num::NonZeroUsize, path::Path, sync::Arc, time::Duration};
+use std::{io::IsTerminal as _, num::NonZeroUsize, path::Path, sync::Arc};
 
 use rand::RngExt as _;
 use reports::{DrillEvidence, Verdict};
@@ -97,6 +97,9 @@ pub(super) async fn run(args: RunArgs, output: &Output, parts: &Arc<Parts>) -> O
         seed,
         seed_is_chosen: args.seed.is_some(),
         service: args.service.clone(),
+        config_store: args.config_store.clone(),
+        app_control: args.app_control.clone(),
+        monitor: args.monitor.clone(),
         sizing: planning::sizing(&args),
         commits: args.commits,
         writers: args.writers,
@@ -109,7 +112,6 @@ pub(super) async fn run(args: RunArgs, output: &Output, parts: &Arc<Parts>) -> O
         },
         keep: args.keep,
         show_values: args.show_values,
-        alert_patience: Duration::from_secs(5),
         seeding: Some(Arc::new(move |progress| seeding.seeding(&progress))),
     };
     let carried_out = planned

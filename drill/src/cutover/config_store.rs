@@ -1,4 +1,4 @@
-//! Where the application's connection string lives: today `appsettings.json`.
+//! A connection string in a file: `appsettings.json`.
 //!
 //! An update replaces the file in one step (write beside it, sync, rename), so that the application never reads half a
 //! file, and hands back what was there before, so that it can be undone.
@@ -10,7 +10,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use futures_util::future::BoxFuture;
 use serde_json::Value;
+
+use super::ConfigStore;
 
 /// `appsettings.json`.
 #[derive(Debug, Clone)]
@@ -39,6 +42,15 @@ pub enum ConfigStoreError {
         /// What is wrong with it.
         problem: String,
     },
+    /// It took the connection string, and another one is there.
+    #[error("the configuration store took the connection string and holds another one")]
+    NotTaken,
+    /// A store of another kind refused.
+    #[error("the configuration store refused: {problem}")]
+    Refused {
+        /// What it said.
+        problem: String,
+    },
 }
 
 impl FileStore {
@@ -47,36 +59,19 @@ impl FileStore {
         Self { path }
     }
 
-    /// Where it is.
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// Replaces `ConnectionStrings:DefaultConnection` and returns the value before.
-    ///
-    /// # Errors
-    /// If the file cannot be read, has no such key, or cannot be replaced; then it is as it was.
-    pub fn replace_connection(&self, connection: &str) -> Result<String, ConfigStoreError> {
-        let malformed = |problem: String| ConfigStoreError::Malformed {
-            path: self.path.clone(),
-            problem,
-        };
+    /// Replaces `ConnectionStrings:DefaultConnection`.
+    fn replace_connection(&self, connection: &str) -> Result<(), ConfigStoreError> {
         let text = fs::read_to_string(&self.path).map_err(|source| self.failed("read", source))?;
-        let mut settings: Value = serde_json::from_str(&text).map_err(|error| malformed(error.to_string()))?;
+        let mut settings: Value = serde_json::from_str(&text).map_err(|error| self.malformed(error.to_string()))?;
         let slot = settings
             .pointer_mut("/ConnectionStrings/DefaultConnection")
-            .ok_or_else(|| malformed("it has no ConnectionStrings:DefaultConnection".into()))?;
-        let before = slot.as_str().unwrap_or_default().to_owned();
+            .ok_or_else(|| self.malformed("it has no ConnectionStrings:DefaultConnection".into()))?;
         *slot = Value::String(connection.to_owned());
-        self.write(&settings)?;
-        Ok(before)
+        self.write(&settings)
     }
 
     /// Writes the whole file, readable by its owner only: it holds secrets.
-    ///
-    /// # Errors
-    /// If it cannot be replaced; then it is as it was.
-    pub fn write(&self, settings: &Value) -> Result<(), ConfigStoreError> {
+    fn write(&self, settings: &Value) -> Result<(), ConfigStoreError> {
         let beside = self.beside();
         let replace = || {
             let mut file = File::create(&beside)?;
@@ -92,65 +87,27 @@ impl FileStore {
     }
 
     /// What `ConnectionStrings:DefaultConnection` is now.
-    ///
-    /// # Errors
-    /// If the file cannot be read or has no such key.
-    pub fn connection(&self) -> Result<String, ConfigStoreError> {
-        let malformed = |problem: String| ConfigStoreError::Malformed {
-            path: self.path.clone(),
-            problem,
-        };
+    fn read_connection(&self) -> Result<String, ConfigStoreError> {
         let text = fs::read_to_string(&self.path).map_err(|source| self.failed("read", source))?;
-        let settings: Value = serde_json::from_str(&text).map_err(|error| malformed(error.to_string()))?;
+        let settings: Value = serde_json::from_str(&text).map_err(|error| self.malformed(error.to_string()))?;
         let value = settings
             .pointer("/ConnectionStrings/DefaultConnection")
             .and_then(Value::as_str);
         value
             .map(ToOwned::to_owned)
-            .ok_or_else(|| malformed("it has no ConnectionStrings:DefaultConnection".into()))
+            .ok_or_else(|| self.malformed("it has no ConnectionStrings:DefaultConnection".into()))
     }
 
-    /// Takes the file away. Returns where it is meanwhile.
-    ///
-    /// # Errors
-    /// If it cannot be moved.
-    pub fn go_down(&self) -> Result<PathBuf, ConfigStoreError> {
-        let away = self.away();
-        fs::rename(&self.path, &away).map_err(|source| self.failed("move away", source))?;
-        Ok(away)
-    }
-
-    /// Refuses every update: a directory stands where an update puts its new file. Returns that directory.
-    ///
-    /// # Errors
-    /// If it cannot be made.
-    pub fn refuse(&self) -> Result<PathBuf, ConfigStoreError> {
-        let beside = self.beside();
-        fs::create_dir(&beside).map_err(|source| self.failed("obstruct", source))?;
-        Ok(beside)
-    }
-
-    /// Takes back what [`FileStore::go_down`] and [`FileStore::refuse`] did.
-    ///
-    /// # Errors
-    /// If it cannot.
-    pub fn mend(&self) -> Result<(), ConfigStoreError> {
-        if self.away().exists() {
-            fs::rename(self.away(), &self.path).map_err(|source| self.failed("put back", source))?;
+    fn malformed(&self, problem: String) -> ConfigStoreError {
+        ConfigStoreError::Malformed {
+            path: self.path.clone(),
+            problem,
         }
-        if self.beside().is_dir() {
-            fs::remove_dir(self.beside()).map_err(|source| self.failed("clear the way for", source))?;
-        }
-        Ok(())
     }
 
     /// Where an update puts the new file, before it takes the old one's place.
     fn beside(&self) -> PathBuf {
-        self.path.with_extension("json.new")
-    }
-
-    fn away(&self) -> PathBuf {
-        self.path.with_extension("json.away")
+        beside(&self.path)
     }
 
     fn failed(&self, action: &'static str, source: std::io::Error) -> ConfigStoreError {
@@ -162,23 +119,45 @@ impl FileStore {
     }
 }
 
+/// Where an update of that file puts the new one, before it takes the old one's place.
+pub fn beside(file: &Path) -> PathBuf {
+    file.with_extension("json.new")
+}
+
+impl ConfigStore for FileStore {
+    fn prepare<'a>(&'a self, settings: &'a Value) -> BoxFuture<'a, Result<(), ConfigStoreError>> {
+        Box::pin(async { self.write(settings) })
+    }
+
+    fn connection(&self) -> BoxFuture<'_, Result<String, ConfigStoreError>> {
+        Box::pin(async { self.read_connection() })
+    }
+
+    fn replace<'a>(&'a self, connection: &'a str) -> BoxFuture<'a, Result<(), ConfigStoreError>> {
+        Box::pin(async { self.replace_connection(connection) })
+    }
+
+    fn file(&self) -> Option<&Path> {
+        Some(&self.path)
+    }
+}
+
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use serde_json::json;
 
-    use super::FileStore;
+    use super::{super::set_connection, ConfigStore as _, FileStore};
 
-    #[test]
-    fn replacing_keeps_everything_else_and_returns_what_was_there() {
+    #[tokio::test]
+    async fn replacing_keeps_everything_else_and_returns_what_was_there() {
         let directory = tempfile::tempdir().unwrap();
         let store = FileStore::new(directory.path().join("appsettings.json"));
-        store
-            .write(&json!({"ConnectionStrings": {"DefaultConnection": "Host=a"}, "Urls": "x"}))
-            .unwrap();
-        assert_eq!(store.replace_connection("Host=b").unwrap(), "Host=a");
-        assert_eq!(store.replace_connection("Host=c").unwrap(), "Host=b");
-        let text = std::fs::read_to_string(store.path()).unwrap();
+        let settings = json!({"ConnectionStrings": {"DefaultConnection": "Host=a"}, "Urls": "x"});
+        store.prepare(&settings).await.unwrap();
+        assert_eq!(set_connection(&store, "Host=b").await.unwrap(), "Host=a");
+        assert_eq!(set_connection(&store, "Host=c").await.unwrap(), "Host=b");
+        let text = std::fs::read_to_string(store.file().unwrap()).unwrap();
         assert!(text.contains("Host=c") && text.contains("Urls"), "{text}");
         assert_eq!(
             std::fs::read_dir(directory.path()).unwrap().count(),
@@ -187,13 +166,13 @@ mod tests {
         );
     }
 
-    #[test]
-    fn a_file_without_the_key_is_refused_and_left_alone() {
+    #[tokio::test]
+    async fn a_file_without_the_key_is_refused_and_left_alone() {
         let directory = tempfile::tempdir().unwrap();
         let store = FileStore::new(directory.path().join("appsettings.json"));
-        std::fs::write(store.path(), "{}").unwrap();
-        let error = store.replace_connection("Host=b").unwrap_err();
+        std::fs::write(store.file().unwrap(), "{}").unwrap();
+        let error = set_connection(&store, "Host=b").await.unwrap_err();
         assert!(error.to_string().contains("DefaultConnection"), "{error}");
-        assert_eq!(std::fs::read_to_string(store.path()).unwrap(), "{}");
+        assert_eq!(std::fs::read_to_string(store.file().unwrap()).unwrap(), "{}");
     }
 }

@@ -1,10 +1,121 @@
-//! Cutover: the application's connection string, the application's process, and the failed primary's fence.
+//! Cutover: the application's connection string, the application itself, and the failed primary's fence.
 //!
-//! [`config_store`] holds the connection string, [`application`] starts and stops the service, [`front`] stands before it where
-//! a scenario wants that, [`fencing`] keeps the failed primary from coming back, and [`pinned`] tries whether it does. The order, and what is undone when, is in [`crate::recovery`].
+//! Three traits say what must be done, and each implementation has a file of its own: [`ConfigStore`] (`config_store.rs`: a
+//! settings file), [`AppControl`] (`process.rs`: a process), [`Fence`] (`fencing.rs`: every process is killed). [`application`]
+//! is the application as it is asked over HTTP, whoever controls it; [`pinned`] tries whether the fence holds. The order, and
+//! what is undone when, is in [`crate::recovery`]; nothing here breaks itself, faults wrap it from outside.
 
 pub mod application;
 pub mod config_store;
 pub mod fencing;
-pub mod front;
 pub mod pinned;
+pub mod process;
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, atomic::AtomicU32},
+    time::Duration,
+};
+
+use futures_util::future::BoxFuture;
+use serde_json::Value;
+
+use crate::{postgres::Cluster, registry::Registry};
+
+pub use application::{Application, ApplicationError};
+pub use config_store::ConfigStoreError;
+
+/// Where the application's connection string lives.
+pub trait ConfigStore: Send + Sync {
+    /// Sets it up as it is on a good day, with all settings of the application.
+    fn prepare<'a>(&'a self, settings: &'a Value) -> BoxFuture<'a, Result<(), ConfigStoreError>>;
+
+    /// The connection string that is there now.
+    fn connection(&self) -> BoxFuture<'_, Result<String, ConfigStoreError>>;
+
+    /// Puts another one in its place; on an error it is as it was.
+    fn replace<'a>(&'a self, connection: &'a str) -> BoxFuture<'a, Result<(), ConfigStoreError>>;
+
+    /// The file that it is in, where it is in one.
+    fn file(&self) -> Option<&Path> {
+        None
+    }
+}
+
+/// Replaces the connection string and reads it back. Answers what was there before.
+///
+/// # Errors
+/// If it cannot be read or replaced, or another one is there afterwards.
+pub async fn set_connection(store: &dyn ConfigStore, connection: &str) -> Result<String, ConfigStoreError> {
+    let before = store.connection().await?;
+    store.replace(connection).await?;
+    if store.connection().await? == connection {
+        Ok(before)
+    } else {
+        Err(ConfigStoreError::NotTaken)
+    }
+}
+
+/// How the application is started and stopped.
+pub trait AppControl: Send + Sync {
+    /// Starts it and waits until it listens, at most for `patience`.
+    fn start(&mut self, patience: Duration) -> BoxFuture<'_, Result<(), ApplicationError>>;
+
+    /// Stops it and starts it again.
+    fn restart(&mut self, patience: Duration) -> BoxFuture<'_, Result<(), ApplicationError>> {
+        Box::pin(async move {
+            self.stop().await;
+            self.start(patience).await
+        })
+    }
+
+    /// Stops it. Stopping what does not run is no error.
+    fn stop(&mut self) -> BoxFuture<'_, ()>;
+
+    /// Where it listens, `http://host:port`, while it runs.
+    fn address(&self) -> Option<String>;
+
+    /// Where its process id stands from the moment at which it is begun, 0 before; none for what is no process.
+    fn pid(&self) -> Option<Arc<AtomicU32>> {
+        None
+    }
+}
+
+/// Keeps the old primary out.
+pub trait Fence: Send + Sync {
+    /// Fences the failed cluster and proves it: connecting as the application did must fail. Answers the reason that a client
+    /// now gets; the error says how it is still let in.
+    fn fence<'a>(
+        &'a self,
+        cluster: &'a mut Cluster,
+        as_application: &'a tokio_postgres::Config,
+    ) -> BoxFuture<'a, Result<String, String>>;
+}
+
+/// Makes a store for one drill: the file from which the reference application reads its settings.
+pub type MakeStore = fn(PathBuf) -> Box<dyn ConfigStore>;
+/// Makes a control for one drill: the file of settings, and where the application logs.
+pub type MakeControl = fn(PathBuf, PathBuf) -> Box<dyn AppControl>;
+/// Makes a fence.
+pub type MakeFence = fn() -> Box<dyn Fence>;
+
+/// The stores that drill brings. Of this and of what follows, the first is taken where nobody chooses.
+pub fn config_stores() -> Registry<MakeStore> {
+    Registry::new("configuration store").with("file", "appsettings.json, replaced in one step", |path| {
+        Box::new(config_store::FileStore::new(path))
+    })
+}
+
+/// The controls that drill brings.
+pub fn app_controls() -> Registry<MakeControl> {
+    Registry::new("control of the application").with("process", "a process of its own, by signals", |settings, log| {
+        Box::new(process::ProcessControl::new(settings, log))
+    })
+}
+
+/// The fences that drill brings.
+pub fn fences() -> Registry<MakeFence> {
+    Registry::new("fence").with("kill", "every process of the failed cluster is killed", || {
+        Box::new(fencing::Kill)
+    })
+}

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 use super::{FaultError, Services, World, inject, kinds};
 use crate::{
-    cutover::{application::Application, config_store::FileStore},
+    cutover::{Application, config_store::FileStore, process::ProcessControl},
     monitor::Alerts,
     notify::Inbox,
     postgres::{Cluster, ClusterOptions, Request, Silent, Storage, WorkDir, locate},
@@ -80,7 +80,9 @@ async fn results(
     backup: PathBuf,
 ) -> Vec<(&'static str, Result<(), FaultError>)> {
     let (mut inbox, mut alerts) = (Inbox::start().await.unwrap(), Alerts::start().await.unwrap());
-    let mut application = Application::new(work.join("settings"), work.join("log"));
+    let control = ProcessControl::new(work.join("settings"), work.join("log"));
+    let application = Application::new(Box::new(control));
+    let app_faults = super::service::app::AppFaults::default();
     let store = FileStore::new(work.join("settings"));
     let credentials = fixtures::Credentials::generate(&mut StdRng::seed_from_u64(1));
     let archive_service = work.join("archive-service.sh");
@@ -100,7 +102,8 @@ async fn results(
         repository: &repository,
         disk: Some(work),
         services: Services {
-            application: &mut application,
+            application: &application,
+            app_faults: &app_faults,
             store: &store,
             inbox: &mut inbox,
             alerts: &mut alerts,

@@ -7,6 +7,7 @@
 //! - `world.rs`: everything that a fault can be aimed at, and what protects everything else
 //! - `root.rs`: a directory that nothing leads out of, and the selection of files in it
 //! - `files.rs` and `bytes.rs`: what kinds on files, and on bytes inside of them, have in common
+//! - `service/`: what befalls the services around the database, from outside
 //! - `server.rs` and `processes.rs`: what kinds on servers have in common
 
 use std::{pin::Pin, sync::Arc};
@@ -27,6 +28,7 @@ pub mod kinds;
 mod processes;
 mod root;
 mod server;
+pub mod service;
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests;

@@ -5,12 +5,35 @@
 
 pub mod prober;
 
+use std::time::{Duration, Instant};
+
 use serde_json::Value;
 
-use crate::http::Receiver;
+use crate::{http::Receiver, registry::Registry, service::Probe};
 
 /// Name of the alert (SEQ-RF-002, step 1).
 pub const ALERT: &str = "DB_UNAVAILABLE";
+
+/// What notices that the service is gone. It stops when dropped.
+pub trait Monitor: Send + Sync {
+    /// Since when everything that it saw has failed, if the last did.
+    fn failing_since(&self) -> Option<Instant>;
+
+    /// Within what time after the beginning of an outage its alert arrives; whoever waits longer waits for nothing.
+    fn promise(&self) -> Duration;
+}
+
+/// Starts a monitor: how the application gets in, and where alerts go.
+pub type StartMonitor = fn(Probe, String) -> Box<dyn Monitor>;
+
+/// The monitors that drill brings. The first is taken where nobody chooses.
+pub fn monitors() -> Registry<StartMonitor> {
+    Registry::new("monitor").with(
+        "prober",
+        "connects and queries as the application does, every 50 ms",
+        |probe, webhook| Box::new(prober::Prober::start(probe, webhook)),
+    )
+}
 
 /// An alert that arrived.
 #[derive(Debug, Clone, PartialEq, Eq)]

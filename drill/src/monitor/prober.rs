@@ -8,7 +8,7 @@ use serde_json::json;
 use tokio::{task::JoinHandle, time::timeout};
 use tokio_postgres::NoTls;
 
-use super::ALERT;
+use super::{ALERT, Monitor};
 use crate::{
     errors::describe,
     service::{Failing, Probe},
@@ -36,10 +36,16 @@ impl Prober {
             failing,
         }
     }
+}
 
-    /// Since when every probe has failed, if the last one did.
-    pub fn failing_since(&self) -> Option<Instant> {
+impl Monitor for Prober {
+    fn failing_since(&self) -> Option<Instant> {
         self.failing.since()
+    }
+
+    /// Each of the failures may take as long as a probe may, and so may the delivery.
+    fn promise(&self) -> Duration {
+        (INTERVAL + TIMEOUT) * FAILURES + TIMEOUT
     }
 }
 

@@ -1,18 +1,17 @@
 //! Notification of a restore's completion: `{job_id, status, duration_s}` over HTTP.
 //!
-//! Today there is one channel, a webhook, with a receiver of the drill's own at the other end so that arrival is
-//! observed and not assumed. A notification that does not arrive is no failure of the recovery: the operator polls.
+//! A [`Channel`] delivers it, one file each; the drill's own [`Inbox`] is at the other end, so that arrival is observed and not
+//! assumed. A notification that does not arrive is no failure of the recovery: the operator polls.
 
-use std::time::Duration;
+mod webhook;
 
+use std::{sync::Arc, time::Duration};
+
+use futures_util::future::BoxFuture;
 use reports::event::JobStatus;
 use serde::{Deserialize, Serialize};
 
-use crate::http::Receiver;
-
-/// How often a notification is tried, and how long one attempt may take.
-const ATTEMPTS: u32 = 3;
-const TIMEOUT: Duration = Duration::from_secs(2);
+use crate::{http::Receiver, registry::Registry};
 
 /// What is notified (SEQ-RF-002, step 7).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -29,27 +28,25 @@ pub struct Notification {
 #[derive(Debug, thiserror::Error)]
 #[error("the notification was not delivered in {attempts} attempts: {reason}")]
 pub struct NotifyError {
-    attempts: u32,
-    reason: String,
+    /// How often it was tried.
+    pub attempts: u32,
+    /// Why the last attempt failed.
+    pub reason: String,
 }
 
-/// Posts a notification; tries a few times.
-///
-/// # Errors
-/// If no attempt was answered with success.
-pub async fn post(url: &str, notification: &Notification) -> Result<(), NotifyError> {
-    let client = reqwest::Client::new();
-    let mut reason = String::new();
-    for _ in 0..ATTEMPTS {
-        match client.post(url).json(notification).timeout(TIMEOUT).send().await {
-            Ok(response) if response.status().is_success() => return Ok(()),
-            Ok(response) => reason = format!("the receiver answered {}", response.status()),
-            Err(error) => reason = error.without_url().to_string(),
-        }
-    }
-    Err(NotifyError {
-        attempts: ATTEMPTS,
-        reason,
+/// How people are told.
+pub trait Channel: Send + Sync {
+    /// Delivers a notification; tries a few times. The error says that no attempt was answered with success.
+    fn send<'a>(&'a self, notification: &'a Notification) -> BoxFuture<'a, Result<(), NotifyError>>;
+}
+
+/// Opens a channel to an address.
+pub type OpenChannel = fn(String) -> Arc<dyn Channel>;
+
+/// The channels that drill brings. The first is taken where nobody chooses.
+pub fn channels() -> Registry<OpenChannel> {
+    Registry::new("channel").with("webhook", "JSON posted over HTTP", |url| {
+        Arc::new(webhook::Webhook::new(url))
     })
 }
 
@@ -102,7 +99,7 @@ mod tests {
 
     use reports::event::JobStatus;
 
-    use super::{Inbox, Notification, post};
+    use super::{Channel as _, Inbox, Notification, webhook::Webhook};
     use crate::http::Behaviour;
 
     fn notification() -> Notification {
@@ -116,7 +113,7 @@ mod tests {
     #[tokio::test]
     async fn a_notification_arrives_as_it_was_sent() {
         let mut inbox = Inbox::start().await.unwrap();
-        post(&inbox.url(), &notification()).await.unwrap();
+        Webhook::new(inbox.url()).send(&notification()).await.unwrap();
         assert_eq!(
             inbox.wait_for("restore-1", Duration::from_secs(5)).await,
             Some(notification())
@@ -127,7 +124,7 @@ mod tests {
     async fn a_broken_receiver_is_an_error_that_names_its_answer() {
         let mut inbox = Inbox::start().await.unwrap();
         inbox.receiver().behave(Behaviour::Status(500), 0, None);
-        let error = post(&inbox.url(), &notification()).await.unwrap_err();
+        let error = Webhook::new(inbox.url()).send(&notification()).await.unwrap_err();
         assert!(error.to_string().contains("500"), "{error}");
         assert_eq!(inbox.wait_for("restore-1", Duration::from_millis(10)).await, None);
     }

@@ -13,6 +13,7 @@ use reports::{
 
 use crate::{
     backup::stream::STANDBY_NAME,
+    cutover::set_connection,
     errors::chain,
     reference::{Scope, Truth},
     scenario::Moment,
@@ -42,7 +43,7 @@ pub(super) async fn connection_updated(drill: &mut Drill, validated: &Validated)
     }
     fence(drill, "source, before the switch").await; // proven again right before the commit point
     let connection = drill.connection_string(&validated.cluster);
-    match drill.store.replace_connection(&connection.to_npgsql()) {
+    match set_connection(drill.store.as_ref(), &connection.to_npgsql()).await {
         Ok(before) => {
             step.end(
                 drill,
@@ -93,14 +94,14 @@ async fn restarted(drill: &mut Drill, attempt: u32) -> Result<(), Stop> {
     }
     let patience = Duration::from_millis(Step::RestartApplication.budget_ms().unwrap_or(60_000));
     let began = drill.recorder.offset();
-    let mut started = drill.application.restart(patience).await;
+    let mut started = drill.application.control.restart(patience).await;
     let mut tries = "at the first try";
     if let Err(error) = &started {
         drill.recorder.finding(format!(
             "The application did not start at the first try ({}); tried again.",
             chain(error)
         ));
-        started = drill.application.restart(patience).await;
+        started = drill.application.control.restart(patience).await;
         tries = "at the second try";
     }
     drill.recorder.external_since("restart the application", began);
@@ -112,8 +113,11 @@ async fn restarted(drill: &mut Drill, attempt: u32) -> Result<(), Stop> {
         step.end(drill, Verdict::Fail, reason.clone());
         return Err(ended(Outcome::NotRecovered, reason));
     }
-    let pid = drill.application.pid().unwrap_or_default();
-    step.end(drill, Verdict::Pass, format!("process {pid} listens, {tries}"));
+    let who = drill
+        .application
+        .pid()
+        .map_or_else(|| "it".to_owned(), |pid| format!("process {pid}"));
+    step.end(drill, Verdict::Pass, format!("{who} listens, {tries}"));
     Ok(())
 }
 
@@ -224,10 +228,10 @@ pub(super) async fn cutover_failed(drill: &mut Drill, validated: Validated, befo
 /// Undoes step 9 and stops the application: no traffic to a service that is not what it should be. `before` is the
 /// connection string to go back to; without one it was never changed, and that is proven.
 pub(super) async fn roll_back(drill: &mut Drill, before: Option<&str>) {
-    drill.application.stop().await;
+    drill.application.control.stop().await;
     drill.undone("application", Ok::<_, DrillError>("stopped: no traffic"));
     if let Some(before) = before {
-        let undone = drill.store.replace_connection(before);
+        let undone = set_connection(drill.store.as_ref(), before).await;
         drill.undone(
             "connection string",
             undone.map(|_| "the value before is in place again"),
@@ -235,7 +239,7 @@ pub(super) async fn roll_back(drill: &mut Drill, before: Option<&str>) {
         return;
     }
     let original = drill.connection_string(&drill.source).to_npgsql();
-    let (verdict, detail) = match drill.store.connection() {
+    let (verdict, detail) = match drill.store.connection().await {
         Ok(now) if now == original => (Verdict::Pass, "it was not changed".to_owned()),
         Ok(_) => (Verdict::Fail, "it is not what it was before".to_owned()),
         Err(error) => (Verdict::Fail, chain(&error)),

@@ -3,7 +3,7 @@
 use reports::{CheckId, Phase};
 
 use crate::{
-    cutover::{fencing, pinned::PinnedWriter},
+    cutover::pinned::PinnedWriter,
     record::check::{Found, timed},
     state::Drill,
 };
@@ -18,7 +18,7 @@ pub(super) async fn fence(drill: &mut Drill, when: &str) {
     let began = drill.recorder.offset();
     let before = drill.pinned.take().map(|pinned| pinned.attempts());
     let check = timed(CheckId::OldPrimaryFenced, Phase::Cutover, when, async {
-        let fenced = fencing::fence(&mut drill.source, &as_application).await;
+        let fenced = drill.fence.fence(&mut drill.source, &as_application).await;
         Ok::<_, std::convert::Infallible>(match (fenced, before) {
             (Err(reason), _) => Found::fail(FENCED, reason),
             (Ok(_), Some(tried)) if tried.connected > 0 => Found::fail(FENCED, tried.to_string()),

@@ -6,7 +6,7 @@ use reqwest::StatusCode;
 
 use super::{Stop, Validated, ended, second_look::Position};
 use crate::{
-    cutover::application::{ApplicationError, Reply},
+    cutover::{ApplicationError, application::Reply},
     errors::chain,
     ledger::{Answer, Answered, History, Ledger},
     record::check::{Found, timed},

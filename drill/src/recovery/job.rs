@@ -16,7 +16,7 @@ use crate::{
         pause::{Pause, Paused},
         restore,
     },
-    notify,
+    notify::{self, Channel},
     postgres::Cluster,
 };
 
@@ -47,13 +47,13 @@ pub(super) struct Outcome {
 }
 
 impl RestoreJob {
-    /// Starts a job and returns at once. Its completion is posted to `webhook`.
+    /// Starts a job and returns at once. Its completion is told by `channel`.
     pub(super) fn start(
         id: String,
         site: Site,
         system: Arc<dyn BackupSystem>,
         request: RestoreRequest,
-        webhook: String,
+        channel: Arc<dyn Channel>,
     ) -> Self {
         let (sender, status) = watch::channel(JobStatus::Accepted);
         let progress = request.progress.clone();
@@ -76,7 +76,7 @@ impl RestoreJob {
                 status,
                 duration_s: duration.as_secs_f64(),
             };
-            let notified = notify::post(&webhook, &notification).await;
+            let notified = channel.send(&notification).await;
             Outcome { result, notified }
         });
         Self {

@@ -1,6 +1,9 @@
 //! Steps 5 to 7: a restore job is started, waited for, and its completion notified, or polled where that does not come.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use reports::{CheckId, Outcome, Phase, Role, Step, Verdict, event::JobStatus, text};
 
@@ -77,7 +80,13 @@ pub(super) fn restore_started(drill: &mut Drill, attempt: u32, choice: &Choice) 
         pause: Pause::default(), // the job has the other end of it
     };
     let id = format!("restore-{attempt}");
-    let job = RestoreJob::start(id.clone(), drill.site.clone(), system, request, drill.inbox.url());
+    let job = RestoreJob::start(
+        id.clone(),
+        drill.site.clone(),
+        system,
+        request,
+        Arc::clone(&drill.channel),
+    );
     drill.recorder.job(&id, JobStatus::Accepted, "", 0);
     step.end(drill, Verdict::Pass, format!("job {id}"));
     Ok(job)

@@ -17,12 +17,12 @@ use tokio_postgres::Client;
 use super::{DrillError, Options, disk::SmallDisk};
 use crate::{
     backup::{Backup, BackupSystem, InUse, Site, planner::Rejection, stream::Stream, untouched::Untouched},
-    cutover::{application::Application, config_store::FileStore, pinned::PinnedWriter},
+    cutover::{Application, ConfigStore, Fence, pinned::PinnedWriter},
     errors::chain,
-    fault::clock::SteppedClock,
+    fault::{clock::SteppedClock, service::app::AppFaults},
     ledger::LedgerHeader,
-    monitor::{Alerts, prober::Prober},
-    notify::Inbox,
+    monitor::{Alerts, Monitor},
+    notify::{Channel, Inbox},
     operator::Operator,
     postgres::{Cluster, Lsn, Provider, Shutdown, TimelineId, directory_bytes, shell_quoted},
     record::{Recorder, nanoseconds},
@@ -59,17 +59,25 @@ pub struct Drill {
     /// What the database held right after seeding.
     pub fingerprint: Reference,
     /// Where the application's connection string is.
-    pub store: FileStore,
+    pub store: Box<dyn ConfigStore>,
     /// The service that must come back.
     pub application: Application,
+    /// What befalls it, if a fault does.
+    pub app_faults: AppFaults,
+    /// What keeps the failed primary out.
+    pub fence: Box<dyn Fence>,
     /// The token of the smoke test.
     pub admin_token: String,
     /// Where alerts arrive.
     pub alerts: Alerts,
     /// Where notifications arrive.
     pub inbox: Inbox,
+    /// How people are told.
+    pub channel: Arc<dyn Channel>,
     /// The monitoring.
-    pub prober: Option<Prober>,
+    pub prober: Option<Box<dyn Monitor>>,
+    /// Within what time the monitoring promised to alert.
+    pub alert_promise: Duration,
     /// A client that was not told of the cutover, once the failed primary is fenced.
     pub pinned: Option<PinnedWriter>,
     /// The live writers.
@@ -384,7 +392,7 @@ impl Drill {
     /// The outage may have begun before the moment that a scenario calls the failure: with the first failed probe or refused
     /// write since which none succeeded.
     pub fn note_outage(&mut self) {
-        let probes = self.prober.as_ref().and_then(Prober::failing_since);
+        let probes = self.prober.as_ref().and_then(|prober| prober.failing_since());
         let writes = self.workload.as_ref().and_then(Workload::refused_since);
         let Some((failed, failed_utc)) = self.failed else {
             return;
@@ -440,7 +448,7 @@ impl Drill {
     /// Stops everything and keeps the servers' logs. What the directory held at the end is recorded first.
     pub async fn tear_down(mut self, evidence: &Path) {
         (self.prober, self.pinned) = (None, None);
-        self.application.stop().await;
+        self.application.control.stop().await;
         if let Some(workload) = self.workload.take() {
             match workload.stop().await {
                 Ok(counts) => {

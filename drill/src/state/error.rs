@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::{
     backup::BackupError,
-    cutover::{application::ApplicationError, config_store::ConfigStoreError},
+    cutover::{ApplicationError, ConfigStoreError},
     fault::FaultError,
     ledger::LedgerError,
     postgres::{ClusterError, ControlError, StartError, WorkDirError},

@@ -120,8 +120,9 @@ async fn one(drill: &mut Drill, fault: &Fault, restored: Option<&mut Cluster>) -
         repository: &drill.site.repository,
         disk: drill.disk.as_ref().map(super::disk::SmallDisk::path),
         services: fault::Services {
-            application: &mut drill.application,
-            store: &drill.store,
+            application: &drill.application,
+            app_faults: &drill.app_faults,
+            store: drill.store.as_ref(),
             inbox: &mut drill.inbox,
             alerts: &mut drill.alerts,
             prober: &mut drill.prober,
@@ -216,8 +217,9 @@ pub async fn mend(drill: &mut Drill) {
     for target in std::mem::take(&mut drill.broken) {
         let archive_service = drill.site.archive_service();
         let mut services = fault::Services {
-            application: &mut drill.application,
-            store: &drill.store,
+            application: &drill.application,
+            app_faults: &drill.app_faults,
+            store: drill.store.as_ref(),
             inbox: &mut drill.inbox,
             alerts: &mut drill.alerts,
             prober: &mut drill.prober,

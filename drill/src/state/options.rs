@@ -24,6 +24,12 @@ pub struct Options {
     pub seed_is_chosen: bool,
     /// Which service it is.
     pub service: String,
+    /// Where its connection string is kept.
+    pub config_store: String,
+    /// How it is started and stopped.
+    pub app_control: String,
+    /// What notices the failure.
+    pub monitor: String,
     /// Size of the seed data.
     pub sizing: Sizing,
     /// Acknowledged commits before the failure, unless the scenario says.
@@ -40,8 +46,6 @@ pub struct Options {
     pub keep: bool,
     /// Messages may hold values of rows.
     pub show_values: bool,
-    /// How long step 1 waits for an alert before the operator looks for himself; the step's budget is the upper limit.
-    pub alert_patience: Duration,
     /// Where the progress of seeding is shown.
     pub seeding: Option<Arc<dyn Fn(Progress) + Send + Sync>>,
 }

@@ -5,7 +5,10 @@
 
 use crate::{
     backup::{self, Known},
+    cutover::{self, MakeControl, MakeFence, MakeStore},
     fault,
+    monitor::{self, StartMonitor},
+    notify::{self, OpenChannel},
     registry::Registry,
     scenario::{Kinds, Vocabulary},
     service::{self, MakeService},
@@ -19,6 +22,16 @@ pub struct Parts {
     pub systems: Registry<Known>,
     /// Services.
     pub services: Registry<MakeService>,
+    /// Where the application's connection string can be kept.
+    pub config_stores: Registry<MakeStore>,
+    /// How the application can be started and stopped.
+    pub app_controls: Registry<MakeControl>,
+    /// What keeps a failed primary out.
+    pub fences: Registry<MakeFence>,
+    /// What can notice a failure.
+    pub monitors: Registry<StartMonitor>,
+    /// How people can be told.
+    pub channels: Registry<OpenChannel>,
 }
 
 impl Parts {
@@ -38,6 +51,11 @@ impl Default for Parts {
             kinds: fault::kinds(),
             systems: backup::systems(),
             services: service::services(),
+            config_stores: cutover::config_stores(),
+            app_controls: cutover::app_controls(),
+            fences: cutover::fences(),
+            monitors: monitor::monitors(),
+            channels: notify::channels(),
         }
     }
 }

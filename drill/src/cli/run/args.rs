@@ -88,14 +88,14 @@ pub(in crate::cli) struct RunArgs {
     #[arg(long, value_name = "DIR", env = "DRILL_OUT")]
     pub(super) out: Option<PathBuf>,
     /// What notices the failure
-    #[arg(long, value_enum, default_value = "prober", env = "DRILL_MONITOR")]
-    pub(super) monitor: MonitorArg,
+    #[arg(long, default_value = "prober", env = "DRILL_MONITOR")]
+    pub(super) monitor: String,
     /// Where the application's connection string is kept
-    #[arg(long, value_enum, default_value = "file", env = "DRILL_CONFIG_STORE")]
-    pub(super) config_store: ConfigStoreArg,
+    #[arg(long, default_value = "file", env = "DRILL_CONFIG_STORE")]
+    pub(super) config_store: String,
     /// How the application is started and stopped
-    #[arg(long, value_enum, default_value = "process", env = "DRILL_APP_CONTROL")]
-    pub(super) app_control: AppControlArg,
+    #[arg(long, default_value = "process", env = "DRILL_APP_CONTROL")]
+    pub(super) app_control: String,
     /// Who decides; ask: a person confirms steps 2, 4, 9 and 14 at the terminal
     #[arg(long, value_enum, default_value = "auto", env = "DRILL_OPERATOR")]
     pub(super) operator: OperatorArg,
@@ -137,21 +137,6 @@ pub(super) enum StorageArg {
     Auto,
     Memory,
     Disk,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum MonitorArg {
-    Prober,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum ConfigStoreArg {
-    File,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum AppControlArg {
-    Process,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

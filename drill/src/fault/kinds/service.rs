@@ -12,13 +12,16 @@ mod behaviour;
 pub use behaviour::{Behaviour, Service};
 
 use crate::{
-    cutover::{
-        application::{Application, Deed as Sabotaged, Sabotage},
-        config_store::FileStore,
+    cutover::{Application, ConfigStore},
+    fault::{
+        Deed, Doing, Done, FaultError, World,
+        service::{
+            app::{AppFaults, Deed as Sabotaged, Sabotage},
+            config_store,
+        },
     },
-    fault::{Deed, Doing, Done, FaultError, World},
     http,
-    monitor::{Alerts, prober, prober::Prober},
+    monitor::{Alerts, Monitor, prober},
     notify::Inbox,
     scenario::{Fault, FaultTarget, Kind as _},
 };
@@ -32,15 +35,17 @@ impl Deed for Service {
 /// The services of a drill.
 pub struct Services<'a> {
     /// The application.
-    pub application: &'a mut Application,
+    pub application: &'a Application,
+    /// What befalls it.
+    pub app_faults: &'a AppFaults,
     /// The store of the connection string.
-    pub store: &'a FileStore,
+    pub store: &'a dyn ConfigStore,
     /// The receiver of notifications.
     pub inbox: &'a mut Inbox,
     /// The receiver of alerts.
     pub alerts: &'a mut Alerts,
     /// The monitoring.
-    pub prober: &'a mut Option<Prober>,
+    pub prober: &'a mut Option<Box<dyn Monitor>>,
     /// The program that the archive asks before it hands out a file, while there is one.
     pub archive_service: &'a Path,
 }
@@ -58,34 +63,36 @@ impl Service {
                     Behaviour::Hang => Sabotaged::Freeze,
                     _ => Sabotaged::Keep,
                 };
-                touched.extend(services.application.sabotage(Sabotage { after, times, deed }).await);
+                if services.application.control.pid().is_none() {
+                    return Err(failed(
+                        "the application is no process that could be signalled".to_owned(),
+                    ));
+                }
+                let sabotage = Sabotage { after, times, deed };
+                touched.extend(services.app_faults.sabotage(services.application, sabotage));
             }
             (FaultTarget::App, _) => {
                 let behaviour = self.answers().ok_or(FaultError::NotApplicable {
                     kind: Self::name(),
                     target,
                 })?;
-                let fronted = services.application.fronted(behaviour, after, times).await;
+                let application = services.application;
+                let fronted = services
+                    .app_faults
+                    .put_before(application, behaviour, after, times)
+                    .await;
                 touched.push(
                     fronted.map_err(|error| failed(format!("nothing can be put before the application: {error}")))?,
                 );
             }
             (FaultTarget::ConfigStore, Behaviour::Down) => {
-                let away = services
-                    .store
-                    .go_down()
-                    .map_err(|error| failed(crate::errors::chain(&error)))?;
-                touched.push(format!(
-                    "{} moved to {}",
-                    services.store.path().display(),
-                    away.display()
-                ));
+                let file = file_of(services.store)?;
+                let away = config_store::take_away(file).map_err(FaultError::io("move away", file))?;
+                touched.push(format!("{} moved to {}", file.display(), away.display()));
             }
             (FaultTarget::ConfigStore, Behaviour::Refuse) => {
-                let wall = services
-                    .store
-                    .refuse()
-                    .map_err(|error| failed(crate::errors::chain(&error)))?;
+                let file = file_of(services.store)?;
+                let wall = config_store::obstruct(file).map_err(FaultError::io("obstruct", file))?;
                 touched.push(format!(
                     "directory {} made, where an update writes its file",
                     wall.display()
@@ -178,6 +185,13 @@ impl Service {
     }
 }
 
+/// The file of a store, which is all that can be broken of one.
+fn file_of(store: &dyn ConfigStore) -> Result<&Path, FaultError> {
+    store.file().ok_or_else(|| FaultError::NotVerified {
+        what: "the configuration store is in no file that could be taken away or obstructed".to_owned(),
+    })
+}
+
 /// Takes back everything that was done to a service.
 ///
 /// # Errors
@@ -185,11 +199,11 @@ impl Service {
 pub async fn mend(target: FaultTarget, services: &mut Services<'_>) -> Result<&'static str, FaultError> {
     let failed = |what: String| FaultError::NotVerified { what };
     match target {
-        FaultTarget::App => services.application.mend(),
-        FaultTarget::ConfigStore => services
-            .store
-            .mend()
-            .map_err(|error| failed(crate::errors::chain(&error)))?,
+        FaultTarget::App => services.app_faults.mend(services.application),
+        FaultTarget::ConfigStore => {
+            let file = file_of(services.store)?;
+            config_store::mend(file).map_err(FaultError::io("put back", file))?;
+        }
         FaultTarget::Notifier => services
             .inbox
             .receiver()

@@ -20,7 +20,7 @@ use tokio::{net::TcpListener, task::JoinHandle};
 use crate::http::{Behaviour, Turns};
 
 /// Listens on a free port of loopback and passes requests on to the application. It is gone when dropped.
-pub struct Front {
+pub(super) struct Front {
     address: SocketAddr,
     behind: Behind,
     task: JoinHandle<()>,
@@ -38,7 +38,7 @@ impl Front {
     ///
     /// # Errors
     /// If no port can be bound.
-    pub async fn of(application: &str) -> std::io::Result<Self> {
+    pub(super) async fn of(application: &str) -> std::io::Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let address = listener.local_addr()?;
         let behind = Behind {
@@ -56,18 +56,18 @@ impl Front {
     }
 
     /// Where it listens, `http://host:port`.
-    pub fn address(&self) -> String {
+    pub(super) fn address(&self) -> String {
         format!("http://{}", self.address)
     }
 
     /// The application listens elsewhere now.
-    pub fn leads_to(&self, address: &str) {
+    pub(super) fn leads_to(&self, address: &str) {
         let mut application = self.behind.application.lock().unwrap_or_else(PoisonError::into_inner);
         address.clone_into(&mut application);
     }
 
     /// Changes how it answers, as [`Turns::push`].
-    pub fn behave(&self, behaviour: Behaviour, after: u64, times: Option<u64>) {
+    pub(super) fn behave(&self, behaviour: Behaviour, after: u64, times: Option<u64>) {
         self.behind.turns.push(behaviour, after, times);
     }
 }
