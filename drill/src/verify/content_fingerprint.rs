@@ -184,7 +184,7 @@ enum Structure {
     Restructured,
     /// They are gone, and nobody changed them.
     Damaged,
-    /// Its rows have no key, so that new ones cannot be told from seeded ones; the records have them all.
+    /// Its rows have no key, so that new ones cannot be told from seeded ones; the records have them all, or the ledger has.
     Recorded,
 }
 
@@ -198,7 +198,7 @@ impl Structure {
         let holds = |columns: &[_]| seeded.iter().all(|column| columns.contains(column));
         let said = |record: &Arc<Record>| {
             let known = record.content.table(home, table)?;
-            holds(&known.columns).then_some(matches!(known.rows, content::Rows::Sums(_)))
+            holds(&known.columns).then_some(matches!(known.rows, content::Rows::Sums(_) | content::Rows::Elsewhere))
         };
         match truth.and_then(Truth::newest).map(said) {
             Some(None) => return Self::Restructured,

@@ -1,5 +1,5 @@
-//! A program of somebody else's: `drill` with one more kind of fault, backup system and service, without a change of drill's
-//! source.
+//! A program of somebody else's: `drill` with one more kind of fault, backup system, service, configuration store and
+//! control of the application, without a change of drill's source.
 //!
 //! Started with a subcommand this test is that program; without one it starts itself, as somebody would at a terminal.
 
@@ -8,8 +8,9 @@
 use std::{env, fs, process::ExitCode};
 
 use drill::{fault as faults, state::Parts};
-use tests::{Need, Place, Started, row, trial};
+use tests::{Need, Place, Started, row, rows, trial};
 
+mod application;
 mod backup;
 mod fault;
 mod service;
@@ -45,18 +46,24 @@ fn main() -> ExitCode {
         .iter()
         .any(|name| env::args().nth(1).as_deref() == Some(name))
     {
-        let own = Parts::default();
-        return drill::cli::main_with(Parts {
-            kinds: own.kinds.with(faults::kind::<fault::RenameFile>()),
-            systems: own
-                .systems
-                .with(backup::NAME, "pg_basebackup in tar format", backup::KNOWN),
-            services: own.services.with(service::NAME, "notes", service::MAKE),
-        });
+        let mut parts = Parts::default();
+        parts.kinds = parts.kinds.with(faults::kind::<fault::RenameFile>());
+        parts.systems = parts
+            .systems
+            .with(backup::NAME, "pg_basebackup in tar format", backup::KNOWN);
+        parts.services = parts.services.with(service::NAME, "notes", service::MAKE);
+        parts.config_stores = parts
+            .config_stores
+            .with(application::STORE, "nothing else", application::MAKE_STORE);
+        parts.app_controls = parts
+            .app_controls
+            .with(application::CONTROL, "a task", application::MAKE_CONTROL);
+        return drill::cli::main_with(parts);
     }
     tests::run(vec![
         trial("a-kind-of-fault-of-another-crate", &[Need::Postgres], another_kind),
         trial("a-backup-system-of-another-crate", &[Need::Postgres], another_system),
+        trial("a-service-of-another-crate", &[Need::Postgres], another_service),
         trial("what-drill-itself-does-not-know-is-refused", &[], unknown_elsewhere),
     ])
 }
@@ -122,6 +129,39 @@ fn another_system() {
     let drill = row(&out, "drills.csv");
     let told = (&*drill["outcome"], &*drill["verdict"], &*drill["backup_system"]);
     assert_eq!(told, ("recovered", "pass", "tarball"), "{drill:#?}");
+    place.nothing_left(ran.pid);
+}
+
+/// Its database, its writers, its application and the store of its connection string are all of this crate.
+fn another_service() {
+    let place = Place::new();
+    let program = env::current_exe().unwrap();
+    let out = place.out();
+    let own = ["--service", service::NAME, "--config-store", application::STORE];
+    let controlled = ["--app-control", application::CONTROL, "--seed", "3", "--out"];
+    let all = [
+        ["run", "data-directory-lost"].as_slice(),
+        &own,
+        &controlled,
+        &[out.to_str().unwrap()],
+    ]
+    .concat();
+    let ran = Started::start(place.command(&program).args(all)).finish();
+    ran.exits(0);
+    let drill = row(&out, "drills.csv");
+    let told = (&*drill["outcome"], &*drill["verdict"], &*drill["lost_commits"]);
+    assert_eq!((told.0, told.1), ("recovered", "pass"), "{drill:#?}");
+    let checks = rows(&out, "checks.csv");
+    for check in [
+        "ledger-prefix",
+        "row-counts",
+        "smoke",
+        "app-identity",
+        "content-fingerprint",
+    ] {
+        let passed = |row: &tests::Row| row["check"] == check && row["verdict"] == "pass";
+        assert!(checks.iter().any(passed), "{check}: {checks:#?}");
+    }
     place.nothing_left(ran.pid);
 }
 

@@ -10,8 +10,8 @@ use drill::{
     postgres::{Cluster, Lsn},
     reference::fingerprint::sections::Changing,
     service::{
-        Credentials, MakeService, Planned, Rows, Served, Service, ServiceError, Share, WriteError, Writer, Writes,
-        empty_database,
+        Credentials, MakeService, Planned, Rows, Served, Serves, Service, ServiceError, Share, WriteError, Writer,
+        Writes, empty_database,
     },
 };
 use futures_util::future::BoxFuture;
@@ -36,7 +36,7 @@ const SCHEMA: &str = "
     RESET ROLE";
 const TABLES: [&str; 3] = ["notes", "texts", "log"];
 
-struct Notes;
+pub(crate) struct Notes;
 
 impl Service for Notes {
     fn database(&self) -> &'static str {
@@ -75,6 +75,10 @@ impl Service for Notes {
     }
 
     fn writes(&self) -> Option<&dyn Writes> {
+        Some(self)
+    }
+
+    fn serves(&self) -> Option<&dyn Serves> {
         Some(self)
     }
 }
