@@ -32,7 +32,7 @@ use crate::{
     scenario::{Fault, Moment, Needs, Scenario, StorageWish, Streaming},
     service::{Credentials, wal_segment_mb},
     state::{
-        Drill, DrillError, Objectives, Options, SmallDisk, StorageChoice, answers, foreign, inject, last_words,
+        Drill, DrillError, Objectives, Options, SmallDisk, StorageChoice, Undo, answers, foreign, inject, last_words,
         remember::{self, Tables},
     },
     values,
@@ -267,6 +267,8 @@ async fn set_up(
             app_faults.clone(),
         ))),
         app_faults,
+        undo: Undo::default(),
+        under_way: None,
         fence: (parts.fences.first()?.what)(),
         admin_token,
         alerts: Alerts::start().await.map_err(|source| DrillError::Listen { source })?,

@@ -42,11 +42,12 @@ mod repair;
 mod restart;
 mod restore;
 mod second_look;
+mod undo;
 mod validate;
 
 use choose::{backup_chosen, backups_listed};
 use confirm::{Confirmed, confirmed_unrecoverable};
-use cut_over::{afterwards, application_back, connection_updated, cutover_failed, declared, declared_restored};
+use cut_over::{afterwards, application_back, connection_updated, declared, declared_restored};
 use promise::{Early, Known};
 use restore::{data_restored, restore_started, tried_again};
 use second_look::{Position, still_sound};
@@ -111,7 +112,10 @@ struct Sound {
 /// # Errors
 /// [`Stop::Harness`] if the harness could not go on; every way in which a *recovery* can fail is an [`Ending`].
 pub async fn recover(drill: &mut Drill) -> Result<Ending, DrillError> {
-    let ending = match Box::pin(runbook(drill)).await {
+    let ended = Box::pin(runbook(drill)).await;
+    undo::unwind(drill).await; // of what is declared nothing is left to take back
+    drill.under_way = None;
+    let ending = match ended {
         Ok(ending) | Err(Stop::Ended(ending)) => ending,
         Err(Stop::Harness(error)) => return Err(error),
     };
@@ -169,24 +173,27 @@ async fn runbook(drill: &mut Drill) -> Result<Ending, Stop> {
     };
     drill.recorder.part(Part::Cutover);
     inject(drill, Moment::Cutover, Some(&mut validated.cluster)).await?;
-    let before = match connection_updated(drill, &validated).await {
-        Ok(before) => before, // 9
-        Err(stop) => return Err(cutover_failed(drill, validated, None, stop).await),
-    };
-    inject(drill, Moment::Switched, Some(&mut validated.cluster)).await?;
-    if let Err(stop) = application_back(drill, &validated).await {
-        return Err(cutover_failed(drill, validated, Some(&before), stop).await);
-    } // 10 to 13
-    let sound = Box::pin(still_sound(drill, &validated)).await;
-    let in_service = match sound {
-        Ok(()) => first_write::taken(drill, &mut validated).await,
-        unsound => unsound,
-    };
-    if let Err(stop) = in_service {
-        return Err(cutover_failed(drill, validated, Some(&before), stop).await);
-    } // nothing is unobserved until it is declared
+    let interrupt = drill.options.interrupt.clone();
+    drill.under_way = Some(interrupt.begin().await); // until everything is taken back
+    let switched = tokio::select! {
+        switched = Box::pin(switched_over(drill, &mut validated)) => switched,
+        () = interrupt.requested() => Err(DrillError::Interrupted.into()),
+    }; // 9 to 13
+    if let Err(stop) = switched {
+        drill.restored = Some(validated.cluster); // it stays for whoever looks into it
+        return Err(stop);
+    }
     let (ending, known) = declared_restored(drill, validated).await?; // 14
     Box::pin(afterwards(drill, ending, &known)).await
+}
+
+/// Steps 9 to 13, and the proof that nothing happened unobserved until it is declared.
+async fn switched_over(drill: &mut Drill, validated: &mut Validated) -> Result<(), Stop> {
+    connection_updated(drill, validated).await?; // 9
+    inject(drill, Moment::Switched, Some(&mut validated.cluster)).await?;
+    application_back(drill, validated).await?; // 10 to 13
+    Box::pin(still_sound(drill, validated)).await?;
+    first_write::taken(drill, validated).await
 }
 
 /// A step that has begun. It is over when it passes or fails.

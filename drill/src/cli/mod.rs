@@ -40,7 +40,7 @@ use std::{
 use clap::{Args, Parser, Subcommand, ValueEnum, builder::PossibleValuesParser};
 use reports::exit;
 
-use crate::state::Parts;
+use crate::state::{Interrupt, Parts};
 
 /// What the global options decide about output.
 #[derive(Debug, Clone, Args)]
@@ -199,10 +199,16 @@ pub fn main_with(parts: Parts) -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return report_failure(&Failure::execution(error)),
     };
+    let interrupt = Interrupt::default();
+    let stopped = async {
+        let signal = interrupted().await;
+        interrupt.request(UNWINDING).await;
+        signal
+    };
     let outcome = runtime.block_on(async {
         tokio::select! {
-            outcome = carry_out(cli, &parts) => outcome,
-            signal = interrupted() => Err(Failure::execution(format!("{signal}: the drill was stopped and cleaned up after"))),
+            outcome = carry_out(cli, &parts, &interrupt) => outcome,
+            signal = stopped => Err(Failure::execution(format!("{signal}: the drill was stopped and cleaned up after"))),
         }
     });
     // Tasks of an interrupted drill end here: servers and tools are killed when their handles are dropped.
@@ -233,9 +239,9 @@ fn with_choices(command: clap::Command, parts: &Parts) -> clap::Command {
     })
 }
 
-async fn carry_out(cli: Cli, parts: &Arc<Parts>) -> Outcome {
+async fn carry_out(cli: Cli, parts: &Arc<Parts>, interrupt: &Interrupt) -> Outcome {
     match cli.command {
-        Command::Run(args) => run::run(*args, &cli.output, parts).await,
+        Command::Run(args) => run::run(*args, &cli.output, parts, interrupt).await,
         Command::List(args) => list::list(&args, parts),
         Command::Show(args) => show::show(&args, parts),
         Command::Schema(args) => schema::schema(&args, parts),
@@ -246,6 +252,9 @@ async fn carry_out(cli: Cli, parts: &Arc<Parts>) -> Outcome {
         Command::Watch => Ok(exit::AS_EXPECTED), // it was carried out already, without a runtime
     }
 }
+
+/// How long a cutover that is under way gets to be taken back when the run is to end.
+const UNWINDING: Duration = Duration::from_millis(1_500);
 
 /// Whether something could not be printed: then nobody has the results.
 static RESULTS_ARE_LOST: AtomicBool = AtomicBool::new(false);

@@ -11,7 +11,7 @@ use crate::{
     operator::OperatorMode,
     postgres::{self, ContainerError, ContainerOptions, Limits, Request},
     run,
-    state::{LEFT_RUNNING, Options, Parts},
+    state::{Interrupt, LEFT_RUNNING, Options, Parts},
 };
 
 mod args;
@@ -22,7 +22,7 @@ use args::OperatorArg;
 pub(super) use args::RunArgs;
 use evidence_dir::EvidenceDir;
 
-pub(super) async fn run(args: RunArgs, output: &Output, parts: &Arc<Parts>) -> Outcome {
+pub(super) async fn run(args: RunArgs, output: &Output, parts: &Arc<Parts>, interrupt: &Interrupt) -> Outcome {
     let planned = planning::planned(&args, parts)?;
     if args.dry_run {
         planning::print(&args, &planned, parts)?;
@@ -110,6 +110,7 @@ pub(super) async fn run(args: RunArgs, output: &Output, parts: &Arc<Parts>) -> O
         } else {
             OperatorMode::Auto
         },
+        interrupt: interrupt.clone(),
         keep: args.keep,
         show_values: args.show_values,
         seeding: Some(Arc::new(move |progress| seeding.seeding(&progress))),

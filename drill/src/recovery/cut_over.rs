@@ -1,6 +1,6 @@
-//! Steps 9 to 14: the connection string, the application, the smoke test and the declaration, and the way back.
+//! Steps 9 to 14: the connection string, the application, the smoke test and the declaration.
 //!
-//! Step 9 is the commit point; what comes after it is undone when a later step fails.
+//! Step 9 is the commit point; what comes after it pushes its undo, and `undo.rs` takes it back when a later step fails.
 
 use std::time::Duration;
 
@@ -13,12 +13,12 @@ use reports::{
 
 use crate::{
     backup::stream::STANDBY_NAME,
-    cutover::set_connection,
+    cutover::{ConfigStoreError, set_connection},
     errors::chain,
     reference::{Scope, Truth},
     scenario::Moment,
     service::Role as AccountRole,
-    state::{Drill, DrillError, inject},
+    state::{Change, Drill, inject},
     verify::smoke,
 };
 
@@ -29,8 +29,8 @@ use super::{
     second_look::{Position, looked_at, still_promised},
 };
 
-/// Step 9, as AppAdmin: the commit point. Returns the connection string that was there before.
-pub(super) async fn connection_updated(drill: &mut Drill, validated: &Validated) -> Result<String, Stop> {
+/// Step 9, as AppAdmin: the commit point.
+pub(super) async fn connection_updated(drill: &mut Drill, validated: &Validated) -> Result<(), Stop> {
     let step = OpenStep::begin(drill, Step::UpdateConnection, 1);
     if let Err(reason) = drill.operator.authorise(Role::AppAdmin) {
         step.end(drill, Verdict::Fail, reason.clone());
@@ -43,14 +43,14 @@ pub(super) async fn connection_updated(drill: &mut Drill, validated: &Validated)
     }
     fence(drill, "source, before the switch").await; // proven again right before the commit point
     let connection = drill.connection_string(&validated.cluster);
-    match set_connection(drill.store.as_ref(), &connection.to_npgsql()).await {
-        Ok(before) => {
+    match switched(drill, &connection.to_npgsql()).await {
+        Ok(()) => {
             step.end(
                 drill,
                 Verdict::Pass,
                 "ConnectionStrings:DefaultConnection points to the restored cluster",
             );
-            Ok(before)
+            Ok(())
         }
         Err(error) => {
             let reason = format!("the connection string could not be updated: {}", chain(&error));
@@ -60,7 +60,18 @@ pub(super) async fn connection_updated(drill: &mut Drill, validated: &Validated)
     }
 }
 
-/// Steps 10 to 13. On failure the caller rolls back. An application that is still connected to another database is
+/// Changes the connection string; how that is taken back is noted before.
+async fn switched(drill: &mut Drill, connection: &str) -> Result<(), ConfigStoreError> {
+    let before = match drill.store.connection().await {
+        Ok(before) => before,
+        Err(_) => drill.connection_string(&drill.source).to_npgsql(), // as it was written
+    };
+    drill.undo.push(Change::ConnectionString { before });
+    drill.undo.push(Change::Application);
+    set_connection(drill.store.as_ref(), connection).await.map(drop)
+}
+
+/// Steps 10 to 13. An application that is still connected to another database is
 /// restarted once more; if that does not help either, the service must not be declared restored.
 pub(super) async fn application_back(drill: &mut Drill, validated: &Validated) -> Result<(), Stop> {
     restarted(drill, 1).await?;
@@ -216,41 +227,6 @@ async fn smoke_tested(drill: &mut Drill, validated: &Validated) -> Result<(), St
     Err(ended(Outcome::NotRecovered, format!("the smoke test failed: {actual}")))
 }
 
-/// A cutover that failed is undone; the restored cluster stays for whoever looks into it.
-pub(super) async fn cutover_failed(drill: &mut Drill, validated: Validated, before: Option<&str>, stop: Stop) -> Stop {
-    if matches!(&stop, Stop::Ended(ending) if ending.outcome == Outcome::NotRecovered || before.is_some()) {
-        roll_back(drill, before).await;
-    }
-    drill.restored = Some(validated.cluster);
-    stop
-}
-
-/// Undoes step 9 and stops the application: no traffic to a service that is not what it should be. `before` is the
-/// connection string to go back to; without one it was never changed, and that is proven.
-pub(super) async fn roll_back(drill: &mut Drill, before: Option<&str>) {
-    drill.application.control.stop().await;
-    drill.undone("application", Ok::<_, DrillError>("stopped: no traffic"));
-    if let Some(before) = before {
-        let undone = set_connection(drill.store.as_ref(), before).await;
-        drill.undone(
-            "connection string",
-            undone.map(|_| "the value before is in place again"),
-        );
-        return;
-    }
-    let original = drill.connection_string(&drill.source).to_npgsql();
-    let (verdict, detail) = match drill.store.connection().await {
-        Ok(now) if now == original => (Verdict::Pass, "it was not changed".to_owned()),
-        Ok(_) => (Verdict::Fail, "it is not what it was before".to_owned()),
-        Err(error) => (Verdict::Fail, chain(&error)),
-    };
-    drill.recorder.record(What::Undone {
-        what: "connection string".to_owned(),
-        verdict,
-        detail,
-    });
-}
-
 /// Step 14, on the cluster that was cut over to; the failed primary is tried once more before.
 pub(super) async fn declared_restored(drill: &mut Drill, validated: Validated) -> Result<(Ending, Sound), Stop> {
     let Validated { cluster, known } = validated;
@@ -266,6 +242,7 @@ pub(super) async fn declared_restored(drill: &mut Drill, validated: Validated) -
     slots_left_behind(drill, &known);
     databases_left_behind(drill, &known);
     fenced::tried_again(drill, Phase::Cutover, "source, at the declaration").await;
+    drill.undo.keep(); // it serves, whatever it is declared
     let ending = declared(drill, known.ledger.as_ref()).await?;
     Ok((ending, known))
 }

@@ -143,6 +143,9 @@ pub enum DrillError {
         /// What the check said.
         said: String,
     },
+    /// Somebody wanted it to end.
+    #[error("the cutover was broken off and taken back")]
+    Interrupted,
     /// A restore job ended without a result.
     #[error("the restore job {id} died without a result; this is a defect of drill")]
     JobDied {

@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use super::Parts;
+use super::{Interrupt, Parts};
 use crate::{
     operator::OperatorMode,
     scenario::Given,
@@ -46,6 +46,8 @@ pub struct Options {
     pub keep: bool,
     /// Messages may hold values of rows.
     pub show_values: bool,
+    /// Whether somebody wants the run to end now.
+    pub interrupt: Interrupt,
     /// Where the progress of seeding is shown.
     pub seeding: Option<Arc<dyn Fn(Progress) + Send + Sync>>,
 }

@@ -14,6 +14,7 @@ mod application;
 mod backup;
 mod fault;
 mod service;
+mod undo;
 
 const SCENARIO: &str = r#"
 id = "renamed"
@@ -58,12 +59,24 @@ fn main() -> ExitCode {
         parts.app_controls = parts
             .app_controls
             .with(application::CONTROL, "a task", application::MAKE_CONTROL);
+        parts.config_stores = parts.config_stores.with(undo::NAME, "falters", undo::MAKE_STORE);
+        parts.app_controls = parts.app_controls.with(undo::NAME, "falters", undo::MAKE_CONTROL);
         return drill::cli::main_with(parts);
     }
     tests::run(vec![
         trial("a-kind-of-fault-of-another-crate", &[Need::Postgres], another_kind),
         trial("a-backup-system-of-another-crate", &[Need::Postgres], another_system),
         trial("a-service-of-another-crate", &[Need::Postgres], another_service),
+        trial(
+            "a-cutover-that-fails-anywhere-is-taken-back",
+            &[Need::Postgres],
+            undo::every_step,
+        ),
+        trial(
+            "a-cutover-that-is-interrupted-is-taken-back",
+            &[Need::Postgres],
+            undo::interrupted,
+        ),
         trial("what-drill-itself-does-not-know-is-refused", &[], unknown_elsewhere),
     ])
 }
