@@ -1,6 +1,6 @@
 //! Backups: taking, listing, verifying, choosing and restoring them.
 //!
-//! [`BackupSystem`] is what a backup tool must be able to do. Each has a file of its own in [`systems`] and a line in
+//! [`BackupSystem`] is what a backup tool must be able to do. Each has a file of its own in [`mod@systems`] and a line in
 //! [`systems()`], which a caller can add to. What every restore must respect, whatever the system, is in [`restore`];
 //! [`planner`] chooses (pure).
 

@@ -1,7 +1,7 @@
 //! pg_basebackup with its manifest, and point-in-time recovery through the WAL archive.
 //!
 //! Taken as `recovery_operator` (role attribute REPLICATION) in plain format with its own WAL, listed by its label, manifest
-//! and control file ([`told`]), verified with pg_verifybackup, restored by copying into a new place with `pg_control` last, so
+//! and control file (`told.rs`), verified with pg_verifybackup, restored by copying into a new place with `pg_control` last, so
 //! that a broken copy cannot start (PostgreSQL manual, 26.3.5).
 
 mod told;

@@ -154,6 +154,10 @@ impl Misbehaving {
                 let started = self.real.start(patience).await;
                 killing.abort();
                 started?;
+                // It listened before it was noticed; it is gone all the same.
+                self.real.stop().await;
+                let reason = "it was killed as soon as it listened".to_owned();
+                return Err(ApplicationError::Start { reason });
             }
             _ => self.real.start(patience).await?,
         }
