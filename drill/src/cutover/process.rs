@@ -101,6 +101,7 @@ impl ProcessControl {
             },
             Err(_) => format!("it does not listen after {}", lasting(patience)),
         };
+        self.pid.store(0, Ordering::Relaxed); // it may be another process's soon
         let _ = child.kill().await; // it may have ended already
         Err(ApplicationError::Start { reason })
     }
