@@ -19,7 +19,10 @@ use crate::{
     cutover::Application,
     fault::{
         self,
-        service::app::{AppFaults, Misbehaving},
+        service::{
+            app::{AppFaults, Misbehaving},
+            config_store::{MisbehavingStore, StoreFaults},
+        },
     },
     ledger::LedgerHeader,
     monitor::Alerts,
@@ -245,7 +248,8 @@ async fn set_up(
         .get(0);
     let settings = work.path().join("appsettings.json");
     let admin_token: String = hex::encode(rand::random::<[u8; 16]>());
-    let (parts, app_faults) = (&options.parts, AppFaults::default());
+    let parts = &options.parts;
+    let (app_faults, store_faults) = (AppFaults::default(), StoreFaults::default());
     let inbox = Inbox::start().await.map_err(|source| DrillError::Listen { source })?;
     let mut drill = Drill {
         options: options.clone(),
@@ -261,7 +265,11 @@ async fn set_up(
         timeline: TimelineId::FIRST,
         restored: None,
         fingerprint,
-        store: (parts.config_stores.named(&options.config_store)?.what)(settings.clone()),
+        store: Box::new(MisbehavingStore::around(
+            (parts.config_stores.named(&options.config_store)?.what)(settings.clone()),
+            store_faults.clone(),
+        )),
+        store_faults,
         application: Application::new(Box::new(Misbehaving::around(
             (parts.app_controls.named(&options.app_control)?.what)(settings, directory.join("logs/application.log")),
             app_faults.clone(),

@@ -18,7 +18,16 @@ fn main() -> ExitCode {
     for (name, arguments) in HELP {
         trials.push(trial(format!("help-{name}"), &[], || help(name, arguments)));
     }
-    for what in ["scenarios", "checks", "faults", "backups", "providers"] {
+    for what in [
+        "scenarios",
+        "checks",
+        "faults",
+        "backups",
+        "providers",
+        "services",
+        "config-stores",
+        "monitors",
+    ] {
         trials.push(trial(format!("list-{what}"), &[], || list(what)));
     }
     trials.extend([

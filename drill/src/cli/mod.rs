@@ -223,18 +223,23 @@ pub fn main_with(parts: Parts) -> ExitCode {
     }
 }
 
-/// The command line, with what can be chosen by name.
+/// The command line, with what can be chosen by name. The first of each is taken where nobody chooses; of the backup systems
+/// the scenario's.
 fn with_choices(command: clap::Command, parts: &Parts) -> clap::Command {
     let choices = [
-        ("backup", parts.systems.names()),
         ("service", parts.services.names()),
         ("monitor", parts.monitors.names()),
         ("config_store", parts.config_stores.names()),
         ("app_control", parts.app_controls.names()),
     ];
+    let among = |names: Vec<&'static str>| PossibleValuesParser::new(names);
     command.mut_subcommand("run", |run| {
+        let run = run.mut_arg("backup", |backup| backup.value_parser(among(parts.systems.names())));
         choices.into_iter().fold(run, |run, (option, names)| {
-            run.mut_arg(option, |option| option.value_parser(PossibleValuesParser::new(names)))
+            let first = names.first().copied();
+            run.mut_arg(option, |option| {
+                option.required(false).default_values(first).value_parser(among(names))
+            })
         })
     })
 }

@@ -72,7 +72,7 @@ impl FileStore {
 
     /// Writes the whole file, readable by its owner only: it holds secrets.
     fn write(&self, settings: &Value) -> Result<(), ConfigStoreError> {
-        let beside = self.beside();
+        let beside = self.new_version();
         let replace = || {
             let mut file = File::create(&beside)?;
             file.set_permissions(Permissions::from_mode(0o600))?;
@@ -106,8 +106,8 @@ impl FileStore {
     }
 
     /// Where an update puts the new file, before it takes the old one's place.
-    fn beside(&self) -> PathBuf {
-        beside(&self.path)
+    fn new_version(&self) -> PathBuf {
+        self.path.with_extension("json.new")
     }
 
     fn failed(&self, action: &'static str, source: std::io::Error) -> ConfigStoreError {
@@ -117,11 +117,6 @@ impl FileStore {
             source,
         }
     }
-}
-
-/// Where an update of that file puts the new one, before it takes the old one's place.
-pub fn beside(file: &Path) -> PathBuf {
-    file.with_extension("json.new")
 }
 
 impl ConfigStore for FileStore {
@@ -139,6 +134,10 @@ impl ConfigStore for FileStore {
 
     fn file(&self) -> Option<&Path> {
         Some(&self.path)
+    }
+
+    fn beside(&self) -> Option<PathBuf> {
+        Some(self.new_version())
     }
 }
 

@@ -36,8 +36,13 @@ pub trait ConfigStore: Send + Sync {
     /// Puts another one in its place; on an error it is as it was.
     fn replace<'a>(&'a self, connection: &'a str) -> BoxFuture<'a, Result<(), ConfigStoreError>>;
 
-    /// The file that it is in, where it is in one.
+    /// The file from which the application reads it, where it is in one.
     fn file(&self) -> Option<&Path> {
+        None
+    }
+
+    /// Where a new version of that file is written before it takes the old one's place, where there is such a path.
+    fn beside(&self) -> Option<PathBuf> {
         None
     }
 }
@@ -75,7 +80,8 @@ pub trait AppControl: Send + Sync {
     /// Where it listens, `http://host:port`, while it runs.
     fn address(&self) -> Option<String>;
 
-    /// Where its process id stands from the moment at which it is begun, 0 before; none for what is no process.
+    /// Where its process id stands, from the moment at which the process is begun until it is stopped or has failed to start; 0
+    /// otherwise. Faults send signals to it. None for what is no process.
     fn pid(&self) -> Option<Arc<AtomicU32>> {
         None
     }

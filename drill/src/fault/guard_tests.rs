@@ -83,6 +83,7 @@ async fn results(
     let control = ProcessControl::new(work.join("settings"), work.join("log"));
     let application = Application::new(Box::new(control));
     let app_faults = super::service::app::AppFaults::default();
+    let store_faults = super::service::config_store::StoreFaults::default();
     let store = FileStore::new(work.join("settings"));
     let credentials = fixtures::Credentials::generate(&mut StdRng::seed_from_u64(1));
     let archive_service = work.join("archive-service.sh");
@@ -104,6 +105,7 @@ async fn results(
         services: Services {
             application: &application,
             app_faults: &app_faults,
+            store_faults: &store_faults,
             store: &store,
             inbox: &mut inbox,
             alerts: &mut alerts,

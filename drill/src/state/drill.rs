@@ -19,7 +19,10 @@ use crate::{
     backup::{Backup, BackupSystem, InUse, Site, planner::Rejection, stream::Stream, untouched::Untouched},
     cutover::{Application, ConfigStore, Fence, pinned::PinnedWriter},
     errors::chain,
-    fault::{clock::SteppedClock, service::app::AppFaults},
+    fault::{
+        clock::SteppedClock,
+        service::{app::AppFaults, config_store::StoreFaults},
+    },
     ledger::LedgerHeader,
     monitor::{Alerts, Monitor},
     notify::{Channel, Inbox},
@@ -60,6 +63,8 @@ pub struct Drill {
     pub fingerprint: Reference,
     /// Where the application's connection string is.
     pub store: Box<dyn ConfigStore>,
+    /// What befalls it, if a fault does.
+    pub store_faults: StoreFaults,
     /// What a cutover has changed.
     pub undo: Undo,
     /// Somebody who wants the run to end waits for it.

@@ -1,4 +1,5 @@
-//! What `drill run` takes: every option with its default, its environment variable and what it means.
+//! What `drill run` takes: every option with its default, its environment variable and what it means. What is chosen by name
+//! gets its names and its default from the registries, before anything is parsed.
 
 use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
 
@@ -31,7 +32,7 @@ pub(in crate::cli) struct RunArgs {
     #[arg(long, value_name = "SYSTEM", env = "DRILL_BACKUP")]
     pub(super) backup: Option<String>,
     /// The service under drill
-    #[arg(long, value_name = "NAME", default_value = "transformations", env = "DRILL_SERVICE")]
+    #[arg(long, value_name = "NAME", env = "DRILL_SERVICE")]
     pub(super) service: String,
     /// Where PostgreSQL comes from
     #[arg(long, default_value = "auto", env = "DRILL_PROVIDER")]
@@ -88,13 +89,13 @@ pub(in crate::cli) struct RunArgs {
     #[arg(long, value_name = "DIR", env = "DRILL_OUT")]
     pub(super) out: Option<PathBuf>,
     /// What notices the failure
-    #[arg(long, default_value = "prober", env = "DRILL_MONITOR")]
+    #[arg(long, env = "DRILL_MONITOR")]
     pub(super) monitor: String,
     /// Where the application's connection string is kept
-    #[arg(long, default_value = "file", env = "DRILL_CONFIG_STORE")]
+    #[arg(long, env = "DRILL_CONFIG_STORE")]
     pub(super) config_store: String,
     /// How the application is started and stopped
-    #[arg(long, default_value = "process", env = "DRILL_APP_CONTROL")]
+    #[arg(long, env = "DRILL_APP_CONTROL")]
     pub(super) app_control: String,
     /// Who decides; ask: a person confirms steps 2, 4, 9 and 14 at the terminal
     #[arg(long, value_enum, default_value = "auto", env = "DRILL_OPERATOR")]

@@ -17,7 +17,7 @@ use crate::{
         Deed, Doing, Done, FaultError, World,
         service::{
             app::{AppFaults, Deed as Sabotaged, Sabotage},
-            config_store,
+            config_store::StoreFaults,
         },
     },
     http,
@@ -40,6 +40,8 @@ pub struct Services<'a> {
     pub app_faults: &'a AppFaults,
     /// The store of the connection string.
     pub store: &'a dyn ConfigStore,
+    /// What befalls it.
+    pub store_faults: &'a StoreFaults,
     /// The receiver of notifications.
     pub inbox: &'a mut Inbox,
     /// The receiver of alerts.
@@ -69,7 +71,7 @@ impl Service {
                     ));
                 }
                 let sabotage = Sabotage { after, times, deed };
-                touched.extend(services.app_faults.sabotage(services.application, sabotage));
+                touched.extend(services.app_faults.sabotage(services.application, sabotage).await?);
             }
             (FaultTarget::App, _) => {
                 let behaviour = self.answers().ok_or(FaultError::NotApplicable {
@@ -86,17 +88,10 @@ impl Service {
                 );
             }
             (FaultTarget::ConfigStore, Behaviour::Down) => {
-                let file = file_of(services.store)?;
-                let away = config_store::take_away(file).map_err(FaultError::io("move away", file))?;
-                touched.push(format!("{} moved to {}", file.display(), away.display()));
+                touched.push(services.store_faults.take_away(services.store)?);
             }
             (FaultTarget::ConfigStore, Behaviour::Refuse) => {
-                let file = file_of(services.store)?;
-                let wall = config_store::obstruct(file).map_err(FaultError::io("obstruct", file))?;
-                touched.push(format!(
-                    "directory {} made, where an update writes its file",
-                    wall.display()
-                ));
+                touched.push(services.store_faults.obstruct(services.store)?);
             }
             (FaultTarget::Notifier, _) => self.misanswer(services.inbox.receiver()).await,
             (FaultTarget::Monitor, Behaviour::Down) => {
@@ -185,13 +180,6 @@ impl Service {
     }
 }
 
-/// The file of a store, which is all that can be broken of one.
-fn file_of(store: &dyn ConfigStore) -> Result<&Path, FaultError> {
-    store.file().ok_or_else(|| FaultError::NotVerified {
-        what: "the configuration store is in no file that could be taken away or obstructed".to_owned(),
-    })
-}
-
 /// Takes back everything that was done to a service.
 ///
 /// # Errors
@@ -200,10 +188,7 @@ pub async fn mend(target: FaultTarget, services: &mut Services<'_>) -> Result<&'
     let failed = |what: String| FaultError::NotVerified { what };
     match target {
         FaultTarget::App => services.app_faults.mend(services.application),
-        FaultTarget::ConfigStore => {
-            let file = file_of(services.store)?;
-            config_store::mend(file).map_err(FaultError::io("put back", file))?;
-        }
+        FaultTarget::ConfigStore => services.store_faults.mend(services.store)?,
         FaultTarget::Notifier => services
             .inbox
             .receiver()

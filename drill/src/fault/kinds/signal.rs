@@ -148,6 +148,12 @@ pub(in crate::fault) async fn send_to(
     Ok(Done::new(summary, touched))
 }
 
+/// Sends `signal` to one process of any kind, and waits for its effect where that is certain.
+pub(in crate::fault) async fn send_to_one(pid: u32, signal: SignalName) -> Result<(), FaultError> {
+    kill(pid, signal).map_err(|source| FaultError::Signal { signal, pid, source })?;
+    await_effect(&[pid], effect(Process::Postmaster, signal), signal).await
+}
+
 /// Whom a signal is for; the postmaster first, so that it starts nothing anew.
 fn receivers(all: &[Found], postmaster: u32, process: Process) -> Vec<u32> {
     let family = || descendants(all, postmaster).into_iter();

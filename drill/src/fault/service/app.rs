@@ -15,6 +15,10 @@ use rustix::process::{Pid, Signal, kill_process};
 use super::front::Front;
 use crate::{
     cutover::{AppControl, Application, ApplicationError},
+    fault::{
+        FaultError,
+        kinds::signal::{SignalName, send_to_one},
+    },
     http::Behaviour,
 };
 
@@ -55,21 +59,27 @@ impl AppFaults {
         act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Befalls what is started from now on, and what runs at once. Says what it did to that.
-    pub fn sabotage(&self, application: &Application, sabotage: Sabotage) -> Option<String> {
+    /// Befalls what is started from now on, and what runs at once. Says what it did to that, once it shows.
+    ///
+    /// # Errors
+    /// If what runs cannot be signalled, or goes on all the same.
+    pub async fn sabotage(&self, application: &Application, sabotage: Sabotage) -> Result<Option<String>, FaultError> {
         self.with(|state| state.sabotage.push_back(sabotage));
-        let pid = application.pid().filter(|_| sabotage.after == 0)?;
-        match sabotage.deed {
+        let Some(pid) = application.pid().filter(|_| sabotage.after == 0) else {
+            return Ok(None);
+        };
+        let did = match sabotage.deed {
             Deed::Kill => {
-                signal(pid, Signal::KILL);
-                Some(format!("SIGKILL to process {pid}"))
+                send_to_one(pid, SignalName::Kill).await?;
+                format!("SIGKILL to process {pid}")
             }
             Deed::Freeze => {
-                signal(pid, Signal::STOP);
-                Some(format!("SIGSTOP to process {pid}"))
+                send_to_one(pid, SignalName::Stop).await?;
+                format!("SIGSTOP to process {pid}")
             }
-            Deed::Keep => Some(format!("process {pid} will stay as it is")),
-        }
+            Deed::Keep => format!("process {pid} will stay as it is"),
+        };
+        Ok(Some(did))
     }
 
     /// Something stands before the application from now on, and treats its requests so: `after` requests as it should, then

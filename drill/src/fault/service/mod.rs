@@ -1,7 +1,7 @@
 //! What befalls the services around the database, from outside: none of them knows how to break itself.
 //!
-//! `app.rs` is a control around the application's real one, `front.rs` stands before the application, `config_store.rs` is in
-//! the way of the store's file. Receivers of alerts and notifications are the drill's own, and misbehave as
+//! `app.rs` is a control around the application's real one, `front.rs` stands before the application, `config_store.rs` is a
+//! store around the real one. Receivers of alerts and notifications are the drill's own, and misbehave as
 //! [`crate::http::Receiver`] says.
 
 pub mod app;
