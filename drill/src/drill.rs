@@ -160,9 +160,8 @@ async fn set_up(
     work: WorkDir,
 ) -> Result<Drill, DrillError> {
     let scenario = assignment.scenario;
-    let programs = commands::missing_programs();
-    if !programs.is_empty() && assignment.installation.provider != Provider::Container {
-        return Err(DrillError::NoPrograms { programs });
+    if assignment.installation.provider != Provider::Container {
+        commands::find_programs()?;
     }
     let given = &scenario.given;
     let mut random = StdRng::seed_from_u64(options.seed);

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{CheckId, CheckResult, Outcome, Role, Step, Verdict};
 
+pub(crate) use header::first_format;
 pub use header::{DrillHeader, Environment, Expected, ExpectedAnswer, FORMAT, Kind, Objectives, PlannedFault};
 pub use seeded::{Seeded, SeededTable};
 

@@ -90,12 +90,8 @@ pub struct ReadLog {
 /// All that is read of a first event before its format is known.
 #[derive(serde::Deserialize)]
 struct Formatted {
-    #[serde(default = "first_format")]
+    #[serde(default = "crate::event::first_format")]
     format: u32,
-}
-
-fn first_format() -> u32 {
-    1
 }
 
 fn parse(line: &[u8], format: u32) -> serde_json::Result<Event> {

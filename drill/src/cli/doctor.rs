@@ -117,12 +117,9 @@ async fn conclude(major: u32, chosen: Option<Installation>, fetched: bool, image
             )
         }));
     };
-    let missing = wal::commands::missing_programs();
-    if !missing.is_empty() && installation.provider != Provider::Container {
-        let missing = missing.join(", ");
-        return Err(Failure::execution(format!(
-            "this machine cannot run drills yet: {missing} cannot be found in PATH, and archiving and fetching of WAL need them"
-        )));
+    if installation.provider != Provider::Container {
+        wal::commands::find_programs()
+            .map_err(|error| Failure::execution(format!("this machine cannot run drills yet: {error}")))?;
     }
     match Box::pin(try_out(&installation)).await {
         Ok(answer) => {

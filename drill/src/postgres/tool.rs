@@ -294,6 +294,14 @@ pub(super) fn append(path: &Path) -> io::Result<File> {
 mod tests {
     use super::{running::KEPT_BYTES, *};
 
+    #[test]
+    fn words_are_quoted_as_a_shell_reads_them() {
+        assert_eq!(shell_quoted("./mine.toml"), "./mine.toml");
+        assert_eq!(shell_quoted("my file.toml"), "'my file.toml'");
+        assert_eq!(shell_quoted("it's"), r"'it'\''s'");
+        assert_eq!(shell_quoted(""), "''");
+    }
+
     fn shell(script: &str) -> Tool {
         Tool::external("/bin/sh").args(["-c", script])
     }

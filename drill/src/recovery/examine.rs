@@ -12,10 +12,10 @@ use super::Stop;
 use crate::{
     state::{Drill, promises},
     verify::{
+        self, Knowledge,
         content_fingerprint::Against,
         ledger::Comparison,
         server_start::{self, Diagnosis},
-        suite,
     },
     workload::Hold,
 };
@@ -122,7 +122,13 @@ pub(super) async fn examined(drill: &mut Drill, held: Option<Hold>) -> Result<Lo
             reference: &drill.fingerprint,
             theirs: &theirs,
         };
-        for check in Box::pin(suite::looks(&subject, seed)).await {
+        let known = Knowledge {
+            service: drill.site.service.as_ref(),
+            seed: Some(seed),
+            is_restored: false,
+            production: None,
+        };
+        for check in Box::pin(verify::run(&verify::plan(&known), &subject, known)).await {
             look.noted(drill, check);
         }
     }

@@ -18,7 +18,7 @@ use crate::{
     verify::{
         connect,
         content_fingerprint::{self, Against},
-        content_hash, ledger_prefix, suite,
+        content_hash, ledger_prefix, plan,
     },
 };
 
@@ -126,7 +126,7 @@ pub(super) async fn looked_at(
         .as_ref()
         .is_some_and(|truth| matches!(truth.scope, Scope::Database(_)));
     let tables = (!is_dump || history.resumed_ns.is_none()).then(|| content_fingerprint::check_tables(&subject));
-    let (inventory, rights) = suite::inventory(&subject).await;
+    let (inventory, rights) = plan::inventory(&subject).await;
     let mut checks = vec![inventory, rights];
     let (seed, tables, hash, ledger) = tokio::join!(
         Box::pin(content_fingerprint::check(&subject, seed)),

@@ -4,6 +4,7 @@
 
 use reports::{
     CheckId, Phase, Step, Verdict, What,
+    event::Severity,
     text::{counted, lasting},
 };
 use tokio_postgres::Client;
@@ -18,11 +19,10 @@ use crate::{
     service::{Identity, Probe},
     state::Drill,
     verify::{
-        connect,
+        self, Knowledge, connect,
         content_fingerprint::Against,
         enforcement, ledger, ledger_prefix, replay, restore_log, row_counts,
         server_start::{self, Diagnosis},
-        suite,
     },
     wal::RecoveryTarget,
 };
@@ -192,7 +192,17 @@ async fn looked_at(
         reference: &drill.fingerprint,
         history: &history,
     };
-    let suite = Box::pin(suite::restored(&subject, seed, drill.production.as_ref()));
+    let known = Knowledge {
+        service: drill.site.service.as_ref(),
+        seed: Some(seed),
+        is_restored: true,
+        production: drill.production.as_ref(),
+    };
+    let planned = verify::plan(&known);
+    if attempt == 1 {
+        not_checked(drill, &planned);
+    }
+    let suite = Box::pin(verify::run(&planned, &subject, known));
     let mut slowest = None;
     let mut served = None;
     let mut ledger_compared = None;
@@ -297,6 +307,19 @@ async fn looked_at(
         passed,
         position: Position::read(&mut superuser).await.ok(),
     }))
+}
+
+/// Tells what is not checked, where that is anything.
+fn not_checked(drill: &Drill, planned: &verify::plan::Plan) {
+    let told = planned
+        .not_checked
+        .iter()
+        .map(|(check, why)| format!("{check}, because {why}"));
+    let told: Vec<_> = told.collect();
+    if !told.is_empty() {
+        let text = format!("Not checked: {}.", told.join("; "));
+        drill.recorder.finding_of(Severity::Info, text);
+    }
 }
 
 /// What the ledger's comparison must know of the restore. Of a target that is no LSN only the server knew where it was.

@@ -11,6 +11,7 @@ use crate::{
     reference::fingerprint::FingerprintError,
     registry::Unknown,
     service::ServiceError,
+    wal::commands::NoPrograms,
     workload::WorkloadError,
 };
 
@@ -39,14 +40,8 @@ pub enum DrillError {
         source: std::io::Error,
     },
     /// What archives WAL, or fetches it, cannot run.
-    #[error(
-        "{} cannot be found in PATH, and archiving and fetching of WAL need them: install them, or mend PATH",
-        programs.join(", ")
-    )]
-    NoPrograms {
-        /// The programs.
-        programs: Vec<&'static str>,
-    },
+    #[error(transparent)]
+    NoPrograms(#[from] NoPrograms),
     /// WAL was not archived although nothing was broken yet.
     #[error(
         "archiving failed {} before anything was broken, last of {segment}: what the drill would lose for that says nothing \

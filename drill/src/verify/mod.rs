@@ -1,7 +1,8 @@
 //! Checks: each states what it expects, what it found, how long it took, and what it could not see.
 //!
 //! One file a check. A check returns [`Found`](crate::record::check::Found), or an error if it could not run, and [`timed`](crate::record::check::timed) makes an Unknown of
-//! that: never a pass. The pure ledger checker is in [`ledger`]; which checks run when is in [`crate::recovery`].
+//! that: never a pass. [`plan()`] says which checks make sense with what is known, [`run`] does them. The pure ledger checker is in [`ledger`]; when is
+//! looked is in [`crate::recovery`].
 
 pub mod catalog_inventory;
 pub mod collations;
@@ -14,6 +15,7 @@ pub mod isolation;
 pub mod ledger;
 pub mod ledger_prefix;
 pub mod page_checksums;
+pub mod plan;
 pub mod privileges;
 pub mod referential_integrity;
 pub mod replay;
@@ -22,8 +24,9 @@ pub mod row_counts;
 pub mod sequences;
 pub mod server_start;
 pub mod smoke;
-pub mod suite;
 pub mod wal_continuity;
+
+pub use plan::{Knowledge, plan, run};
 
 use reports::Phase;
 use tokio_postgres::Client;

@@ -8,12 +8,30 @@ use crate::postgres::shell_quoted;
 /// The programs that these commands run.
 const PROGRAMS: [&str; 7] = ["sh", "cp", "mv", "wc", "chmod", "sync", "test"];
 
-/// The programs that the commands run and that are not on this machine's search path. A server finds them as this process does;
+/// What archives WAL, or fetches it, cannot run.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "{} cannot be found in PATH, and archiving and fetching of WAL need them: install them, or mend PATH",
+    programs.join(", ")
+)]
+pub struct NoPrograms {
+    programs: Vec<&'static str>,
+}
+
+/// Looks for the programs that the commands run on this machine's search path. A server finds them as this process does;
 /// without them nothing is archived, or nothing fetched, and both look like the end of the WAL.
-pub fn missing_programs() -> Vec<&'static str> {
+///
+/// # Errors
+/// If one is missing.
+pub fn find_programs() -> Result<(), NoPrograms> {
     let path = env::var_os("PATH").unwrap_or_default();
     let is_there = |name: &str| env::split_paths(&path).any(|directory| directory.join(name).is_file());
-    PROGRAMS.into_iter().filter(|name| !is_there(name)).collect()
+    let programs: Vec<_> = PROGRAMS.into_iter().filter(|name| !is_there(name)).collect();
+    if programs.is_empty() {
+        Ok(())
+    } else {
+        Err(NoPrograms { programs })
+    }
 }
 
 fn shell(path: &Path) -> String {
@@ -171,7 +189,7 @@ mod tests {
             run(&command, "1", &asked);
             assert_eq!(fs::read_to_string(&asked).unwrap(), "wal!");
         }
-        assert!(super::missing_programs().is_empty());
+        assert!(super::find_programs().is_ok());
     }
 
     #[test]

@@ -9,7 +9,7 @@ use crate::{CheckId, Outcome, Step};
 /// 1: logs that do not say. 2: what was seeded is a list of tables; the log says its format and its kind.
 pub const FORMAT: u32 = 2;
 
-fn first_format() -> u32 {
+pub(crate) fn first_format() -> u32 {
     1
 }
 

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     drill,
-    postgres::Storage,
+    postgres::{Storage, shell_quoted},
     scenario::{self, Circumstances, Scenario, Vocabulary},
     service::{Sizing, wal_segment_mb},
     state::{self, Parts, StorageChoice},
@@ -184,18 +184,8 @@ pub(super) fn again(args: &RunArgs, drill: &Planned, seed: u64) -> String {
         words.extend(["--storage".to_owned(), storage.to_owned()]);
     }
     words.extend(["--seed".to_owned(), seed.to_string()]);
-    let quoted: Vec<String> = words.iter().map(|word| quote(word)).collect();
+    let quoted: Vec<String> = words.iter().map(|word| shell_quoted(word)).collect();
     quoted.join(" ")
-}
-
-/// A word as a shell reads it.
-fn quote(word: &str) -> String {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./:=@%+,".contains(&byte);
-    if !word.is_empty() && word.bytes().all(plain) {
-        word.to_owned()
-    } else {
-        format!("'{}'", word.replace('\'', r"'\''"))
-    }
 }
 
 pub(super) fn sizing(args: &RunArgs) -> Sizing {
@@ -214,18 +204,5 @@ fn storage_choice(args: &RunArgs) -> StorageChoice {
         StorageArg::Auto => StorageChoice::Auto,
         StorageArg::Memory => StorageChoice::Memory,
         StorageArg::Disk => StorageChoice::Disk,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::quote;
-
-    #[test]
-    fn words_are_quoted_as_a_shell_reads_them() {
-        assert_eq!(quote("./mine.toml"), "./mine.toml");
-        assert_eq!(quote("my file.toml"), "'my file.toml'");
-        assert_eq!(quote("it's"), r"'it'\''s'");
-        assert_eq!(quote(""), "''");
     }
 }

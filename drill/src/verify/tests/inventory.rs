@@ -9,7 +9,7 @@ use crate::{
         Reading, Record, SharedLog, Truth,
         inventory::{self, Cure, EXCEPTIONS},
     },
-    verify::{catalog_inventory, privileges, suite},
+    verify::{catalog_inventory, plan, privileges},
 };
 
 impl World {
@@ -30,7 +30,7 @@ impl World {
 
     /// Fails unless both checks pass.
     async fn is_as(&self, truth: &Truth) {
-        let (objects, rights) = suite::inventory(&self.subject(Some(truth))).await;
+        let (objects, rights) = plan::inventory(&self.subject(Some(truth))).await;
         passes(&objects);
         passes(&rights);
     }
@@ -263,7 +263,7 @@ async fn every_definition_that_changes_is_named() {
     for (change, named) in changes {
         let before = world.truth().await;
         world.sql(change).await;
-        let (objects, _) = suite::inventory(&world.subject(Some(&before))).await;
+        let (objects, _) = plan::inventory(&world.subject(Some(&before))).await;
         println!("{change}\n    {}", objects.detail);
         if named.is_empty() {
             passes(&objects);
@@ -272,7 +272,7 @@ async fn every_definition_that_changes_is_named() {
         }
     }
     // All of them at once are named, too.
-    let (objects, _) = suite::inventory(&world.subject(Some(&truth))).await;
+    let (objects, _) = plan::inventory(&world.subject(Some(&truth))).await;
     fails(
         &objects,
         &[
@@ -285,7 +285,7 @@ async fn every_definition_that_changes_is_named() {
     world.sql("CREATE DATABASE other").await;
     let with_other = world.truth().await;
     world.sql("DROP DATABASE other; ").await;
-    let (objects, _) = suite::inventory(&world.subject(Some(&with_other))).await;
+    let (objects, _) = plan::inventory(&world.subject(Some(&with_other))).await;
     fails(&objects, &["missing: database other"]);
 }
 
@@ -338,7 +338,7 @@ async fn lost_and_added_rights_are_named_and_put_right() {
     world.put_right(privileges::cures(&look)).await;
     world.is_as(&truth).await;
     world.sql("ALTER ROLE transformation_app PASSWORD 'another'").await;
-    let (_, result) = suite::inventory(&world.subject(Some(&truth))).await;
+    let (_, result) = plan::inventory(&world.subject(Some(&truth))).await;
     fails(
         &result,
         &[

@@ -14,7 +14,7 @@ use crate::{
     service::transformations,
     verify::{
         content_fingerprint::{self, Against},
-        enforcement, page_checksums, referential_integrity, sequences, suite,
+        enforcement, page_checksums, plan, referential_integrity, sequences,
     },
 };
 
@@ -44,7 +44,14 @@ async fn a_healthy_cluster_passes_and_stays_as_it_was() {
         reference: &seeded,
         theirs: &[],
     };
-    for result in Box::pin(suite::restored(&world.subject(Some(&truth)), seed, None)).await {
+    let subject = world.subject(Some(&truth));
+    let known = crate::verify::Knowledge {
+        service: transformations::any(),
+        seed: Some(seed),
+        is_restored: true,
+        production: None,
+    };
+    for result in Box::pin(crate::verify::run(&crate::verify::plan(&known), &subject, known)).await {
         println!(
             "{:24} {:8.1} ms  {} {}",
             result.check.id(),
@@ -63,7 +70,7 @@ async fn a_healthy_cluster_passes_and_stays_as_it_was() {
     let left = "SELECT count(*) FROM pg_extension WHERE extname = 'amcheck'";
     assert_eq!(world.admin.query_one(left, &[]).await.unwrap().get::<_, i64>(0), 0);
     // Without anything recorded, nothing can be said.
-    let (objects, rights) = suite::inventory(&world.subject(None)).await;
+    let (objects, rights) = plan::inventory(&world.subject(None)).await;
     assert_eq!([objects.verdict, rights.verdict], [Verdict::Unknown; 2]);
 }
 
