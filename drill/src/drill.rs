@@ -275,7 +275,6 @@ async fn set_up(
         ))),
         app_faults,
         undo: Undo::default(),
-        under_way: None,
         fence: (parts.fences.first()?.what)(),
         admin_token,
         alerts: Alerts::start().await.map_err(|source| DrillError::Listen { source })?,

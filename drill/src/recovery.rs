@@ -114,7 +114,6 @@ struct Sound {
 pub async fn recover(drill: &mut Drill) -> Result<Ending, DrillError> {
     let ended = Box::pin(runbook(drill)).await;
     undo::unwind(drill).await; // of what is declared nothing is left to take back
-    drill.under_way = None;
     let ending = match ended {
         Ok(ending) | Err(Stop::Ended(ending)) => ending,
         Err(Stop::Harness(error)) => return Err(error),
@@ -174,7 +173,7 @@ async fn runbook(drill: &mut Drill) -> Result<Ending, Stop> {
     drill.recorder.part(Part::Cutover);
     inject(drill, Moment::Cutover, Some(&mut validated.cluster)).await?;
     let interrupt = drill.options.interrupt.clone();
-    drill.under_way = Some(interrupt.begin().await); // until everything is taken back
+    drill.undo.begin(interrupt.begin().await);
     let switched = tokio::select! {
         switched = Box::pin(switched_over(drill, &mut validated)) => switched,
         () = interrupt.requested() => Err(DrillError::Interrupted.into()),

@@ -32,7 +32,7 @@ use crate::{
     postgres::{Cluster, Installation, Lsn, TimelineId, Tool, WorkDir},
     record::Recorder,
     reference::{SharedLog, Summary},
-    service::Service,
+    service::{Credentials, Role, Service},
     wal::{self, Start},
 };
 
@@ -55,11 +55,11 @@ pub struct Site {
     /// The application whose database it is.
     pub service: Arc<dyn Service>,
     /// Passwords of the roles.
-    pub credentials: Arc<crate::service::Credentials>,
+    pub credentials: Arc<Credentials>,
     /// Options of the tool that takes backups, beyond those that it always gets.
     pub backup_options: Vec<String>,
     /// The role that takes dumps, instead of the superuser.
-    pub backup_role: Option<crate::service::Role>,
+    pub backup_role: Option<Role>,
     /// Whether what is written must survive a crash of the machine (fsync).
     pub durable: bool,
     /// Whether a base backup brings along the WAL that it needs to be consistent.
@@ -77,7 +77,7 @@ impl Site {
     }
 
     /// How client programs reach a cluster as a role with a password.
-    pub fn environment(&self, cluster: &Cluster, role: crate::service::Role, database: &str) -> Vec<(String, String)> {
+    pub fn environment(&self, cluster: &Cluster, role: Role, database: &str) -> Vec<(String, String)> {
         cluster.client_environment(role.name(), database, Some(self.credentials.password(role)))
     }
 

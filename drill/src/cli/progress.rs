@@ -15,7 +15,7 @@ use reports::{DrillEvidence, Event, What};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::{Output, ProgressChoice};
-use crate::{operator::Terminal, run::Watch};
+use crate::{operator::Terminal, run::Watch, service::Progress};
 
 mod board;
 mod screen;
@@ -94,7 +94,7 @@ impl Show {
     }
 
     /// Progress of loading the seed; worth showing when it takes a while.
-    pub(super) fn seeding(&self, progress: &crate::service::Progress) {
+    pub(super) fn seeding(&self, progress: &Progress) {
         if let View::Table(table) = &mut self.0.state().view {
             table.seeding(progress);
         }

@@ -1,10 +1,7 @@
 //! The application as it is asked over HTTP, whoever starts and stops it.
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU32, Ordering},
-    },
+    sync::atomic::Ordering,
     time::{Duration, Instant},
 };
 
@@ -107,10 +104,7 @@ impl Application {
 
     /// The process that runs, if it is one.
     pub fn pid(&self) -> Option<u32> {
-        let pid = self
-            .control
-            .pid()
-            .map_or(0, |pid: Arc<AtomicU32>| pid.load(Ordering::Relaxed));
+        let pid = self.control.pid()?.load(Ordering::Relaxed);
         (pid != 0).then_some(pid)
     }
 

@@ -12,6 +12,7 @@ use crate::{
     backup::note,
     postgres::Cluster,
     scenario::{Fault, FaultTarget, Selection, Which},
+    service::Credentials,
 };
 
 /// Everything that a fault can be aimed at.
@@ -35,7 +36,7 @@ pub struct World<'a> {
     /// The service's database.
     pub database: &'a str,
     /// Passwords of the roles.
-    pub credentials: &'a crate::service::Credentials,
+    pub credentials: &'a Credentials,
     /// Where the backups are.
     pub repository: &'a Path,
     /// The small filesystem that this run made for the cluster, if it made one.

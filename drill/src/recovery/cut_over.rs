@@ -242,7 +242,7 @@ pub(super) async fn declared_restored(drill: &mut Drill, validated: Validated) -
     slots_left_behind(drill, &known);
     databases_left_behind(drill, &known);
     fenced::tried_again(drill, Phase::Cutover, "source, at the declaration").await;
-    drill.undo.keep(); // it serves, whatever it is declared
+    drill.undo.end(); // it serves, whatever it is declared
     let ending = declared(drill, known.ledger.as_ref()).await?;
     Ok((ending, known))
 }

@@ -14,6 +14,7 @@ use crate::{
     postgres::Cluster,
     record::check::{Found, timed},
     reference::Scope,
+    service::Role,
     state::Drill,
     verify::{
         connect,
@@ -172,7 +173,7 @@ async fn promises(
 ) -> Option<CheckResult> {
     let writes = drill.site.service.writes()?;
     let name = cluster.name();
-    let mut validator = match connect(&drill.login(cluster, crate::service::Role::DrillValidator)).await {
+    let mut validator = match connect(&drill.login(cluster, Role::DrillValidator)).await {
         Ok(validator) => validator,
         Err(reason) => {
             let found = Found::fail("the validator can read the data", reason);

@@ -21,6 +21,7 @@ pub(super) async fn unwind(drill: &mut Drill) {
             Change::ConnectionString { before } => connection_string(drill, &before).await,
         }
     }
+    drill.undo.end();
 }
 
 async fn connection_string(drill: &Drill, before: &str) {

@@ -14,7 +14,7 @@ use rand::rngs::StdRng;
 use reports::{CheckResult, Phase, Verdict, What, text::lasting};
 use tokio_postgres::Client;
 
-use super::{DrillError, Options, UnderWay, Undo, disk::SmallDisk};
+use super::{DrillError, Options, Undo, disk::SmallDisk};
 use crate::{
     backup::{Backup, BackupSystem, InUse, Site, planner::Rejection, stream::Stream, untouched::Untouched},
     cutover::{Application, ConfigStore, Fence, pinned::PinnedWriter},
@@ -67,8 +67,6 @@ pub struct Drill {
     pub store_faults: StoreFaults,
     /// What a cutover has changed.
     pub undo: Undo,
-    /// Somebody who wants the run to end waits for it.
-    pub under_way: Option<UnderWay>,
     /// The service that must come back.
     pub application: Application,
     /// What befalls it, if a fault does.

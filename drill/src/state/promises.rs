@@ -10,6 +10,7 @@ use crate::{
         check::{Found, timed},
         nanoseconds,
     },
+    service::Role,
     verify::{
         self,
         ledger::{self, Comparison},
@@ -26,7 +27,7 @@ pub async fn kept(drill: &Drill) -> Result<Option<(CheckResult, Option<Compariso
     let Some(writes) = drill.site.service.writes() else {
         return Ok(None);
     };
-    let login = drill.login(&drill.source, crate::service::Role::DrillValidator);
+    let login = drill.login(&drill.source, Role::DrillValidator);
     let Ok(mut validator) = verify::connect(&login).await else {
         return Ok(None);
     };

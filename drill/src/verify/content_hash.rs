@@ -15,7 +15,7 @@ use crate::{
     errors::chain,
     record::check::{Found, timed},
     reference::fingerprint::{FingerprintError, scan},
-    service::StoredHashes,
+    service::{Role, StoredHashes},
     values,
 };
 
@@ -26,7 +26,7 @@ pub async fn check(subject: &Subject<'_>) -> Option<CheckResult> {
     let hashes = subject.service.stored_hashes()?;
     let check = timed(CheckId::ContentHash, subject.phase, subject.name, async {
         let client = subject
-            .login(crate::service::Role::DrillValidator)
+            .login(Role::DrillValidator)
             .await
             .map_err(FingerprintError::Connect)?;
         client

@@ -17,7 +17,7 @@ use tokio_postgres::Client;
 use super::Subject;
 use crate::{
     record::check::{Found, first_few, timed},
-    service::{Refused, Rules},
+    service::{Refused, Role, Rules},
 };
 
 /// How long the statements may take together, and how long each may wait for a lock.
@@ -38,7 +38,7 @@ pub async fn check(subject: &Subject<'_>) -> Option<CheckResult> {
     let name = format!("{} (in force)", subject.name);
     let check = timed(CheckId::CatalogInventory, subject.phase, &name, async {
         let expected = "what the service does is taken, what breaks a rule of the schema is refused";
-        let mut config = subject.config(crate::service::Role::TransformationApp);
+        let mut config = subject.config(Role::TransformationApp);
         config.options(format!("-c lock_timeout={LOCK_PATIENCE}"));
         let tried = async {
             let client = subject.connect(&config).await?;

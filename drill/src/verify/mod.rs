@@ -35,7 +35,7 @@ use crate::{
     errors::chain,
     postgres::{Cluster, connection},
     reference::Truth,
-    service::Service,
+    service::{Credentials, Role, Service},
 };
 
 /// A cluster under verification, and what is known of what it should contain.
@@ -51,7 +51,7 @@ pub struct Subject<'a> {
     /// The application whose database it has.
     pub service: &'a dyn Service,
     /// Passwords of the roles.
-    pub credentials: &'a crate::service::Credentials,
+    pub credentials: &'a Credentials,
     /// What was true at the point that it reached.
     pub truth: Option<&'a Truth>,
 }
@@ -77,12 +77,12 @@ impl Subject<'_> {
     ///
     /// # Errors
     /// If the server does not let it in.
-    pub async fn login(&self, role: crate::service::Role) -> Result<Client, tokio_postgres::Error> {
+    pub async fn login(&self, role: Role) -> Result<Client, tokio_postgres::Error> {
         self.connect(&self.config(role)).await
     }
 
     /// How a role logs in with its password.
-    pub fn config(&self, role: crate::service::Role) -> tokio_postgres::Config {
+    pub fn config(&self, role: Role) -> tokio_postgres::Config {
         let mut config = self.cluster.config(role.name(), self.service.database());
         config.password(self.credentials.password(role));
         config

@@ -144,7 +144,7 @@ pub async fn inventory(subject: &Subject<'_>) -> (CheckResult, CheckResult) {
 
 #[cfg(test)]
 mod tests {
-    use reports::CheckId;
+    use reports::CheckId::{self, ContentFingerprint, ContentHash, LedgerPrefix, RowCounts, Smoke};
 
     use super::{Knowledge, Look, plan};
     use crate::service::{AnySchema, transformations};
@@ -164,7 +164,6 @@ mod tests {
         assert!(!planned.looks.contains(&Look::Seed) && !planned.looks.contains(&Look::StoredHashes));
         assert!(planned.looks.contains(&Look::Isolation) && planned.looks.contains(&Look::Tables));
         let not_checked: Vec<CheckId> = planned.not_checked.iter().map(|(check, _)| *check).collect();
-        use CheckId::{ContentFingerprint, ContentHash, LedgerPrefix, RowCounts, Smoke};
         assert_eq!(
             not_checked,
             [ContentFingerprint, ContentHash, LedgerPrefix, RowCounts, Smoke]

@@ -9,6 +9,7 @@ use crate::{
     fault::{Deed, Doing, Done, FaultError, SUPERUSER, World},
     postgres::Cluster,
     scenario::{Changes, DatabaseRole, Fault, Kind, Needs, OneOrMore, Scenario, Text},
+    service::Role,
     values,
 };
 
@@ -72,12 +73,7 @@ impl Sql {
     /// Runs the statements one after the other in one session, as a role with its password or as superuser.
     ///
     /// Each goes over the simple protocol by itself, so that commands which refuse a transaction block work as well.
-    async fn run(
-        &self,
-        cluster: &mut Cluster,
-        database: &str,
-        role: Option<(crate::service::Role, &str)>,
-    ) -> Result<Done, FaultError> {
+    async fn run(&self, cluster: &mut Cluster, database: &str, role: Option<(Role, &str)>) -> Result<Done, FaultError> {
         let session = match role {
             None => cluster.connect(SUPERUSER, database).await,
             Some((role, password)) => cluster.connect_with_password(role.name(), database, password).await,

@@ -100,9 +100,9 @@ impl AppFaults {
             None => Front::of(&address).await?,
         };
         front.behave(behaviour, after, times);
-        let listens = front.address();
+        let did = format!("requests to {} go through {}", front.leads_where(), front.address());
         self.with(|state| state.front = Some(front));
-        Ok(format!("requests to {address} go through {listens}"))
+        Ok(did)
     }
 
     /// Nothing befalls the application any more, nothing stands before it, and a process that stands still goes on.

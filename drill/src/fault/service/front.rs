@@ -60,6 +60,11 @@ impl Front {
         format!("http://{}", self.address)
     }
 
+    /// Where the application listens that it stands before.
+    pub(super) fn leads_where(&self) -> String {
+        self.behind.application()
+    }
+
     /// The application listens elsewhere now.
     pub(super) fn leads_to(&self, address: &str) {
         let mut application = self.behind.application.lock().unwrap_or_else(PoisonError::into_inner);
@@ -69,6 +74,12 @@ impl Front {
     /// Changes how it answers, as [`Turns::push`].
     pub(super) fn behave(&self, behaviour: Behaviour, after: u64, times: Option<u64>) {
         self.behind.turns.push(behaviour, after, times);
+    }
+}
+
+impl Behind {
+    fn application(&self) -> String {
+        self.application.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -95,11 +106,7 @@ async fn pass_on(State(behind): State<Behind>, request: Request) -> Response {
                 .into_response();
         }
     }
-    let application = behind
-        .application
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .clone();
+    let application = behind.application();
     let (head, body) = request.into_parts();
     let Ok(body) = axum::body::to_bytes(body, BODY_BYTES).await else {
         return StatusCode::PAYLOAD_TOO_LARGE.into_response();

@@ -178,7 +178,7 @@ async fn write(
     } = &planned.intent;
     let statement = |which: Prepared| &statements[which as usize];
     let [content, name] = planned.texts.as_slice() else {
-        return Ok(()); // it was planned elsewhere
+        return Err(WriteError::NoKey); // it was planned elsewhere, and nothing of it is written
     };
     let actor = author(*writer);
     let hash = Sha256::digest(content.as_bytes());
