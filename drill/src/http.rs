@@ -44,10 +44,16 @@ pub type Received = (String, Value);
 
 /// A receiver of JSON webhooks. It stops when dropped.
 pub struct Receiver {
-    address: SocketAddr,
     received: UnboundedReceiver<Received>,
+    port: Port,
+}
+
+/// Where a receiver listens, and how it answers there. Clones are the same.
+#[derive(Clone)]
+pub struct Port {
+    address: SocketAddr,
     shared: Shared,
-    server: Option<Server>,
+    server: Arc<Mutex<Option<Server>>>,
 }
 
 /// What listens and answers. Once it is gone, connections are refused.
@@ -123,44 +129,23 @@ impl Receiver {
             sender,
             turns: Turns::default(),
         };
-        let server = Some(serve(listener, shared.clone()));
-        Ok(Self {
+        let server = Arc::new(Mutex::new(Some(serve(listener, shared.clone()))));
+        let port = Port {
             address,
-            received,
             shared,
             server,
-        })
+        };
+        Ok(Self { received, port })
     }
 
     /// Where to post `path`.
     pub fn url(&self, path: &str) -> String {
-        format!("http://{}/{path}", self.address)
+        self.port.url(path)
     }
 
-    /// Changes how it answers, as [`Turns::push`].
-    pub fn behave(&self, behaviour: Behaviour, after: u64, times: Option<u64>) {
-        self.shared.turns.push(behaviour, after, times);
-    }
-
-    /// Closes its port: connections are refused from now on.
-    pub async fn go_down(&mut self) {
-        if let Some(server) = self.server.take() {
-            let _ = server.close.send(()); // it may have stopped by itself
-            let _ = tokio::time::timeout(Duration::from_secs(1), server.task).await; // a hanging request ends later
-        }
-    }
-
-    /// Answers as it should again, on the same port.
-    ///
-    /// # Errors
-    /// If the port is taken by now.
-    pub async fn mend(&mut self) -> std::io::Result<()> {
-        self.shared.turns.clear();
-        if self.server.is_none() {
-            let listener = TcpListener::bind(self.address).await?;
-            self.server = Some(serve(listener, self.shared.clone()));
-        }
-        Ok(())
+    /// Where it listens, for whoever breaks it.
+    pub fn port(&self) -> Port {
+        self.port.clone()
     }
 
     /// A body that has arrived already.
@@ -174,9 +159,47 @@ impl Receiver {
     }
 }
 
+impl Port {
+    /// Where to post `path`.
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}/{path}", self.address)
+    }
+
+    /// Changes how it answers, as [`Turns::push`].
+    pub fn behave(&self, behaviour: Behaviour, after: u64, times: Option<u64>) {
+        self.shared.turns.push(behaviour, after, times);
+    }
+
+    /// Closes: connections are refused from now on.
+    pub async fn go_down(&self) {
+        let server = self.server().take();
+        if let Some(server) = server {
+            let _ = server.close.send(()); // it may have stopped by itself
+            let _ = tokio::time::timeout(Duration::from_secs(1), server.task).await; // a hanging request ends later
+        }
+    }
+
+    /// Answers as it should again, on the same port.
+    ///
+    /// # Errors
+    /// If the port is taken by now.
+    pub async fn mend(&self) -> std::io::Result<()> {
+        self.shared.turns.clear();
+        if self.server().is_none() {
+            let listener = TcpListener::bind(self.address).await?;
+            *self.server() = Some(serve(listener, self.shared.clone()));
+        }
+        Ok(())
+    }
+
+    fn server(&self) -> MutexGuard<'_, Option<Server>> {
+        self.server.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 impl Drop for Receiver {
     fn drop(&mut self) {
-        if let Some(server) = &self.server {
+        if let Some(server) = self.port.server().take() {
             server.task.abort();
         }
     }
@@ -214,8 +237,8 @@ mod tests {
 
     #[tokio::test]
     async fn behaviours_take_turns_and_are_mended() {
-        let mut receiver = Receiver::start().await.unwrap();
-        receiver.behave(Behaviour::Status(503), 1, Some(2));
+        let receiver = Receiver::start().await.unwrap();
+        receiver.port().behave(Behaviour::Status(503), 1, Some(2));
         // A pooled connection that the receiver closes ends otherwise than one that is refused: each gets its own.
         let client = reqwest::Client::builder().pool_max_idle_per_host(0).build().unwrap();
         let mut statuses = Vec::new();
@@ -224,10 +247,10 @@ mod tests {
             statuses.push(answer.status().as_u16());
         }
         assert_eq!(statuses, [204, 503, 503, 204]);
-        receiver.go_down().await;
+        receiver.port().go_down().await;
         let answer = client.post(receiver.url("x")).json(&1).send().await;
         assert!(answer.is_err(), "{answer:?}");
-        receiver.mend().await.unwrap();
+        receiver.port().mend().await.unwrap();
         assert_eq!(
             client
                 .post(receiver.url("x"))

@@ -8,9 +8,9 @@ use reports::{DrillEvidence, Event, RunEvidence, run::UnreadableLog};
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::{
-    drill::{self, Assignment},
+    drill,
     errors::chain,
-    state::{DrillError, Options},
+    state::{Assignment, DrillError, Options},
 };
 
 /// Who watches a run.

@@ -6,11 +6,11 @@
 
 pub mod copy;
 mod error;
+pub mod first_start;
 pub mod note;
 pub mod pause;
 pub mod planner;
 pub mod restore;
-pub mod start;
 pub mod stream;
 pub mod systems;
 pub mod target;

@@ -6,7 +6,7 @@
 
 use std::fs;
 
-use super::{Backup, BackupError, BackupSystem, Progress, Site, copy, pause::Pause, start, target};
+use super::{Backup, BackupError, BackupSystem, Progress, Site, copy, first_start, pause::Pause, target};
 use crate::{
     postgres::{Cluster, ClusterOptions, Shutdown, TimelineId, directory_bytes},
     wal::{Instead, RecoveryTarget, commands},
@@ -79,7 +79,7 @@ async fn laid_down(site: &Site, system: &dyn BackupSystem, request: &RestoreRequ
     let mut cluster = request.pause.pass(cluster).await.ok_or(BackupError::GivenUp)?;
     request.progress.replaying();
     let began = site.recorder.offset();
-    start::restored_server(site, &mut cluster).await?;
+    first_start::restored_server(site, &mut cluster).await?;
     site.recorder
         .external_since("start the restored server and replay", began);
     Ok(cluster)

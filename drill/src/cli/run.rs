@@ -7,11 +7,10 @@ use reports::{DrillEvidence, Verdict};
 
 use super::{Failure, Outcome, Output, progress::Show};
 use crate::{
-    drill::Assignment,
     operator::OperatorMode,
     postgres::{self, ContainerError, ContainerOptions, Limits, Request},
     run,
-    state::{Interrupt, LEFT_RUNNING, Options, Parts},
+    state::{Assignment, Interrupt, LEFT_RUNNING, Options, Parts},
 };
 
 mod args;

@@ -2,14 +2,15 @@
 //!
 //! Three traits say what must be done, and each implementation has a file of its own: [`ConfigStore`] (`config_store.rs`: a
 //! settings file), [`AppControl`] (`process.rs`: a process), [`Fence`] (`fencing.rs`: every process is killed). [`application`]
-//! is the application as it is asked over HTTP, whoever controls it; [`pinned`] tries whether the fence holds. The order, and
+//! is the application as it is asked over HTTP, whoever controls it; [`untold`] tries whether the fence holds. The order, and
 //! what is undone when, is in [`crate::recovery`]; nothing here breaks itself, faults wrap it from outside.
 
 pub mod application;
 pub mod config_store;
 pub mod fencing;
-pub mod pinned;
+
 pub mod process;
+pub mod untold;
 
 use std::{
     path::{Path, PathBuf},
@@ -19,11 +20,15 @@ use std::{
 
 use futures_util::future::BoxFuture;
 use serde_json::Value;
+use tokio_postgres::NoTls;
 
-use crate::{postgres::Cluster, registry::Registry};
+use crate::{errors::describe, postgres::Cluster, registry::Registry};
 
 pub use application::{Application, ApplicationError};
 pub use config_store::ConfigStoreError;
+
+/// How long the proof of a fence waits for an answer.
+const FENCE_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Where the application's connection string lives.
 pub trait ConfigStore: Send + Sync {
@@ -81,7 +86,7 @@ pub trait AppControl: Send + Sync {
     fn address(&self) -> Option<String>;
 
     /// Where its process id stands, from the moment at which the process is begun until it is stopped or has failed to start; 0
-    /// otherwise. Faults send signals to it. None for what is no process.
+    /// otherwise. It stands in the same place over restarts. Faults send signals to it. None for what is no process.
     fn pid(&self) -> Option<Arc<AtomicU32>> {
         None
     }
@@ -89,13 +94,22 @@ pub trait AppControl: Send + Sync {
 
 /// Keeps the old primary out.
 pub trait Fence: Send + Sync {
-    /// Fences the failed cluster and proves it: connecting as the application did must fail. Answers the reason that a client
-    /// now gets; the error says how it is still let in.
-    fn fence<'a>(
-        &'a self,
-        cluster: &'a mut Cluster,
-        as_application: &'a tokio_postgres::Config,
-    ) -> BoxFuture<'a, Result<String, String>>;
+    /// Fences the failed cluster. Whether that holds is proven by somebody else: see [`proof_of_fence`]. The error says why it
+    /// is not sure of itself.
+    fn fence<'a>(&'a self, cluster: &'a mut Cluster) -> BoxFuture<'a, Result<(), String>>;
+}
+
+/// Connects as the application did: a fenced primary lets nobody in. Answers the reason that a client now gets; the error
+/// says that it is still let in.
+///
+/// # Errors
+/// If it is.
+pub async fn proof_of_fence(as_application: &tokio_postgres::Config) -> Result<String, String> {
+    match tokio::time::timeout(FENCE_PATIENCE, as_application.connect(NoTls)).await {
+        Ok(Ok(_)) => Err("the failed primary still accepts connections".into()),
+        Ok(Err(error)) => Ok(describe(&error)),
+        Err(_) => Ok("no answer to a connection attempt".into()),
+    }
 }
 
 /// Makes a store for one drill: the file from which the reference application reads its settings.

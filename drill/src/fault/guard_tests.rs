@@ -79,7 +79,7 @@ async fn results(
     work: &Path,
     backup: PathBuf,
 ) -> Vec<(&'static str, Result<(), FaultError>)> {
-    let (mut inbox, mut alerts) = (Inbox::start().await.unwrap(), Alerts::start().await.unwrap());
+    let (inbox, alerts) = (Inbox::start().await.unwrap(), Alerts::start().await.unwrap());
     let control = ProcessControl::new(work.join("settings"), work.join("log"));
     let application = Application::new(Box::new(control));
     let app_faults = super::service::app::AppFaults::default();
@@ -87,7 +87,7 @@ async fn results(
     let store = FileStore::new(work.join("settings"));
     let credentials = fixtures::Credentials::generate(&mut StdRng::seed_from_u64(1));
     let archive_service = work.join("archive-service.sh");
-    let (mut random, relations, mut prober) = (StdRng::seed_from_u64(1), BTreeMap::new(), None);
+    let (mut random, relations, mut monitor) = (StdRng::seed_from_u64(1), BTreeMap::new(), None);
     let repository = backup.parent().unwrap().to_owned();
     let mut world = World {
         cluster,
@@ -107,9 +107,9 @@ async fn results(
             app_faults: &app_faults,
             store_faults: &store_faults,
             store: &store,
-            inbox: &mut inbox,
-            alerts: &mut alerts,
-            prober: &mut prober,
+            notifications: inbox.port(),
+            alerts: alerts.port(),
+            monitor: &mut monitor,
             archive_service: &archive_service,
         },
     };

@@ -10,7 +10,7 @@
 //! - `service/`: what befalls the services around the database, from outside
 //! - `server.rs` and `processes.rs`: what kinds on servers have in common
 
-use std::{pin::Pin, sync::Arc};
+use std::{fmt, pin::Pin, sync::Arc};
 
 use reports::{event::FaultReport, text::left_out};
 use schemars::JsonSchema;
@@ -36,10 +36,7 @@ mod world;
 
 pub use error::FaultError;
 pub use files::OnFiles;
-pub use kinds::{
-    clock, kinds,
-    service::{Services, mend},
-};
+pub use kinds::{clock, kinds, service::Services};
 pub use root::{Entry, EntryKind, Root};
 pub use world::World;
 
@@ -69,23 +66,37 @@ pub fn kind<K: Deed + Serialize + DeserializeOwned + JsonSchema>() -> KnownKind 
 ///
 /// # Errors
 /// If the fault cannot be done, or changed nothing.
-pub async fn inject(fault: &Fault, world: &mut World<'_>) -> Result<FaultReport, FaultError> {
+pub async fn inject(fault: &Fault, world: &mut World<'_>) -> Result<Injected, FaultError> {
     let kind = fault.action.kind();
     let deed = fault.action.deed::<Arc<dyn Deed>>();
     let done = deed.ok_or(FaultError::NoDeed { kind })?.inject(fault, world).await?;
     tracing::info!(at = %fault.at, kind, target = %fault.target, "{}", done.summary);
-    Ok(FaultReport {
+    let report = FaultReport {
         number: fault.number,
         at: fault.at.to_string(),
         kind: kind.to_owned(),
         target: fault.target.to_string(),
         summary: done.summary,
         touched: done.touched.into_iter().chain(left_out(done.more as u64)).collect(),
+    };
+    Ok(Injected {
+        report,
+        mending: done.mending,
     })
 }
 
+/// A fault that was injected.
+pub struct Injected {
+    /// What it touched.
+    pub report: FaultReport,
+    /// How it is mended when the drill is over, where it is not the recovery's to make good.
+    pub mending: Option<Mending>,
+}
+
+/// Takes a fault back once it is awaited; dropping it leaves the fault as it is.
+pub type Mending = Pin<Box<dyn Future<Output = Result<(), FaultError>> + Send>>;
+
 /// What a fault did.
-#[derive(Debug, Default)]
 pub struct Done {
     /// One sentence with the totals.
     summary: String,
@@ -93,6 +104,14 @@ pub struct Done {
     touched: Vec<String>,
     /// So many more are not named.
     more: usize,
+    /// How it is mended.
+    mending: Option<Mending>,
+}
+
+impl fmt::Debug for Done {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.summary)
+    }
 }
 
 impl Done {
@@ -104,6 +123,20 @@ impl Done {
         let mut touched: Vec<String> = touched.into_iter().collect();
         let more = touched.len().saturating_sub(Self::MOST);
         touched.truncate(Self::MOST);
-        Self { summary, touched, more }
+        Self {
+            summary,
+            touched,
+            more,
+            mending: None,
+        }
+    }
+
+    /// At the end of the drill it is taken back so. What is done to a service is; damage to data is the recovery's to make good.
+    #[must_use]
+    pub fn mended_by(self, mending: Mending) -> Self {
+        Self {
+            mending: Some(mending),
+            ..self
+        }
     }
 }

@@ -3,13 +3,18 @@
 //! [`prober`] plays the monitoring system: it connects and queries as the application would, and posts a webhook in
 //! Alertmanager's format after two failures in a row. [`Alerts`] is the drill's end of it.
 
+pub mod alertmanager;
 pub mod prober;
 
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::{http::Receiver, registry::Registry, service::Probe};
+use crate::{
+    http::{Port, Receiver},
+    registry::Registry,
+    service::Probe,
+};
 
 /// Name of the alert (SEQ-RF-002, step 1).
 pub const ALERT: &str = "DB_UNAVAILABLE";
@@ -67,9 +72,9 @@ impl Alerts {
         self.receiver.url("alerts")
     }
 
-    /// How the receiver answers; scenarios break it here.
-    pub fn receiver(&mut self) -> &mut Receiver {
-        &mut self.receiver
+    /// Where the receiver listens; scenarios break it there.
+    pub fn port(&self) -> Port {
+        self.receiver.port()
     }
 
     /// Forgets what arrived until now: an alert from before the failure says nothing about it.

@@ -4,11 +4,10 @@
 
 use std::time::{Duration, Instant};
 
-use serde_json::json;
 use tokio::{task::JoinHandle, time::timeout};
 use tokio_postgres::NoTls;
 
-use super::{ALERT, Monitor};
+use super::{Monitor, alertmanager};
 use crate::{
     errors::describe,
     service::{Failing, Probe},
@@ -45,7 +44,7 @@ impl Monitor for Prober {
 
     /// Each of the failures may take as long as a probe may, and so may the delivery.
     fn promise(&self) -> Duration {
-        (INTERVAL + TIMEOUT) * FAILURES + TIMEOUT
+        (INTERVAL + TIMEOUT) * FAILURES + alertmanager::PATIENCE
     }
 }
 
@@ -91,42 +90,10 @@ async fn watch(application: Probe, webhook: String, failing: Failing) {
                 failing.failed();
                 tracing::debug!(failures, %reason, "probe failed");
                 // Alertmanager repeats a firing alert until somebody reacts; so does this.
-                if failures % FAILURES == 0 && post(&client, &webhook, &reason).await.is_err() {
+                if failures % FAILURES == 0 && alertmanager::post(&client, &webhook, &reason).await.is_err() {
                     tracing::warn!("the alert could not be delivered; it will be repeated");
                 }
             }
         }
     }
-}
-
-/// Raises the alert once, as the monitoring would.
-///
-/// # Errors
-/// If the receiver does not take it.
-pub async fn alert(webhook: &str, reason: &str) -> Result<(), reqwest::Error> {
-    post(&reqwest::Client::new(), webhook, reason).await
-}
-
-async fn post(client: &reqwest::Client, webhook: &str, reason: &str) -> Result<(), reqwest::Error> {
-    let body = json!({
-        "version": "4",
-        "status": "firing",
-        "receiver": "drill",
-        "groupLabels": { "alertname": ALERT },
-        "commonLabels": { "alertname": ALERT, "severity": "critical" },
-        "alerts": [{
-            "status": "firing",
-            "labels": { "alertname": ALERT, "severity": "critical", "service": "transformations" },
-            "annotations": { "summary": reason },
-            "startsAt": chrono::Utc::now().to_rfc3339(),
-        }],
-    });
-    client
-        .post(webhook)
-        .json(&body)
-        .timeout(TIMEOUT)
-        .send()
-        .await?
-        .error_for_status()
-        .map(|_| ())
 }

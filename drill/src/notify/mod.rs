@@ -11,7 +11,10 @@ use futures_util::future::BoxFuture;
 use reports::event::JobStatus;
 use serde::{Deserialize, Serialize};
 
-use crate::{http::Receiver, registry::Registry};
+use crate::{
+    http::{Port, Receiver},
+    registry::Registry,
+};
 
 /// What is notified (SEQ-RF-002, step 7).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -71,9 +74,9 @@ impl Inbox {
         self.receiver.url("notifications")
     }
 
-    /// How the receiver answers; scenarios break it here.
-    pub fn receiver(&mut self) -> &mut Receiver {
-        &mut self.receiver
+    /// Where the receiver listens; scenarios break it there.
+    pub fn port(&self) -> Port {
+        self.receiver.port()
     }
 
     /// Waits for the notification of `job_id`, at most for `patience`.
@@ -123,7 +126,7 @@ mod tests {
     #[tokio::test]
     async fn a_broken_receiver_is_an_error_that_names_its_answer() {
         let mut inbox = Inbox::start().await.unwrap();
-        inbox.receiver().behave(Behaviour::Status(500), 0, None);
+        inbox.port().behave(Behaviour::Status(500), 0, None);
         let error = Webhook::new(inbox.url()).send(&notification()).await.unwrap_err();
         assert!(error.to_string().contains("500"), "{error}");
         assert_eq!(inbox.wait_for("restore-1", Duration::from_millis(10)).await, None);

@@ -82,7 +82,7 @@ impl Cluster {
         let installation = &installation.within(work);
         let name = checked_name(&options.name)?;
         let home = work.path().join(&name);
-        if home.join("data").exists() || home.join(super::authority::MARKER).exists() {
+        if home.join("data").exists() || home.join(super::authorisation::MARKER).exists() {
             return Err(ClusterError::Taken {
                 home: work.path().join(&name),
                 name,
@@ -131,7 +131,7 @@ impl Cluster {
             });
         }
         let home = work.path().join(&name);
-        if home.join(super::authority::MARKER).exists() {
+        if home.join(super::authorisation::MARKER).exists() {
             return Err(ClusterError::Taken { name, home });
         }
         let identifier = match read_system_identifier(&real) {

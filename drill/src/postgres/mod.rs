@@ -12,7 +12,7 @@
 //! - Client tools: [`Tool`]; what `pg_controldata` says: [`ControlData`].
 //! - Names: [`Lsn`], [`TimelineId`], [`SystemIdentifier`].
 
-mod authority;
+mod authorisation;
 pub mod cache;
 mod cause;
 mod cluster;
@@ -37,7 +37,7 @@ mod tool;
 mod user;
 mod workdir;
 
-pub use authority::{Authorised, Basis, Marker, Refusal};
+pub use authorisation::{Authorised, Basis, Marker, Refusal};
 pub use cause::Cause;
 pub use cluster::{Cluster, ClusterError, ClusterOptions, Shutdown};
 pub use container::{ContainerError, ContainerOptions, Limits};

@@ -24,27 +24,25 @@ use crate::{
     wal::{Instead, Reach, RecoveryTarget},
 };
 
-use super::{OpenStep, Stop, ended, promise::Known, questions};
+use super::{OpenStep, Stop, attempts::Attempts, questions};
 
 /// Step 3, as RecoveryOperator.
 pub(super) async fn backups_listed(drill: &mut Drill, attempt: u32) -> Result<Vec<Backup>, Stop> {
     const TRIES: u32 = 3;
-    let step = OpenStep::begin(drill, Step::ListBackups, attempt);
-    if let Err(reason) = drill.operator.authorise(Role::RecoveryOperator) {
-        step.end(drill, Verdict::Fail, reason.clone());
-        return Err(ended(Outcome::Refused, reason));
+    let step = OpenStep::begin(&drill.desk.recorder, Step::ListBackups, attempt);
+    if let Err(reason) = drill.desk.operator.authorise(Role::RecoveryOperator) {
+        return Err(step.fail(Outcome::Refused, reason));
     }
     let mut tried = 1;
     let listing = loop {
-        match drill.systems.list(&drill.site.repository).await {
+        match drill.estate.systems.list(&drill.estate.site.repository).await {
             Ok(listing) => break listing,
             Err(error) if tried == TRIES => {
                 let reason = format!(
                     "the backup catalogue is unavailable after {TRIES} tries: {}",
                     chain(&error)
                 );
-                step.end(drill, Verdict::Fail, reason.clone());
-                return Err(ended(Outcome::NotRecovered, reason));
+                return Err(step.fail(Outcome::NotRecovered, reason));
             }
             Err(_) => {
                 tried += 1;
@@ -54,16 +52,16 @@ pub(super) async fn backups_listed(drill: &mut Drill, attempt: u32) -> Result<Ve
     };
     if attempt == 1 {
         for (id, problem) in &listing.less_known {
-            drill.recorder.finding(format!(
-                "The note of the backup {id} is damaged ({problem}): what only the note told is not known."
+            drill.desk.recorder.finding(format!(
+                "The note of the backup {id} is damaged ({problem}): what only the note told is not attempts."
             ));
         }
         for (id, reason) in &listing.unfinished {
             let check = timed(CheckId::ArtifactReadable, Phase::Backup, id, async {
                 Ok::<_, std::convert::Infallible>(Found::fail("a finished backup", reason.clone()))
             });
-            drill.check(check.await);
-            drill.recorder.record(What::CandidateRejected {
+            drill.desk.check(check.await);
+            drill.desk.recorder.record(What::CandidateRejected {
                 backup_id: id.clone(),
                 check: Some(CheckId::ArtifactReadable),
                 reason: format!("not a finished backup: {reason}"),
@@ -73,7 +71,6 @@ pub(super) async fn backups_listed(drill: &mut Drill, attempt: u32) -> Result<Ve
     }
     let list: Vec<_> = listing.backups.iter().map(|backup| backup.info.id.as_str()).collect();
     step.end(
-        drill,
         Verdict::Pass,
         match list.as_slice() {
             [] => "no backup".to_owned(),
@@ -110,47 +107,44 @@ impl Choice {
 /// Step 4. Looks at each candidate's WAL, chooses, verifies the chosen one, and chooses again if it is unsound.
 pub(super) async fn backup_chosen(
     drill: &mut Drill,
-    attempt: u32,
+    attempts: &mut Attempts,
     backups: Vec<Backup>,
-    known: &mut Known,
 ) -> Result<Choice, Stop> {
-    let step = OpenStep::begin(drill, Step::ChooseBackup, attempt);
-    let target = drill.recovery_target();
+    let attempt = attempts.number();
+    let step = OpenStep::begin(&drill.desk.recorder, Step::ChooseBackup, attempt);
+    let target = attempts.recovery_target(drill);
     let mut candidates = Vec::new();
     for backup in backups {
-        candidates.extend(looked_at(drill, backup, &target, known, attempt).await);
+        candidates.extend(looked_at(drill, backup, &target, attempts).await);
     }
-    let failed_at = drill.failed_utc();
-    let rpo = chrono::Duration::from_std(drill.objectives.rpo).unwrap_or(chrono::Duration::MAX);
+    let failed_at = drill.incident.failed_utc();
+    let rpo = chrono::Duration::from_std(drill.desk.objectives.rpo).unwrap_or(chrono::Duration::MAX);
     loop {
         let Some(plan) = planner::choose(&candidates, failed_at, rpo) else {
             for candidate in &candidates {
-                drill.reject(planner::reject(candidate, None));
+                attempts.record_rejection(&drill.desk.recorder, planner::reject(candidate, None));
             }
             if let Some(check) = too_young(&candidates, &target).await {
-                drill.check(check);
+                drill.desk.check(check);
             }
-            let reason = "no backup can be used";
-            step.end(drill, Verdict::Fail, reason);
-            return Err(ended(
-                Outcome::NotRecovered,
-                format!("{reason}: {}", why_none(&candidates)),
-            ));
+            let told = "no backup can be used";
+            let reason = format!("{told}: {}", why_none(&candidates));
+            return Err(step.fail_with(Outcome::NotRecovered, told, reason));
         };
         let chosen = plan.chosen;
         if candidates[chosen].standing == Standing::Unverified {
             let standing = verify_candidate(drill, &candidates[chosen].backup).await?;
             let id = candidates[chosen].backup.info.id.clone();
-            known.standings.insert(id, standing.clone());
+            attempts.standings.insert(id, standing.clone());
             candidates[chosen].standing = standing;
             continue;
         }
         for rejection in &plan.rejected {
-            drill.reject(rejection.clone());
+            attempts.record_rejection(&drill.desk.recorder, rejection.clone());
         }
         let best = candidates.swap_remove(chosen);
-        drill.check(artifact_age(drill, &best, plan.age).await);
-        drill.recorder.record(What::PlanChosen(PlanInfo {
+        drill.desk.check(artifact_age(drill, &best, plan.age).await);
+        drill.desk.recorder.record(What::PlanChosen(PlanInfo {
             backup: best.backup.info.clone(),
             target: target.to_string(),
             provable_lsn: best.reach.map(|lsn| lsn.to_string()),
@@ -166,11 +160,11 @@ pub(super) async fn backup_chosen(
         let along = named.map_or_else(String::new, |timeline| format!(", on timeline {timeline} and no other"));
         let detail = format!("{} to {target}{along}{miss}", best.backup.info.id);
         let question = questions::restore(drill, &detail, &best, &plan);
-        if !drill.operator.decides(question).await {
-            step.end(drill, Verdict::Fail, "the operator did not confirm");
-            return Err(ended(Outcome::Refused, "the operator did not confirm the plan"));
+        if !drill.desk.operator.decides(question).await {
+            let (told, reason) = ("the operator did not confirm", "the operator did not confirm the plan");
+            return Err(step.fail_with(Outcome::Refused, told, reason));
         }
-        step.end(drill, Verdict::Pass, detail);
+        step.end(Verdict::Pass, detail);
         return Ok(Choice {
             backup: best.backup,
             target,
@@ -188,26 +182,25 @@ async fn looked_at(
     drill: &mut Drill,
     backup: Backup,
     target: &RecoveryTarget,
-    known: &mut Known,
-    attempt: u32,
+    attempts: &mut Attempts,
 ) -> Vec<Candidate> {
     let id = backup.info.id.clone();
     let (mut reach, mut reach_at) = (backup.stop_lsn(), Some(backup.info.taken_at_utc));
-    let mut standing = known.standings.get(&id).cloned().unwrap_or(Standing::Unverified);
+    let mut standing = attempts.standings.get(&id).cloned().unwrap_or(Standing::Unverified);
     let unusable = |check, reason: &str| Standing::Unusable {
         check,
         reason: reason.to_owned(),
     };
-    let recorded = drill.source.recorded_identifier().to_string();
+    let recorded = drill.estate.source.recorded_identifier().to_string();
     let is_foreign = !["", recorded.as_str()].contains(&backup.info.system_identifier.as_str());
     if is_foreign {
         let theirs = &backup.info.system_identifier;
         let reason = format!("it is a backup of another cluster: system identifier {theirs}, not {recorded}");
         standing = unusable(None, &reason);
     }
-    let system = drill.systems.named(&backup.info.method).cloned();
+    let system = drill.estate.systems.named(&backup.info.method).cloned();
     let held = system.as_ref().and_then(|system| system.held_wal(&backup));
-    let known_reach = known.reaches.get(&id).copied();
+    let known_reach = attempts.reaches.get(&id).copied();
     let to = match target {
         RecoveryTarget::Lsn(lsn) => Some(*lsn),
         _ => None,
@@ -216,19 +209,19 @@ async fn looked_at(
     let mut wal = Reach::default();
     if is_foreign {
         // This cluster's WAL has nothing to do with it.
-    } else if let Some(start) = backup.start(drill.timeline, held.as_deref(), until) {
-        let site = &drill.site;
+    } else if let Some(start) = backup.start(drill.estate.timeline, held.as_deref(), until) {
+        let site = &drill.estate.site;
         let read = site
             .recorder
             .external("pg_waldump", site.wal.reach(&site.installation, &site.work, start));
         let (check, seen) = Box::pin(wal_continuity::check(&id, start, read)).await;
-        if attempt == 1 {
-            drill.check(check);
+        if attempts.number() == 1 {
+            drill.desk.check(check);
         }
         wal = seen;
         for remark in &wal.remarks {
-            if known.told.insert(remark.clone()) {
-                drill.recorder.finding(format!("In the WAL archive: {remark}."));
+            if attempts.told.insert(remark.clone()) {
+                drill.desk.recorder.finding(format!("In the WAL archive: {remark}."));
             }
         }
         let goes_to = wal.goes_to();
@@ -297,7 +290,7 @@ fn or_nothing(lsn: Option<Lsn>) -> String {
 }
 
 async fn verify_candidate(drill: &mut Drill, backup: &Backup) -> Result<Standing, Stop> {
-    let Some(system) = drill.systems.named(&backup.info.method) else {
+    let Some(system) = drill.estate.systems.named(&backup.info.method) else {
         return Ok(Standing::Unusable {
             check: None,
             reason: format!("no system restores {:?}", backup.info.method),
@@ -315,14 +308,14 @@ async fn verify_candidate(drill: &mut Drill, backup: &Backup) -> Result<Standing
             Verdict::Unknown if standing == Standing::Sound => standing = Standing::Unverifiable,
             _ => {}
         }
-        drill.check(check);
+        drill.desk.check(check);
     }
     Ok(standing)
 }
 
 /// `artifact-age`: how old the point is that the plan can prove.
 async fn artifact_age(drill: &Drill, best: &Candidate, age: Option<chrono::Duration>) -> CheckResult {
-    let rpo = drill.objectives.rpo;
+    let rpo = drill.desk.objectives.rpo;
     timed(CheckId::ArtifactAge, Phase::Backup, &best.backup.info.id, async {
         let expected = format!("a provable point at most {} before the failure", lasting(rpo));
         Ok::<_, std::convert::Infallible>(match age.and_then(|age| age.to_std().ok()) {

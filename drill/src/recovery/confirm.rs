@@ -11,8 +11,8 @@ use super::{
     OpenStep, Stop, ended,
     examine::{Look, examined},
     fenced::fence,
-    kept::Kept,
     prepared, questions,
+    remaining_wal::RemainingWal,
     repair::{repaired, repairs},
 };
 use crate::{
@@ -40,24 +40,23 @@ pub(super) enum Confirmed {
 
 /// Goes on only if there is something to recover from.
 pub(super) async fn confirmed_unrecoverable(drill: &mut Drill) -> Result<Confirmed, Stop> {
-    let step = OpenStep::begin(drill, Step::Confirm, 1);
-    let began = drill.recorder.offset();
-    let unblocked = prepared::cleared(drill, &drill.source, Step::Confirm).await;
+    let step = OpenStep::begin(&drill.desk.recorder, Step::Confirm, 1);
+    let began = drill.desk.recorder.offset();
+    let unblocked = prepared::cleared(drill, &drill.estate.source, Step::Confirm).await;
     let mut look = examined(drill, None).await?;
     if !look.is_clean()
-        && let Err(refusal) = drill.source.authorise_destruction()
+        && let Err(refusal) = drill.estate.source.authorise_destruction()
     {
         // Nothing is started, fenced or replaced that this run did not make.
         let reason = format!("the wrong environment: {}", chain(&refusal));
-        step.end(drill, Verdict::Fail, reason.clone());
-        return Err(ended(Outcome::Refused, reason));
+        return Err(step.fail(Outcome::Refused, reason));
     }
     let mut kept = None;
-    if !look.is_clean() && !drill.source.is_running() {
+    if !look.is_clean() && !drill.estate.source.is_running() {
         // Until it is known what crash recovery brought back, nothing may be written that hides what it did not.
-        let hold = drill.workload.as_ref().map(Workload::hold);
+        let hold = drill.estate.workload.as_ref().map(Workload::hold);
         let held = tokio::time::timeout(HOLD_PATIENCE, OptionFuture::from(hold)).await;
-        let there = Kept::look(drill).await;
+        let there = RemainingWal::look(drill).await;
         match restarted(drill).await? {
             Ok(()) => {
                 kept = Some(there);
@@ -72,7 +71,10 @@ pub(super) async fn confirmed_unrecoverable(drill: &mut Drill) -> Result<Confirm
         let before = std::mem::replace(&mut look, examined(drill, None).await?);
         look.must_have_passed(&before);
     }
-    drill.recorder.external_since("investigate the failed database", began);
+    drill
+        .desk
+        .recorder
+        .external_since("investigate the failed database", began);
     if look.is_clean() && (repaired || unblocked) {
         let damage = if repaired {
             damage.as_str()
@@ -80,17 +82,17 @@ pub(super) async fn confirmed_unrecoverable(drill: &mut Drill) -> Result<Confirm
             "a prepared transaction kept writers out"
         };
         let detail = format!("repaired in place, nothing to restore: {damage}");
-        step.end(drill, Verdict::Pass, detail);
+        step.end(Verdict::Pass, detail);
         return Ok(Confirmed::Serves(look.promises.map(|promises| promises.summary)));
     }
     if look.is_clean() && kept.is_some() {
         // It was down, and is not any more: a recovery, though nothing had to be restored.
-        step.end(drill, Verdict::Pass, RESTARTED);
+        step.end(Verdict::Pass, RESTARTED);
         return Ok(Confirmed::Serves(look.promises.map(|promises| promises.summary)));
     }
     if look.is_clean() {
         let healthy = "the database is healthy: false alarm";
-        step.end(drill, Verdict::Pass, healthy);
+        step.end(Verdict::Pass, healthy);
         return Err(ended(Outcome::FalseAlarm, format!("{healthy}; nothing is restored")));
     }
     if let Some(told) = look.tail().map(Comparison::describe) {
@@ -98,10 +100,17 @@ pub(super) async fn confirmed_unrecoverable(drill: &mut Drill) -> Result<Confirm
             .as_ref()
             .map_or_else(String::new, |kept| format!("; {}", kept.told()));
         let nothing_to_gain = look.symptoms.is_empty() && kept.is_some_and(|kept| !kept.more_elsewhere());
-        if nothing_to_gain && drill.operator.decides(questions::accept_loss(&told, &where_to)).await {
+        if nothing_to_gain
+            && drill
+                .desk
+                .operator
+                .decides(questions::accept_loss(&told, &where_to))
+                .await
+        {
             let detail = format!("a restart brought back what there is: {told}{where_to}");
-            step.end(drill, Verdict::Pass, detail.clone());
+            step.end(Verdict::Pass, detail.clone());
             drill
+                .desk
                 .recorder
                 .finding(format!("Nothing was restored, because {detail}."));
             return Ok(Confirmed::Serves(look.promises.map(|promises| promises.summary)));
@@ -112,14 +121,13 @@ pub(super) async fn confirmed_unrecoverable(drill: &mut Drill) -> Result<Confirm
         );
     }
     let detail = look.said();
-    if !drill.operator.decides(questions::give_up(drill, &look)).await {
-        step.end(drill, Verdict::Fail, "the operator did not confirm");
+    if !drill.desk.operator.decides(questions::give_up(drill, &look)).await {
         let reason = "the operator did not confirm that the database is unrecoverable";
-        return Err(ended(Outcome::Refused, reason));
+        return Err(step.fail_with(Outcome::Refused, "the operator did not confirm", reason));
     }
     fence(drill, "source").await;
     stop_workload(drill).await?;
-    step.end(drill, Verdict::Pass, detail);
+    step.end(Verdict::Pass, detail);
     Ok(Confirmed::Lost)
 }
 
@@ -129,24 +137,26 @@ async fn repaired_in_place(drill: &Drill, look: &Look) -> Result<bool, Stop> {
     let Some(repairs) = look.failed_checks().and_then(|failed| repairs(&failed)) else {
         return Ok(false);
     };
-    if !drill.operator.decides(questions::repair(look, &repairs)).await {
+    if !drill.desk.operator.decides(questions::repair(look, &repairs)).await {
         return Ok(false);
     }
-    let truth = drill.last_truth();
-    let history = History::read_or_unusable(&drill.ledger, &drill.ledger_header)?;
-    let subject = drill.subject(&drill.source, Phase::Source, truth.as_ref());
+    let truth = drill.estate.last_truth();
+    let history = History::read_or_unusable(&drill.desk.ledger, &drill.desk.ledger_header)?;
+    let subject = drill
+        .estate
+        .subject(&drill.estate.source, Phase::Source, truth.as_ref());
     Ok(repaired(drill, &subject, &repairs, history.largest_created()).await)
 }
 
 /// Starts a server again that merely died. A data directory that is lost is not tried.
 async fn restarted(drill: &mut Drill) -> Result<Result<(), String>, Stop> {
-    if let Err(error) = drill.source.system_identifier() {
+    if let Err(error) = drill.estate.source.system_identifier() {
         return Ok(Err(format!("a restart is out of the question: {}", chain(&error))));
     }
     let action = "restart of the server that failed".to_owned();
-    if let Err(error) = drill.source.start().await {
+    if let Err(error) = drill.estate.source.start().await {
         let reason = chain(&error);
-        drill.recorder.record(What::Repaired {
+        drill.desk.recorder.record(What::Repaired {
             action,
             verdict: Verdict::Fail,
             detail: reason.clone(),
@@ -154,13 +164,13 @@ async fn restarted(drill: &mut Drill) -> Result<Result<(), String>, Stop> {
         return Ok(Err(format!("a restart failed: {reason}")));
     }
     let detail = "it came out of crash recovery".to_owned();
-    drill.recorder.record(What::Repaired {
+    drill.desk.recorder.record(What::Repaired {
         action,
         verdict: Verdict::Pass,
         detail,
     });
     remember::crashed(drill).await;
-    if drill.stream.is_some() {
+    if drill.estate.stream.is_some() {
         drill.stream_again().await?;
     }
     Ok(Ok(()))
@@ -168,15 +178,16 @@ async fn restarted(drill: &mut Drill) -> Result<Result<(), String>, Stop> {
 
 /// The writers' connections are dead; what they were promised is complete from here on. The WAL stream ends as well.
 async fn stop_workload(drill: &mut Drill) -> Result<(), Stop> {
-    let began = drill.recorder.offset();
-    if let Some(workload) = drill.workload.take() {
+    let began = drill.desk.recorder.offset();
+    if let Some(workload) = drill.estate.workload.take() {
         let counts = workload.stop().await?;
-        drill.recorder.record(What::WorkloadStopped(counts));
+        drill.desk.recorder.record(What::WorkloadStopped(counts));
     }
-    if let Some(stream) = drill.stream.take() {
+    if let Some(stream) = drill.estate.stream.take() {
         stream.stop().await;
     }
     drill
+        .desk
         .recorder
         .external_since("wait for writers and WAL stream to end", began);
     Ok(())

@@ -93,14 +93,14 @@ impl Look {
                 format!("{}: {}; {}", check.check, check.actual, check.detail),
             );
         }
-        drill.check(check);
+        drill.desk.check(check);
     }
 }
 
 /// Looks at the database and at the application. The writers may be `held` until what was promised is compared.
 pub(super) async fn examined(drill: &mut Drill, held: Option<Hold>) -> Result<Look, Stop> {
-    let (check, diagnosis) = server_start::check(&drill.probe(), Phase::Source, "source").await;
-    drill.check(check);
+    let (check, diagnosis) = server_start::check(&drill.estate.probe(), Phase::Source, "source").await;
+    drill.desk.check(check);
     let mut look = Look::default();
     if diagnosis != Diagnosis::Healthy {
         look.add(None, diagnosis.to_string());
@@ -109,21 +109,23 @@ pub(super) async fn examined(drill: &mut Drill, held: Option<Hold>) -> Result<Lo
         if let Some((check, comparison)) = promises::kept(drill).await? {
             look.promises = comparison;
             if look.tail().is_some() {
-                drill.check(check); // for whoever decides: it may be the price of a restart
+                drill.desk.check(check); // for whoever decides: it may be the price of a restart
             } else {
                 look.noted(drill, check);
             }
         }
         drop(held);
-        let truth = drill.last_truth();
-        let subject = drill.subject(&drill.source, Phase::Source, truth.as_ref());
+        let truth = drill.estate.last_truth();
+        let subject = drill
+            .estate
+            .subject(&drill.estate.source, Phase::Source, truth.as_ref());
         let theirs = promises::theirs(drill);
         let seed = Against::Serving {
-            reference: &drill.fingerprint,
+            reference: &drill.estate.fingerprint,
             theirs: &theirs,
         };
         let known = Knowledge {
-            service: drill.site.service.as_ref(),
+            service: drill.estate.site.service.as_ref(),
             seed: Some(seed),
             is_restored: false,
             production: None,
@@ -132,11 +134,11 @@ pub(super) async fn examined(drill: &mut Drill, held: Option<Hold>) -> Result<Lo
             look.noted(drill, check);
         }
     }
-    if let Some((check, _)) = drill.smoke(None, Phase::Source).await {
+    if let Some((check, _)) = drill.estate.smoke(None, Phase::Source).await {
         if check.verdict == Verdict::Fail {
             look.add(None, format!("the application: {}", check.actual));
         }
-        drill.check(check);
+        drill.desk.check(check);
     }
     if look.symptoms.is_empty()
         && let Some(text) = writers_stand_still(drill).await
@@ -149,7 +151,7 @@ pub(super) async fn examined(drill: &mut Drill, held: Option<Hold>) -> Result<Lo
 /// Reading says nothing about writing: on a full disk every query is answered, and what finds room in a page that
 /// exists is even committed. The writers never rest, so they tell at once whether what they do gets through.
 async fn writers_stand_still(drill: &Drill) -> Option<String> {
-    let workload = drill.workload.as_ref()?;
+    let workload = drill.estate.workload.as_ref()?;
     let (before, began) = (workload.counts(), Instant::now());
     let mut last_refusal = before;
     loop {

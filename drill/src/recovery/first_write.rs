@@ -17,14 +17,15 @@ use crate::{
 /// After the second look: one POST must be taken. It is journalled as a writer's operations are, and is one of the
 /// commits that every later look must find. Where nobody knows how the service is written to, nothing is sent.
 pub(super) async fn taken(drill: &Drill, validated: &mut Validated) -> Result<(), Stop> {
-    let Some(serves) = drill.site.service.serves() else {
+    let Some(serves) = drill.estate.site.service.serves() else {
         return Ok(());
     };
-    let history = History::read_or_unusable(&drill.ledger, &drill.ledger_header)?;
-    let began = drill.recorder.offset();
+    let history = History::read_or_unusable(&drill.desk.ledger, &drill.desk.ledger_header)?;
+    let began = drill.desk.recorder.offset();
     let mut created = None;
     let check = timed(CheckId::Smoke, Phase::Cutover, "application, a write", async {
         let called = drill
+            .estate
             .site
             .service
             .writes()
@@ -33,7 +34,7 @@ pub(super) async fn taken(drill: &Drill, validated: &mut Validated) -> Result<()
         if let Some(reason) = &history.unusable {
             return Ok(Found::unknown(expected, reason.clone()));
         }
-        let ledger = Ledger::reopen(&drill.ledger, &history, drill.recorder.started())?;
+        let ledger = Ledger::reopen(&drill.desk.ledger, &history, drill.desk.recorder.started())?;
         let answer = written(drill, serves, &ledger).await;
         ledger.close()?;
         Ok::<_, std::io::Error>(match answer {
@@ -46,9 +47,12 @@ pub(super) async fn taken(drill: &Drill, validated: &mut Validated) -> Result<()
         })
     })
     .await;
-    drill.recorder.external_since("write through the application", began);
+    drill
+        .desk
+        .recorder
+        .external_since("write through the application", began);
     let (verdict, actual) = (check.verdict, check.actual.clone());
-    drill.check(check);
+    drill.desk.check(check);
     if verdict == Verdict::Fail {
         let reason = format!("a write through the application was not taken: {actual}");
         return Err(ended(Outcome::NotRecovered, reason));
@@ -59,7 +63,7 @@ pub(super) async fn taken(drill: &Drill, validated: &mut Validated) -> Result<()
             served.first_page.push((key, 1)); // ids only grow
         }
     }
-    validated.known.position = Position::of(drill, &validated.cluster).await;
+    validated.known.position = Position::of(drill, &validated.restored.cluster).await;
     Ok(())
 }
 
@@ -68,7 +72,11 @@ async fn written(drill: &Drill, serves: &dyn Serves, ledger: &Ledger) -> Option<
     let (intent, post) = serves.first_write();
     let operation = ledger.invoked(intent)?;
     let post = post(operation);
-    let reply = drill.application.post(post.path, &drill.admin_token, &post.body).await;
+    let reply = drill
+        .estate
+        .application
+        .post(post.path, &drill.estate.admin_token, &post.body)
+        .await;
     let (answered, key, outcome) = judged(serves, reply);
     let answer = Answer {
         key,

@@ -18,12 +18,15 @@ use crate::{
     },
     notify::{self, Channel},
     postgres::Cluster,
+    verify::isolation::Production,
 };
 
 /// A restore under way.
 pub(super) struct RestoreJob {
     /// Unique within the drill.
     pub(super) id: String,
+    /// What production's archive held before it, or where it paused.
+    pub(super) production: Option<Production>,
     status: watch::Receiver<JobStatus>,
     progress: Progress,
     paused: UnboundedReceiver<Paused>,
@@ -54,6 +57,7 @@ impl RestoreJob {
         system: Arc<dyn BackupSystem>,
         request: RestoreRequest,
         channel: Arc<dyn Channel>,
+        production: Option<Production>,
     ) -> Self {
         let (sender, status) = watch::channel(JobStatus::Accepted);
         let progress = request.progress.clone();
@@ -81,6 +85,7 @@ impl RestoreJob {
         });
         Self {
             id,
+            production,
             status,
             progress,
             paused,

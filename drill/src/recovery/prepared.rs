@@ -75,7 +75,7 @@ impl fmt::Display for Prepared {
 /// Rolls back what keeps the application from writing to a cluster, and says what else is prepared there. Whether anything was
 /// rolled back. A server that does not answer is left to whoever looks at it next. `step` is the one that this belongs to.
 pub(super) async fn cleared(drill: &Drill, cluster: &Cluster, step: Step) -> bool {
-    let Ok(client) = cluster.connect("postgres", drill.site.service.database()).await else {
+    let Ok(client) = cluster.connect("postgres", drill.estate.site.service.database()).await else {
         return false;
     };
     match clear(drill, cluster, step, &client).await {
@@ -110,7 +110,7 @@ async fn clear(drill: &Drill, cluster: &Cluster, step: Step, client: &Client) ->
             xid: row.try_get(3)?,
             age_s: row.try_get(4)?,
         };
-        let here = prepared.database == drill.site.service.database();
+        let here = prepared.database == drill.estate.site.service.database();
         match if here { locks(client, &prepared).await? } else { None } {
             Some(held) => cleared |= rolled_back(drill, cluster, step, client, &prepared, &held).await,
             None => rest.push((here, prepared)),
@@ -120,7 +120,7 @@ async fn clear(drill: &Drill, cluster: &Cluster, step: Step, client: &Client) ->
     for (here, prepared) in rest {
         match if here { rows(client, &prepared).await? } else { None } {
             Some(held) => cleared |= rolled_back(drill, cluster, step, client, &prepared, &held).await,
-            None => drill.recorder.finding(format!(
+            None => drill.desk.recorder.finding(format!(
                 "{} has {prepared} in database {}: it keeps nobody from writing and stays.",
                 cluster.name(),
                 prepared.database
@@ -165,15 +165,16 @@ async fn rolled_back(
     let name = cluster.name();
     let told = format!("{prepared}: it keeps the application from writing ({held})");
     let question = questions::roll_back(step, name, prepared, &told);
-    if cluster.authorise_destruction().is_err() || !drill.operator.decides(question).await {
+    if cluster.authorise_destruction().is_err() || !drill.desk.operator.decides(question).await {
         drill
+            .desk
             .recorder
             .finding(format!("Critical: {name} has {told}. It was not rolled back."));
         return false;
     }
     let sql = format!("ROLLBACK PREPARED {}", escape_literal(&prepared.gid));
     let done = client.batch_execute(&sql).await;
-    drill.recorder.record(What::Repaired {
+    drill.desk.recorder.record(What::Repaired {
         action: format!("roll back prepared transaction {:?} ({name})", prepared.gid),
         verdict: Verdict::from_holds(done.is_ok()),
         detail: match &done {
@@ -187,6 +188,7 @@ async fn rolled_back(
         "It could not be rolled back."
     };
     drill
+        .desk
         .recorder
         .finding(format!("Critical: {name} had {told}. {what_became}"));
     done.is_ok()

@@ -81,7 +81,7 @@ pub(super) fn restore(drill: &Drill, detail: &str, best: &Candidate, plan: &Plan
     let mut known = vec![format!("{}: {}, taken at {taken}", info.id, info.method)];
     let reach = best.reach.map(|lsn| format!("it can be proven to reach {lsn}"));
     let reach = reach.unwrap_or_else(|| "how far it reaches cannot be proven beforehand".to_owned());
-    let rpo = lasting(drill.objectives.rpo);
+    let rpo = lasting(drill.desk.objectives.rpo);
     known.push(match (plan.age, plan.within_rpo) {
         (Some(age), within) => format!(
             "{reach}; its last commit is from {} before the failure: what was committed after that is lost, and the RPO \
@@ -134,9 +134,9 @@ pub(super) fn declare(drill: &Drill, ledger: Option<&LedgerComparison>) -> Quest
 }
 
 fn since_the_failure(drill: &Drill) -> String {
-    let (began, began_utc) = drill.outage_began();
-    let passed = lasting(drill.recorder.offset().saturating_sub(began));
-    let (since, rto) = (at(began_utc), lasting(drill.objectives.rto));
+    let (began, began_utc) = drill.incident.outage_began();
+    let passed = lasting(drill.desk.recorder.offset().saturating_sub(began));
+    let (since, rto) = (at(began_utc), lasting(drill.desk.objectives.rto));
     format!("failing since {since}, for {passed}; the RTO is {rto}")
 }
 

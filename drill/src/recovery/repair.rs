@@ -11,7 +11,7 @@ use reports::{CheckId, Verdict, What};
 use tokio_postgres::Client;
 
 use crate::{
-    backup::start::REPLAY_PATIENCE,
+    backup::first_start::REPLAY_PATIENCE,
     errors::chain,
     postgres::Cluster,
     reference::{MAINTENANCE, inventory::Cure},
@@ -74,7 +74,7 @@ pub(super) async fn repaired(
     repairs: &BTreeSet<Repair>,
     largest_acknowledged: Option<i64>,
 ) -> bool {
-    let began = drill.recorder.offset();
+    let began = drill.desk.recorder.offset();
     let (mut plan, mut known) = (Vec::new(), BTreeSet::new());
     for repair in repairs {
         match planned(subject, *repair, largest_acknowledged).await {
@@ -95,10 +95,11 @@ pub(super) async fn repaired(
         all = ran.is_ok();
         if let Ok(done) = &ran {
             drill
+                .desk
                 .recorder
                 .finding(format!("Repaired in place ({}): {repair}: {done}.", subject.name));
         }
-        drill.recorder.record(What::Repaired {
+        drill.desk.recorder.record(What::Repaired {
             action: format!("{repair} ({})", subject.name),
             verdict: Verdict::from_holds(all),
             detail: ran.unwrap_or_else(|reason| reason),
@@ -107,7 +108,7 @@ pub(super) async fn repaired(
             break;
         }
     }
-    drill.recorder.external_since("repair in place", began);
+    drill.desk.recorder.external_since("repair in place", began);
     all
 }
 
@@ -180,17 +181,17 @@ async fn connect(subject: &Subject<'_>, database: &str) -> Result<Client, String
 /// Ends a recovery that waits at its target, as `recovery_target_action = pause` has it do, and lets the server promote.
 /// False if it does not wait, or does not come out of recovery.
 pub(super) async fn promoted(drill: &Drill, cluster: &mut Cluster) -> bool {
-    let began = drill.recorder.offset();
+    let began = drill.desk.recorder.offset();
     let (verdict, detail) = match resumed(cluster).await {
         Ok(at) => (Verdict::Pass, format!("it had paused at {at}")),
         Err(reason) => (Verdict::Fail, reason),
     };
-    drill.recorder.record(What::Repaired {
+    drill.desk.recorder.record(What::Repaired {
         action: format!("end the recovery that is paused at its target ({})", cluster.name()),
         verdict,
         detail,
     });
-    drill.recorder.external_since("promote the restored server", began);
+    drill.desk.recorder.external_since("promote the restored server", began);
     verdict == Verdict::Pass
 }
 

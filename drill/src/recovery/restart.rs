@@ -26,7 +26,7 @@ pub(super) async fn came_back(drill: &Drill, cluster: &mut Cluster) -> Option<Ch
         return None;
     }
     let name = cluster.name().to_owned();
-    let began = drill.recorder.offset();
+    let began = drill.desk.recorder.offset();
     let mut failed = false;
     let check = timed(CheckId::ServerStart, Phase::Restored, &name, async {
         let again = again(drill, cluster).await;
@@ -38,12 +38,15 @@ pub(super) async fn came_back(drill: &Drill, cluster: &mut Cluster) -> Option<Ch
         })
     });
     let check = check.await;
-    drill.recorder.external_since("restart the restored server", began);
+    drill.desk.recorder.external_since("restart the restored server", began);
     failed.then_some(check)
 }
 
 async fn is_writable(drill: &Drill, cluster: &Cluster) -> Option<bool> {
-    let client = cluster.connect("postgres", drill.site.service.database()).await.ok()?;
+    let client = cluster
+        .connect("postgres", drill.estate.site.service.database())
+        .await
+        .ok()?;
     let row = client.query_one("SELECT NOT pg_is_in_recovery()", &[]).await.ok()?;
     row.try_get(0).ok()
 }
@@ -51,7 +54,7 @@ async fn is_writable(drill: &Drill, cluster: &Cluster) -> Option<bool> {
 async fn again(drill: &Drill, cluster: &mut Cluster) -> Result<(), String> {
     match cluster.stop(Shutdown::Fast).await {
         Ok(Shutdown::Fast) => {}
-        Ok(how) => drill.recorder.finding(format!(
+        Ok(how) => drill.desk.recorder.finding(format!(
             "The restored server did not obey a fast shutdown; it took {how:?}."
         )),
         Err(error) => return Err(chain(&error)),

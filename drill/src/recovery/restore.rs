@@ -10,7 +10,7 @@ use reports::{CheckId, Outcome, Phase, Role, Step, Verdict, event::JobStatus, te
 use crate::{
     backup::{BackupError, Progress, RestoreRequest, pause::Pause, target},
     errors::chain,
-    postgres::{Cause, Cluster},
+    postgres::Cause,
     record::check::{Found, timed},
     recovery::job::{RestoreJob, Seen},
     scenario::{Destination, Moment},
@@ -19,7 +19,7 @@ use crate::{
     wal::RecoveryTarget,
 };
 
-use super::{OpenStep, Stop, choose::Choice, ended};
+use super::{OpenStep, Restored, Stop, attempts::Attempts, choose::Choice};
 
 /// A restore that failed.
 pub(super) struct Failure {
@@ -43,32 +43,28 @@ enum Remedy {
 
 /// Step 5, as RecoveryOperator: refused before anything is touched, or a job id at once.
 pub(super) fn restore_started(drill: &mut Drill, attempt: u32, choice: &Choice) -> Result<RestoreJob, Stop> {
-    let step = OpenStep::begin(drill, Step::StartRestore, attempt);
-    if let Err(reason) = drill.operator.authorise(Role::RecoveryOperator) {
-        step.end(drill, Verdict::Fail, reason.clone());
-        return Err(ended(Outcome::Refused, reason));
+    let step = OpenStep::begin(&drill.desk.recorder, Step::StartRestore, attempt);
+    if let Err(reason) = drill.desk.operator.authorise(Role::RecoveryOperator) {
+        return Err(step.fail(Outcome::Refused, reason));
     }
-    let cluster = match drill.scenario.recovery.into {
+    let cluster = match drill.desk.scenario.recovery.into {
         Destination::New => format!("restored-{attempt}"),
-        Destination::FailedCluster => drill.source.name().to_owned(),
+        Destination::FailedCluster => drill.estate.source.name().to_owned(),
     };
-    let free = match drill.scenario.recovery.into {
-        Destination::FailedCluster if drill.source.is_running() => Err(BackupError::TargetRuns {
-            path: drill.source.data_directory().to_owned(),
+    let free = match drill.desk.scenario.recovery.into {
+        Destination::FailedCluster if drill.estate.source.is_running() => Err(BackupError::TargetRuns {
+            path: drill.estate.source.data_directory().to_owned(),
         }),
-        _ => target::free(&drill.site, &cluster),
+        _ => target::free(&drill.estate.site, &cluster),
     };
     if let Err(error) = free {
         let reason = chain(&error);
-        step.end(drill, Verdict::Fail, reason.clone());
-        return Err(ended(Outcome::Refused, reason));
+        return Err(step.fail(Outcome::Refused, reason));
     }
     small_target(drill, attempt, &cluster)?;
-    archive_recorded(drill);
-    let Some(system) = drill.systems.named(&choice.backup.info.method).cloned() else {
+    let Some(system) = drill.estate.systems.named(&choice.backup.info.method).cloned() else {
         let reason = format!("no system restores {:?}", choice.backup.info.method);
-        step.end(drill, Verdict::Fail, reason.clone());
-        return Err(ended(Outcome::Refused, reason));
+        return Err(step.fail(Outcome::Refused, reason));
     };
     let request = RestoreRequest {
         backup: choice.backup.clone(),
@@ -82,35 +78,34 @@ pub(super) fn restore_started(drill: &mut Drill, attempt: u32, choice: &Choice) 
     let id = format!("restore-{attempt}");
     let job = RestoreJob::start(
         id.clone(),
-        drill.site.clone(),
+        drill.estate.site.clone(),
         system,
         request,
-        Arc::clone(&drill.channel),
+        Arc::clone(&drill.estate.channel),
+        archive_recorded(drill),
     );
-    drill.recorder.job(&id, JobStatus::Accepted, "", 0);
-    step.end(drill, Verdict::Pass, format!("job {id}"));
+    drill.desk.recorder.job(&id, JobStatus::Accepted, "", 0);
+    step.end(Verdict::Pass, format!("job {id}"));
     Ok(job)
 }
 
 /// What is in production's archive before a restored cluster runs: what is new later, it archived.
-fn archive_recorded(drill: &mut Drill) {
-    let archive = drill.site.wal.archive.as_deref();
-    let recorded = archive.map(|archive| Production::record(archive, drill.timeline));
-    drill.production = recorded.and_then(|recorded| {
-        recorded
-            .inspect_err(|error| {
-                let text = "What production's archive held before the restore is not known";
-                drill.recorder.finding(format!("{text}: {error}."));
-            })
-            .ok()
-    });
+fn archive_recorded(drill: &Drill) -> Option<Production> {
+    let archive = drill.estate.site.wal.archive.as_deref();
+    let recorded = archive.map(|archive| Production::record(archive, drill.estate.timeline));
+    recorded?
+        .inspect_err(|error| {
+            let text = "What production's archive held before the restore is not known";
+            drill.desk.recorder.finding(format!("{text}: {error}."));
+        })
+        .ok()
 }
 
 /// The scenario may give the first restore a filesystem that is too small for it; the next gets what there is.
 fn small_target(drill: &mut Drill, attempt: u32, cluster: &str) -> Result<(), DrillError> {
-    drill.target_disk = None;
-    if let (1, Some(bytes)) = (attempt, drill.scenario.given.restore_bytes) {
-        drill.target_disk = Some(SmallDisk::of_cluster(&drill.site.work, cluster, bytes)?);
+    drill.estate.target_disk = None;
+    if let (1, Some(bytes)) = (attempt, drill.desk.scenario.given.restore_bytes) {
+        drill.estate.target_disk = Some(SmallDisk::of_cluster(&drill.estate.site.work, cluster, bytes)?);
     }
     Ok(())
 }
@@ -120,9 +115,9 @@ pub(super) async fn data_restored(
     drill: &mut Drill,
     attempt: u32,
     mut job: RestoreJob,
-) -> Result<Result<Cluster, Failure>, Stop> {
+) -> Result<Result<Restored, Failure>, Stop> {
     const POLL: Duration = Duration::from_millis(200);
-    let step = OpenStep::begin(drill, Step::RestoreData, attempt);
+    let step = OpenStep::begin(&drill.desk.recorder, Step::RestoreData, attempt);
     let id = job.id.clone();
     let mut reported = JobStatus::Accepted;
     let status = loop {
@@ -130,7 +125,7 @@ pub(super) async fn data_restored(
             Ok(Seen::Over(status)) => status,
             Ok(Seen::Paused(mut paused)) => {
                 inject(drill, Moment::Restore, Some(&mut paused.cluster)).await?;
-                archive_recorded(drill); // what happened to it until now, the restored cluster did not do
+                job.production = archive_recorded(drill); // what happened to it until now, the restored cluster did not do
                 paused.resume();
                 job.status()
             }
@@ -138,7 +133,7 @@ pub(super) async fn data_restored(
         };
         let is_over = matches!(status, JobStatus::Completed | JobStatus::Failed);
         if status != reported && !is_over {
-            drill.recorder.job(&id, status, "", job.bytes());
+            drill.desk.recorder.job(&id, status, "", job.bytes());
             reported = status;
         }
         if is_over {
@@ -146,22 +141,22 @@ pub(super) async fn data_restored(
         }
     };
     let bytes = job.bytes();
-    drill.look_at_repository().await;
+    drill.estate.look_at_repository().await;
     let completed = Instant::now();
-    let notify = |drill: &Drill| OpenStep::begin(drill, Step::Notify, attempt);
+    let notify = |drill: &Drill| OpenStep::begin(&drill.desk.recorder, Step::Notify, attempt);
     if status == JobStatus::Completed {
-        drill.recorder.job(&id, status, "", bytes);
+        drill.desk.recorder.job(&id, status, "", bytes);
         step.end(
-            drill,
             Verdict::Pass,
             format!("{} restored into a new cluster", text::bytes(bytes)),
         );
         let step = notify(drill);
+        let production = job.production.take();
         let Some(outcome) = job.outcome().await else {
             return Err(DrillError::JobDied { id }.into());
         };
         let arrived = match &outcome.notified {
-            Ok(()) => drill.inbox.wait_for(&id, Duration::from_mins(1)).await,
+            Ok(()) => drill.estate.inbox.wait_for(&id, Duration::from_mins(1)).await,
             Err(_) => None,
         };
         let detail = match (&arrived, &outcome.notified) {
@@ -183,15 +178,16 @@ pub(super) async fn data_restored(
                 &detail,
             ))
         });
-        drill.check(check.await);
+        drill.desk.check(check.await);
         if !delivered {
             drill
+                .desk
                 .recorder
                 .finding("The completion of the restore was not notified; the job was polled.");
         }
-        step.end_after(drill, Verdict::from_holds(delivered), detail, completed.elapsed(), None);
+        step.end_after(Verdict::from_holds(delivered), detail, completed.elapsed(), None);
         let cluster = outcome.result.map_err(DrillError::from)?;
-        return Ok(Ok(cluster));
+        return Ok(Ok(Restored { cluster, production }));
     }
     let Some(error) = job.outcome().await.and_then(|outcome| outcome.result.err()) else {
         return Err(DrillError::JobDied { id }.into());
@@ -200,7 +196,7 @@ pub(super) async fn data_restored(
     if matches!(error, BackupError::Start(_)) {
         let found = Found::fail("the restored server starts", &reason);
         let check = async { Ok::<_, std::convert::Infallible>(found) };
-        drill.check(
+        drill.desk.check(
             timed(
                 CheckId::ServerStart,
                 Phase::Restored,
@@ -210,8 +206,8 @@ pub(super) async fn data_restored(
             .await,
         );
     }
-    drill.recorder.job(&id, JobStatus::Failed, &reason, bytes);
-    step.end(drill, Verdict::Fail, reason.clone());
+    drill.desk.recorder.job(&id, JobStatus::Failed, &reason, bytes);
+    step.end(Verdict::Fail, reason.clone());
     Ok(Err(Failure {
         reason,
         remedy: remedy(&error),
@@ -220,25 +216,24 @@ pub(super) async fn data_restored(
 
 /// Whether the same candidate is restored once more, and says so in the evidence. Once for each, and a recovery target
 /// is given up once: what fails again is another candidate's turn.
-pub(super) fn tried_again(drill: &mut Drill, choice: &Choice, failure: &Failure) -> bool {
-    let id = choice.backup.info.id.clone();
+pub(super) fn tried_again(drill: &Drill, attempts: &mut Attempts, choice: &Choice, failure: &Failure) -> bool {
+    let id = &choice.backup.info.id;
     let text = match failure.remedy {
-        Remedy::ToTheEnd if choice.target != RecoveryTarget::End => {
-            drill.target_out_of_reach = true;
+        Remedy::ToTheEnd if choice.target != RecoveryTarget::End && attempts.give_up_target() => {
             format!(
                 "The WAL ends before the recovery target ({}): recovery goes to its end instead.",
                 choice.target
             )
         }
-        Remedy::Again if drill.restored_again.insert(id.clone()) => {
+        Remedy::Again if attempts.restore_again(choice) => {
             format!("The restore of {id} was killed; it is tried once more.")
         }
-        Remedy::MoreRoom if drill.restored_again.insert(id.clone()) => {
+        Remedy::MoreRoom if attempts.restore_again(choice) => {
             format!("The target had no room for {id}; it is restored once more, into a larger one.")
         }
         _ => return false,
     };
-    drill.recorder.finding(text);
+    drill.desk.recorder.finding(text);
     true
 }
 

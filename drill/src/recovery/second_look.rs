@@ -66,7 +66,10 @@ impl Position {
 
     /// Reads it on a cluster; none where that cannot be had, and then nothing is proven.
     pub(super) async fn of(drill: &Drill, cluster: &Cluster) -> Option<Self> {
-        let mut client = cluster.connect("postgres", drill.site.service.database()).await.ok()?;
+        let mut client = cluster
+            .connect("postgres", drill.estate.site.service.database())
+            .await
+            .ok()?;
         Self::read(&mut client).await.ok()
     }
 
@@ -80,7 +83,7 @@ impl Position {
 /// Between steps 13 and 14: what was validated is still there.
 pub(super) async fn still_sound(drill: &Drill, validated: &Validated) -> Result<(), Stop> {
     let before = validated.known.position;
-    let now = Position::of(drill, &validated.cluster).await;
+    let now = Position::of(drill, &validated.restored.cluster).await;
     if let (Some(before), Some(now)) = (before, now)
         && now.proves_silence_since(before)
     {
@@ -94,11 +97,20 @@ pub(super) async fn still_sound(drill: &Drill, validated: &Validated) -> Result<
                 format!("nothing was written since: transaction {} was the next", now.xid),
             );
             let proven = async { Ok::<_, std::convert::Infallible>(found) };
-            drill.check(timed(check, Phase::Cutover, validated.cluster.name(), proven).await);
+            drill
+                .desk
+                .check(timed(check, Phase::Cutover, validated.restored.cluster.name(), proven).await);
         }
         return Ok(());
     }
-    match Box::pin(looked_at(drill, &validated.cluster, &validated.known, Phase::Cutover)).await? {
+    match Box::pin(looked_at(
+        drill,
+        &validated.restored.cluster,
+        &validated.known,
+        Phase::Cutover,
+    ))
+    .await?
+    {
         None => Ok(()),
         Some(reason) => Err(ended(
             Outcome::NotRecovered,
@@ -114,11 +126,11 @@ pub(super) async fn looked_at(
     known: &Sound,
     phase: Phase,
 ) -> Result<Option<String>, Stop> {
-    let began = drill.recorder.offset();
-    let history = History::read_or_unusable(&drill.ledger, &drill.ledger_header)?;
-    let subject = drill.subject(cluster, phase, known.truth.as_ref());
+    let began = drill.desk.recorder.offset();
+    let history = History::read_or_unusable(&drill.desk.ledger, &drill.desk.ledger_header)?;
+    let subject = drill.estate.subject(cluster, phase, known.truth.as_ref());
     let seed = Against::Seed {
-        reference: &drill.fingerprint,
+        reference: &drill.estate.fingerprint,
         history: &history,
     };
     // What a dump's own snapshot holds is compared to the last row, until the service is written to again.
@@ -137,14 +149,14 @@ pub(super) async fn looked_at(
     );
     checks.push(seed);
     checks.extend(ledger.into_iter().chain(tables).chain(hash));
-    drill.recorder.external_since("validation queries", began);
+    drill.desk.recorder.external_since("validation queries", began);
     let wrong: Vec<String> = checks
         .iter()
         .filter(|check| check.verdict == Verdict::Fail)
         .map(|check| format!("{}: {}", check.check, check.actual))
         .collect();
     for check in checks {
-        drill.check(check);
+        drill.desk.check(check);
     }
     Ok((!wrong.is_empty()).then(|| wrong.join("; ")))
 }
@@ -152,13 +164,13 @@ pub(super) async fn looked_at(
 /// The ledger alone: where nothing else was written, the first commit of the service that runs again must be there. What is
 /// wrong, if anything is.
 pub(super) async fn still_promised(drill: &Drill, cluster: &Cluster, known: &Sound) -> Result<Option<String>, Stop> {
-    let began = drill.recorder.offset();
-    let history = History::read_or_unusable(&drill.ledger, &drill.ledger_header)?;
+    let began = drill.desk.recorder.offset();
+    let history = History::read_or_unusable(&drill.desk.ledger, &drill.desk.ledger_header)?;
     let check = promises(drill, cluster, known, Phase::AfterCutover, &history).await;
-    drill.recorder.external_since("validation queries", began);
+    drill.desk.recorder.external_since("validation queries", began);
     let Some(check) = check else { return Ok(None) };
     let wrong = (check.verdict == Verdict::Fail).then(|| format!("{}: {}", check.check, check.actual));
-    drill.check(check);
+    drill.desk.check(check);
     Ok(wrong)
 }
 
@@ -171,9 +183,9 @@ async fn promises(
     phase: Phase,
     history: &History,
 ) -> Option<CheckResult> {
-    let writes = drill.site.service.writes()?;
+    let writes = drill.estate.site.service.writes()?;
     let name = cluster.name();
-    let mut validator = match connect(&drill.login(cluster, Role::DrillValidator)).await {
+    let mut validator = match connect(&drill.estate.login(cluster, Role::DrillValidator)).await {
         Ok(validator) => validator,
         Err(reason) => {
             let found = Found::fail("the validator can read the data", reason);
@@ -183,7 +195,7 @@ async fn promises(
     };
     let verdict = ledger_prefix::check(&mut validator, history, writes, known.recovery, name).await;
     if let Some(summary) = verdict.summary() {
-        drill.recorder.record(What::LedgerCompared(summary));
+        drill.desk.recorder.record(What::LedgerCompared(summary));
     }
     Some(CheckResult {
         phase,

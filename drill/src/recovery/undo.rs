@@ -6,26 +6,28 @@ use reports::{Verdict, What};
 use crate::{
     cutover::set_connection,
     errors::chain,
-    state::{Change, Drill, DrillError},
+    state::{Change, Drill, DrillError, Undo},
 };
 
 /// Takes back everything that was changed since the commit point.
-pub(super) async fn unwind(drill: &mut Drill) {
-    while let Some(change) = drill.undo.pop() {
+pub(super) async fn unwind(drill: &mut Drill, mut undo: Undo) {
+    while let Some(change) = undo.pop() {
         match change {
             Change::Application => {
                 // No traffic to a service that is not what it should be: what it was connected to before is no more.
-                drill.application.control.stop().await;
-                drill.undone("application", Ok::<_, DrillError>("stopped: no traffic"));
+                drill.estate.application.control.stop().await;
+                drill
+                    .desk
+                    .undone("application", Ok::<_, DrillError>("stopped: no traffic"));
             }
             Change::ConnectionString { before } => connection_string(drill, &before).await,
         }
     }
-    drill.undo.end();
+    undo.end();
 }
 
 async fn connection_string(drill: &Drill, before: &str) {
-    let store = drill.store.as_ref();
+    let store = drill.estate.store.as_ref();
     let (verdict, detail) = match store.connection().await {
         Ok(now) if now == before => (Verdict::Pass, "it was not changed".to_owned()),
         // Where it cannot be read it may still be written.
@@ -34,7 +36,7 @@ async fn connection_string(drill: &Drill, before: &str) {
             Err(error) => (Verdict::Fail, chain(&error)),
         },
     };
-    drill.recorder.record(What::Undone {
+    drill.desk.recorder.record(What::Undone {
         what: "connection string".to_owned(),
         verdict,
         detail,

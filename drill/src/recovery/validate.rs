@@ -28,10 +28,10 @@ use crate::{
 };
 
 use super::{
-    OpenStep, Sound, Stop, Validated,
+    OpenStep, Restored, Sound, Stop, Validated,
+    attempts::{Attempts, Early},
     choose::Choice,
     prepared,
-    promise::Early,
     repair::{promoted, repaired, repairs},
     restart,
     second_look::Position,
@@ -74,28 +74,27 @@ pub(super) enum Unfit {
 }
 
 /// Step 8, as the read-only role. What a repair cures is repaired, once, and everything is looked at again as another
-/// attempt of the step; what is wrong then sends the operator back to the next candidate. `looks` counts the attempts.
+/// attempt of the step; what is wrong then sends the operator back to the next candidate.
 pub(super) async fn data_validated(
     drill: &mut Drill,
-    looks: &mut u32,
-    mut cluster: Cluster,
+    attempts: &mut Attempts,
+    mut restored: Restored,
     choice: &Choice,
 ) -> Result<Result<Validated, Unfit>, Stop> {
-    *looks += 1;
-    let mut found = Box::pin(looked_at(drill, *looks, &mut cluster, choice, None)).await?;
+    let mut found = Box::pin(looked_at(drill, attempts.next_look(), &mut restored, choice, None)).await?;
     if let Err(unsound) = &found
-        && put_right(drill, &mut cluster, unsound).await?
+        && put_right(drill, &mut restored.cluster, unsound).await?
     {
-        *looks += 1;
-        found = Box::pin(looked_at(drill, *looks, &mut cluster, choice, unsound.timeline)).await?;
+        let look = attempts.next_look();
+        found = Box::pin(looked_at(drill, look, &mut restored, choice, unsound.timeline)).await?;
     }
     Ok(match found {
-        Ok(known) => Ok(Validated { cluster, known }),
+        Ok(known) => Ok(Validated { restored, known }),
         Err(Unsound {
             ended_early: Some(at), ..
-        }) => Err(Unfit::EndedEarly(Box::new(Early::new(choice, at, cluster)))),
+        }) => Err(Unfit::EndedEarly(Box::new(Early::new(choice, at, restored)))),
         Err(unsound) => {
-            let _ = cluster.stop(Shutdown::Immediate).await; // it is removed with the drill's directory in any case
+            let _ = restored.cluster.stop(Shutdown::Immediate).await; // it is removed with the drill's directory in any case
             let first = unsound.failed.first().copied().unwrap_or(CheckId::ServerStart);
             let reason = format!("the restored data did not pass validation: {}", unsound.reason);
             Err(Unfit::Unsound(first, reason))
@@ -111,8 +110,8 @@ async fn put_right(drill: &Drill, cluster: &mut Cluster, unsound: &Unsound) -> R
     let Some(repairs) = repairs(&unsound.failed).filter(|_| !unsound.beyond_repair) else {
         return Ok(false);
     };
-    let history = History::read_or_unusable(&drill.ledger, &drill.ledger_header)?;
-    let subject = drill.subject(cluster, Phase::Restored, unsound.truth.as_ref());
+    let history = History::read_or_unusable(&drill.desk.ledger, &drill.desk.ledger_header)?;
+    let subject = drill.estate.subject(cluster, Phase::Restored, unsound.truth.as_ref());
     Ok(repaired(drill, &subject, &repairs, history.largest_created()).await)
 }
 
@@ -121,17 +120,18 @@ async fn put_right(drill: &Drill, cluster: &mut Cluster, unsound: &Unsound) -> R
 async fn looked_at(
     drill: &mut Drill,
     attempt: u32,
-    cluster: &mut Cluster,
+    restored: &mut Restored,
     choice: &Choice,
     timeline: Option<u32>,
 ) -> Result<Result<Sound, Unsound>, Stop> {
-    let step = OpenStep::begin(drill, Step::Validate, attempt);
+    let step = OpenStep::begin(&drill.desk.recorder, Step::Validate, attempt);
+    let Restored { cluster, production } = restored;
     let name = cluster.name().to_owned();
     if timeline.is_none() {
         if let Some(check) = restart::came_back(drill, cluster).await {
             let reason = format!("{}: {}", check.check, check.actual);
-            drill.check(check);
-            step.end(drill, Verdict::Fail, reason.clone());
+            drill.desk.check(check);
+            step.end(Verdict::Fail, reason.clone());
             let unsound = Unsound::not_started(reason, timeline);
             return Ok(Err(Unsound {
                 beyond_repair: true,
@@ -141,15 +141,15 @@ async fn looked_at(
         prepared::cleared(drill, cluster, Step::Validate).await;
     }
     let cluster = &*cluster;
-    let began = drill.recorder.offset();
-    let login = drill.login(cluster, AccountRole::TransformationApp);
-    let application = Probe::of(login, drill.site.service.as_ref());
+    let began = drill.desk.recorder.offset();
+    let login = drill.estate.login(cluster, AccountRole::TransformationApp);
+    let application = Probe::of(login, drill.estate.site.service.as_ref());
     let (check, diagnosis) = server_start::check(&application, Phase::Restored, &name).await;
     // What a restored cluster cannot answer speaks against it, and not against the drill.
     let (mut superuser, identity) = match usable(drill, cluster, timeline, &diagnosis).await {
         Ok(usable) => usable,
         Err(told) => {
-            drill.recorder.external_since("validation queries", began);
+            drill.desk.recorder.external_since("validation queries", began);
             let check = match told {
                 Some(error) if check.verdict != Verdict::Fail => {
                     let found = Found::fail(check.expected, error);
@@ -159,8 +159,8 @@ async fn looked_at(
                 _ => check,
             };
             let reason = format!("{}: {}", check.check, check.actual);
-            drill.check(check);
-            step.end(drill, Verdict::Fail, reason.clone());
+            drill.desk.check(check);
+            step.end(Verdict::Fail, reason.clone());
             let unsound = Unsound::not_started(reason, timeline);
             return Ok(Err(Unsound {
                 in_recovery: diagnosis == Diagnosis::InRecovery,
@@ -185,18 +185,18 @@ async fn looked_at(
         checks.push(check);
         (ended_early, replayed) = (ended, read.ok());
     }
-    let truth = drill.restored_truth(cluster, &superuser, &choice.backup).await;
-    let subject = drill.subject(cluster, Phase::Restored, truth.as_ref());
-    let history = History::read_or_unusable(&drill.ledger, &drill.ledger_header)?;
+    let truth = drill.estate.restored_truth(cluster, &superuser, &choice.backup).await;
+    let subject = drill.estate.subject(cluster, Phase::Restored, truth.as_ref());
+    let history = History::read_or_unusable(&drill.desk.ledger, &drill.desk.ledger_header)?;
     let seed = Against::Seed {
-        reference: &drill.fingerprint,
+        reference: &drill.estate.fingerprint,
         history: &history,
     };
     let known = Knowledge {
-        service: drill.site.service.as_ref(),
+        service: drill.estate.site.service.as_ref(),
         seed: Some(seed),
         is_restored: true,
-        production: drill.production.as_ref(),
+        production: production.as_ref(),
     };
     let planned = verify::plan(&known);
     if attempt == 1 {
@@ -208,10 +208,10 @@ async fn looked_at(
     let mut ledger_compared = None;
     let mut only_sequences_are_behind = false;
     let recovery = of_ledger(drill, choice, replayed.as_ref());
-    let writes = drill.site.service.writes();
+    let writes = drill.estate.site.service.writes();
     match (
         writes,
-        connect(&drill.login(cluster, AccountRole::DrillValidator)).await,
+        connect(&drill.estate.login(cluster, AccountRole::DrillValidator)).await,
     ) {
         (Some(writes), Ok(mut validator)) => {
             let ledger = ledger_prefix::check(&mut validator, &history, writes, recovery, &name);
@@ -227,7 +227,7 @@ async fn looked_at(
             only_sequences_are_behind = comparison.is_some_and(ledger::Comparison::only_sequences_are_behind);
             if let Some(summary) = verdict.summary() {
                 ledger_compared = Some(summary.clone());
-                drill.recorder.record(What::LedgerCompared(summary));
+                drill.desk.recorder.record(What::LedgerCompared(summary));
             }
             served = verdict.served;
             checks.push(verdict.result);
@@ -250,7 +250,7 @@ async fn looked_at(
         beyond_repair = check.as_ref().is_some_and(|check| check.verdict == Verdict::Fail);
         checks.extend(check);
     }
-    drill.recorder.external_since("validation queries", began);
+    drill.desk.recorder.external_since("validation queries", began);
     let failed: Vec<_> = checks
         .iter()
         .filter(|check| check.verdict == Verdict::Fail)
@@ -264,16 +264,16 @@ async fn looked_at(
     };
     let passed = CheckId::ALL.iter().copied().filter(is_sure).collect();
     for check in checks {
-        drill.check(check);
+        drill.desk.check(check);
     }
-    let took = step.began.elapsed();
+    let took = step.took();
     if !failed.is_empty() {
         let names: Vec<_> = failed
             .iter()
             .map(|check| format!("{}: {}", check.check, check.actual))
             .collect();
         let reason = names.join("; ");
-        step.end_after(drill, Verdict::Fail, reason.clone(), took, slowest);
+        step.end_after(Verdict::Fail, reason.clone(), took, slowest);
         return Ok(Err(Unsound {
             failed: failed
                 .iter()
@@ -297,7 +297,7 @@ async fn looked_at(
         counted(all, "check"),
         slowest.map_or_else(String::new, |slowest| format!("; slowest count {}", lasting(slowest)))
     );
-    step.end_after(drill, verdict, detail, took, slowest);
+    step.end_after(verdict, detail, took, slowest);
     Ok(Ok(Sound {
         identity,
         served,
@@ -318,7 +318,7 @@ fn not_checked(drill: &Drill, planned: &verify::plan::Plan) {
     let told: Vec<_> = told.collect();
     if !told.is_empty() {
         let text = format!("Not checked: {}.", told.join("; "));
-        drill.recorder.finding_of(Severity::Info, text);
+        drill.desk.recorder.finding_of(Severity::Info, text);
     }
 }
 
@@ -331,9 +331,9 @@ fn of_ledger(drill: &Drill, choice: &Choice, replayed: Option<&replay::Replayed>
     };
     ledger::Recovery {
         target,
-        reached: replayed.and_then(|replayed| replayed.along(drill.timeline)),
+        reached: replayed.and_then(|replayed| replayed.along(drill.estate.timeline)),
         backup: choice.backup.stop_lsn(),
-        failed_ns: crate::record::nanoseconds(drill.failed_offset()),
+        failed_ns: crate::record::nanoseconds(drill.incident.failed_offset()),
     }
 }
 
@@ -348,11 +348,14 @@ async fn usable(
     if *diagnosis == Diagnosis::InRecovery {
         return Err(None);
     }
-    let superuser = cluster.verifying("postgres", drill.site.service.database()).await;
+    let superuser = cluster
+        .verifying("postgres", drill.estate.site.service.database())
+        .await;
     let superuser = superuser.map_err(|error| Some(chain(&error)))?;
     let timeline_id = match timeline {
         Some(timeline) => timeline,
         None => drill
+            .estate
             .cluster_started(cluster.name(), cluster)
             .await
             .map_err(|error| Some(chain(&error)))?,

@@ -1,6 +1,6 @@
 //! Reads values of a file by serde, and says of whatever is wrong at which place it stands.
 //!
-//! [`Item`] and [`Table`] are deserializers: a type that derives `Deserialize` reads itself from them. Each error that serde
+//! [`KeyValue`] and [`Table`] are deserializers: a type that derives `Deserialize` reads itself from them. Each error that serde
 //! makes without a place gets that of the value, or of the key, at which it arose.
 
 use std::fmt;
@@ -14,9 +14,9 @@ use toml::de::DeValue;
 
 use super::{
     ScenarioError,
-    item::Item,
+    key_value::KeyValue,
     named::{hint, quoted},
-    reader::Table,
+    table::Table,
 };
 
 /// What is wrong, with or without its place.
@@ -76,7 +76,7 @@ impl de::Error for ReadError {
     }
 }
 
-impl<'t> Item<'t> {
+impl<'t> KeyValue<'t> {
     /// Reads it as a `T`.
     pub(super) fn read<T: Deserialize<'t>>(self) -> Result<T, ScenarioError> {
         T::deserialize(self).map_err(|error| self.placed(error))
@@ -101,7 +101,7 @@ macro_rules! integers {
     };
 }
 
-impl<'de> Deserializer<'de> for Item<'de> {
+impl<'de> Deserializer<'de> for KeyValue<'de> {
     type Error = ReadError;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
@@ -235,7 +235,7 @@ impl<'de> de::MapAccess<'de> for Keys<'_, 'de> {
 }
 
 /// The entries of a list.
-struct Entries<'de>(std::vec::IntoIter<Item<'de>>);
+struct Entries<'de>(std::vec::IntoIter<KeyValue<'de>>);
 
 impl<'de> de::SeqAccess<'de> for Entries<'de> {
     type Error = ReadError;
@@ -248,7 +248,7 @@ impl<'de> de::SeqAccess<'de> for Entries<'de> {
 }
 
 /// A variant with its value.
-struct Variant<'de>(Item<'de>);
+struct Variant<'de>(KeyValue<'de>);
 
 impl<'de> de::EnumAccess<'de> for Variant<'de> {
     type Error = ReadError;

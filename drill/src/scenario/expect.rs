@@ -4,7 +4,7 @@ use reports::{CheckId, Outcome, Step, event::ExpectedAnswer};
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::keys::{AtLeast, Between, Text, via};
+use super::key_types::{AtLeast, Between, Text, via};
 use super::schema;
 
 /// How a drill of this scenario must end.

@@ -1,7 +1,8 @@
 //! One `[[fault]]`: when something breaks, where, on which files and how.
 
 use super::{
-    Action, FaultTarget, Kinds, Moment, Needs, Pick, ScenarioError, Selection, de::ReadError, item::Item, named::hint,
+    Action, FaultTarget, Kinds, Moment, Needs, Pick, ScenarioError, Selection, de::ReadError, key_value::KeyValue,
+    named::hint,
 };
 
 /// One `[[fault]]`.
@@ -23,7 +24,7 @@ pub struct Fault {
 
 impl Fault {
     /// Reads the fault of that number.
-    pub(super) fn read(item: Item<'_>, number: u32, kinds: &Kinds) -> Result<Self, ScenarioError> {
+    pub(super) fn read(item: KeyValue<'_>, number: u32, kinds: &Kinds) -> Result<Self, ScenarioError> {
         let mut table = item.table("[[fault]]")?;
         let at = table.need("at")?.read()?;
         let named = table.need("kind")?;

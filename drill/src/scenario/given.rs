@@ -12,7 +12,7 @@ use serde::{
 };
 
 use super::{
-    keys::{AtLeast, Between, DatabaseRole, OneOrMore, Text, shown, via},
+    key_types::{AtLeast, Between, DatabaseRole, OneOrMore, Text, shown, via},
     named::named,
 };
 

@@ -12,7 +12,7 @@ use serde::{
 };
 use serde_json::Value;
 
-use super::{Fault, FaultTarget, Scenario, de::ReadError, reader::Table, schema};
+use super::{Fault, FaultTarget, Scenario, de::ReadError, schema, table::Table};
 
 /// A kind of fault. A value of it holds the keys of one fault, beside those that say when, where and on which files.
 ///

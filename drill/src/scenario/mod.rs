@@ -4,8 +4,8 @@
 //! reads and describes them; [`crate::fault`] does the damage and [`crate::drill`] the drill.
 //!
 //! - `parse.rs` reads a file. Each table is a struct that derives its reader, its writer and its schema: `given.rs`,
-//!   `recovery.rs`, `expect.rs`, the kinds of faults. `keys.rs` has the types of keys that several share; `de.rs`, with
-//!   `reader.rs` and `item.rs` (tables and values that remember their lines), gives every error of serde its place
+//!   `recovery.rs`, `expect.rs`, the kinds of faults. `key_types.rs` has the types of keys that several share; `de.rs`, with
+//!   `table.rs` and `key_value.rs` (tables and values that remember their lines), gives every error of serde its place
 //! - `kind.rs`: what a scenario knows of a kind of fault, and the registry of kinds; `vocabulary.rs`: all the names by which a
 //!   file is read
 //! - `fault.rs`, `target.rs` and `selection.rs`: when, where and on which files a fault acts
@@ -26,18 +26,18 @@ mod error;
 mod expect;
 mod fault;
 mod given;
-mod item;
-mod keys;
+mod key_types;
+mod key_value;
 mod kind;
 mod named;
 mod parse;
 mod plan;
-mod reader;
 mod recovery;
 mod rules;
 mod schema;
 mod selection;
 mod show;
+mod table;
 mod target;
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
@@ -50,7 +50,7 @@ pub use error::{Place, ScenarioError};
 pub use expect::Expect;
 pub use fault::Fault;
 pub use given::{Given, StorageWish, Streaming};
-pub use keys::{AtLeast, Between, DatabaseRole, Glob, Hex, Lasting, OneBackup, OneOrMore, Text};
+pub use key_types::{AtLeast, Between, DatabaseRole, Glob, Hex, Lasting, OneBackup, OneOrMore, Text};
 pub use kind::{Action, Changes, Kind, Kinds, KnownKind, Needs, Wrong};
 pub use named::Named;
 pub use parse::{load, parse};
@@ -62,7 +62,7 @@ pub use show::show;
 pub use target::{FaultTarget, Moment, Which};
 pub use vocabulary::{Capabilities, Vocabulary};
 
-use keys::{lasting, via};
+use key_types::{lasting, via};
 pub(crate) use named::{hint, named, nearest};
 pub(crate) use show::plural;
 

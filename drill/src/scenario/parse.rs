@@ -12,9 +12,9 @@ use toml::de::DeTable;
 
 use super::{
     Fault, Given, RecoveryWish, Scenario, ScenarioError, Text, Vocabulary,
-    item::Item,
-    reader::{Source, Table},
+    key_value::KeyValue,
     rules, schema,
+    table::{Source, Table},
 };
 
 /// Reads a user's file.
@@ -63,7 +63,7 @@ pub fn parse(text: &str, path: &Path, group: &str, words: &Vocabulary<'_>) -> Re
         objectives: objectives.unwrap_or_default(),
         faults: faults.iter().map(|(fault, _)| fault.clone()).collect(),
         roles: operator
-            .map(Item::read::<Operator>)
+            .map(KeyValue::read::<Operator>)
             .transpose()?
             .and_then(|operator| operator.roles),
         recovery: recovery.map(RecoveryWish::read).transpose()?.unwrap_or_default(),
@@ -104,7 +104,7 @@ impl TryFrom<Text> for Id {
 }
 
 /// Reads `[given]`. `methods` says also how many backups there are.
-fn read_given(item: Item<'_>, words: &Vocabulary<'_>) -> Result<Given, ScenarioError> {
+fn read_given(item: KeyValue<'_>, words: &Vocabulary<'_>) -> Result<Given, ScenarioError> {
     let mut given: Given = item.read()?;
     for (key, named) in [("backup", &given.backup), ("methods", &given.methods)] {
         if let Some((unknown, advice)) = words.unknown_system(named) {
@@ -134,7 +134,7 @@ pub(super) struct Operator {
 }
 
 /// The faults, each with the offset at which it begins.
-fn read_faults(item: Item<'_>, words: &Vocabulary<'_>) -> Result<Vec<(Fault, usize)>, ScenarioError> {
+fn read_faults(item: KeyValue<'_>, words: &Vocabulary<'_>) -> Result<Vec<(Fault, usize)>, ScenarioError> {
     let list = item
         .list()
         .map_err(|_| item.wrong_type("a list of tables, each beginning with [[fault]]"))?;

@@ -6,7 +6,7 @@ use serde::{Deserialize, Deserializer, Serialize, de};
 
 use super::{
     Moment, ScenarioError,
-    item::Item,
+    key_value::KeyValue,
     named::{hint, named},
 };
 
@@ -71,7 +71,7 @@ impl Target {
 
 impl RecoveryWish {
     /// Reads `[recovery]`.
-    pub(super) fn read(item: Item<'_>) -> Result<Self, ScenarioError> {
+    pub(super) fn read(item: KeyValue<'_>) -> Result<Self, ScenarioError> {
         let mut table = item.table("[recovery]")?;
         let target = table.take("target").map(target).transpose()?;
         let into = table.maybe("into")?;
@@ -92,7 +92,7 @@ enum Place {
     Moment(#[serde(deserialize_with = "moment")] Moment),
 }
 
-fn target(item: Item<'_>) -> Result<Target, ScenarioError> {
+fn target(item: KeyValue<'_>) -> Result<Target, ScenarioError> {
     if let Some(name) = item.value().as_str() {
         let known = Target::NAMES.into_iter().find(|(known, _)| *known == name);
         return known.map(|(_, target)| target).ok_or_else(|| {

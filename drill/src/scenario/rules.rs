@@ -6,7 +6,7 @@ use reports::{CheckId, Outcome, Role, Step};
 
 use super::{
     Changes, Fault, FaultTarget, Moment, Needs, Scenario, ScenarioError, StorageWish, Streaming, Target, Vocabulary,
-    Which, reader::Source,
+    Which, table::Source,
 };
 
 /// Where the parts of a file begin.

@@ -5,7 +5,9 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, Serializer};
 
-use super::{FaultTarget, Glob, Named as _, ScenarioError, Text, Which, item::Item, named::named, reader::Table};
+use super::{
+    FaultTarget, Glob, Named as _, ScenarioError, Text, Which, key_value::KeyValue, named::named, table::Table,
+};
 
 /// Files below a target's directory.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
@@ -127,12 +129,12 @@ impl Selection {
             let problem = "another key says already which file; keep one of `path`, `relation` and `segment`";
             return Err(instead.bad(problem));
         }
-        let relation: Option<Text> = relation.map(Item::read).transpose()?;
+        let relation: Option<Text> = relation.map(KeyValue::read).transpose()?;
         Ok(Self {
             path: glob::Pattern::default(),
             pick,
             relation: relation.map(String::from),
-            segment: segment.map(Item::read).transpose()?,
+            segment: segment.map(KeyValue::read).transpose()?,
         })
     }
 

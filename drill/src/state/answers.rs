@@ -24,13 +24,17 @@ const LONGEST: usize = 1_000;
 pub async fn ask(drill: &Drill, outcome: Outcome) {
     let cluster = match outcome {
         Outcome::NotRecovered | Outcome::Refused => return,
-        Outcome::FalseAlarm => &drill.source,
-        _ => drill.restored.as_ref().unwrap_or(&drill.source),
+        Outcome::FalseAlarm => &drill.estate.source,
+        _ => drill.estate.restored.as_ref().unwrap_or(&drill.estate.source),
     };
-    for (number, expected) in (1..).zip(&drill.scenario.expect.answers) {
-        let began = drill.recorder.offset();
-        let answered = tokio::time::timeout(PATIENCE, answered(cluster, expected, drill.site.service.database())).await;
-        drill.recorder.external_since("ask the cluster in service", began);
+    for (number, expected) in (1..).zip(&drill.desk.scenario.expect.answers) {
+        let began = drill.desk.recorder.offset();
+        let answered = tokio::time::timeout(
+            PATIENCE,
+            answered(cluster, expected, drill.estate.site.service.database()),
+        )
+        .await;
+        drill.desk.recorder.external_since("ask the cluster in service", began);
         let answered = answered.unwrap_or_else(|_| Err(format!("no answer within {}", lasting(PATIENCE))));
         let (answer, problem) = match answered {
             Ok(answer) if answer == expected.is || values::are_shown() => (Some(answer), String::new()),
@@ -38,7 +42,7 @@ pub async fn ask(drill: &Drill, outcome: Outcome) {
             Ok(_) => (None, "it answered something else (--show-values tells what)".to_owned()),
             Err(problem) => (None, problem),
         };
-        drill.recorder.record(What::Answered {
+        drill.desk.recorder.record(What::Answered {
             number,
             cluster: cluster.name().to_owned(),
             answer,

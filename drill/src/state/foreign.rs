@@ -12,9 +12,9 @@ use crate::{
 /// # Errors
 /// If it cannot be made, or the backup not be taken.
 pub async fn backup(drill: &Drill, system: &str) -> Result<Backup, DrillError> {
-    let began = drill.recorder.offset();
-    let site = &drill.site;
-    let system = drill.backup_system(system)?;
+    let began = drill.desk.recorder.offset();
+    let site = &drill.estate.site;
+    let system = drill.estate.backup_system(system)?;
     let options = ClusterOptions {
         name: "stranger".into(),
         durable: site.durable,
@@ -24,8 +24,8 @@ pub async fn backup(drill: &Drill, system: &str) -> Result<Backup, DrillError> {
     let mut stranger = Cluster::create(&site.installation, &site.work, &options).await?;
     stranger.start().await?;
     site.service.create(&stranger, &site.credentials).await?;
-    drill.cluster_started("stranger", &stranger).await?;
-    drill.recorder.external_since("create another cluster", began);
+    drill.estate.cluster_started("stranger", &stranger).await?;
+    drill.desk.recorder.external_since("create another cluster", began);
     let backup = system
         .take(&stranger, &format!("{}-of-another-cluster", system.name()))
         .await?;

@@ -6,8 +6,7 @@
 
 use std::time::{Duration, Instant};
 
-use chrono::Utc;
-use reports::{Verdict, What};
+use reports::What;
 
 use super::{
     Drill, DrillError,
@@ -15,11 +14,10 @@ use super::{
 };
 use crate::{
     backup::{Backup, note},
-    errors::chain,
     fault,
     postgres::{Cluster, Lsn, TimelineId},
     reference::{Log, Reached},
-    scenario::{Fault, FaultTarget, Moment, Needs, SegmentPlace, Target, Which},
+    scenario::{Fault, FaultTarget, Moment, SegmentPlace, Target, Which},
     wal,
 };
 
@@ -28,8 +26,8 @@ use crate::{
 /// # Errors
 /// If a fault cannot be injected or changes nothing: a drill without its damage proves nothing.
 pub async fn inject(drill: &mut Drill, moment: Moment, mut restored: Option<&mut Cluster>) -> Result<(), DrillError> {
-    if drill.scenario.recovery.target == Target::Moment(moment) && drill.target_time.is_none() {
-        drill.target_time = Some(drill.source_time().await);
+    if drill.desk.scenario.recovery.target == Target::Moment(moment) && drill.incident.target_time.is_none() {
+        drill.incident.target_time = Some(drill.estate.source_time().await);
     }
     // What is restored exists only while a restore waits for it or is done; at `restore` everything else comes first.
     let has_restored = restored.is_some();
@@ -37,38 +35,46 @@ pub async fn inject(drill: &mut Drill, moment: Moment, mut restored: Option<&mut
         fault.at == moment && (moment != Moment::Restore || (fault.target == FaultTarget::Restored) == has_restored)
     };
     let faults: Vec<Fault> = drill
+        .desk
         .scenario
         .faults
         .iter()
         .filter(|fault| due(fault))
         .cloned()
         .collect();
-    if faults.iter().all(|fault| drill.injected.contains(&fault.number)) {
+    if faults
+        .iter()
+        .all(|fault| drill.injector.injected.contains(&fault.number))
+    {
         return Ok(());
     }
-    drill.look_at_repository_before_a_fault().await;
+    drill.estate.look_at_repository_before_a_fault().await;
     locate_relations(drill, restored.as_deref()).await;
     for fault in faults {
-        if drill.injected.insert(fault.number) {
+        if drill.injector.injected.insert(fault.number) {
             one(drill, &fault, restored.as_deref_mut()).await?;
         }
     }
-    if drill.untouched.is_some() {
-        drill.note_repository()?;
+    if drill.estate.untouched.is_some() {
+        drill.estate.note_repository()?;
     }
     Ok(())
 }
 
 async fn one(drill: &mut Drill, fault: &Fault, restored: Option<&mut Cluster>) -> Result<(), DrillError> {
-    let backups: Vec<Backup> = drill.backups_left().cloned().collect();
-    let fault = &with_segment(fault, &backups, drill.site.wal.segment_bytes);
+    let backups: Vec<Backup> = drill.estate.backups_left().cloned().collect();
+    let fault = &with_segment(fault, &backups, drill.estate.site.wal.segment_bytes);
     archived(drill, fault).await; // the service still works meanwhile
     if fault.target == FaultTarget::Cluster
-        && let Some(lsn) = drill.source_lsn().await
+        && let Some(lsn) = drill.estate.source_lsn().await
     {
-        drill.last_lsn = Some(lsn);
+        drill.incident.last_lsn = Some(lsn);
     }
-    let change = remember::change(fault, &drill.scenario.recovery.target, drill.fault_lsn.is_some());
+    let change = remember::change(
+        fault,
+        &drill.desk.scenario.recovery.target,
+        drill.incident.fault_lsn.is_some(),
+    );
     if change == Change::Damage {
         if fault.at < Moment::Failure {
             let moment = format!(
@@ -79,80 +85,74 @@ async fn one(drill: &mut Drill, fault: &Fault, restored: Option<&mut Cluster>) -
             );
             remember::record(drill, &moment, Tables::All, false).await;
         }
-        drill.site.references.with(Log::end);
-        if drill.fault_lsn.is_none() {
-            drill.fault_lsn = drill.last_lsn; // a server that was stopped for it wrote nothing since
+        drill.estate.site.references.with(Log::end);
+        if drill.incident.fault_lsn.is_none() {
+            drill.incident.fault_lsn = drill.incident.last_lsn; // a server that was stopped for it wrote nothing since
         }
     }
-    if fault.at == Moment::Failure && drill.failed.is_none() {
-        // The recovery time counts from the moment at which things begin to break.
-        drill.alerts.forget();
-        drill.failed = Some((drill.recorder.offset(), Utc::now()));
-        drill.recorder.record(What::Failed);
+    if fault.at == Moment::Failure {
+        drill.failed(); // the recovery time counts from the moment at which things begin to break
     }
     // What its server sent last is still on the way into the stream: a file that grows again was not damaged.
     if fault.target == FaultTarget::Stream
-        && !drill.source.is_running()
-        && let Some(stream) = drill.stream.take()
+        && !drill.estate.source.is_running()
+        && let Some(stream) = drill.estate.stream.take()
     {
         stream.stop().await;
     }
-    let server_before = drill.source.pid();
-    let archive_service = drill.site.archive_service();
+    let server_before = drill.estate.source.pid();
+    let archive_service = drill.estate.site.archive_service();
     let mut world = fault::World {
-        cluster: &mut drill.source,
+        cluster: &mut drill.estate.source,
         restored,
-        archive: drill.site.wal.archive.as_deref(),
-        stream: drill.site.wal.stream.as_deref(),
-        work: drill.site.work.path(),
+        archive: drill.estate.site.wal.archive.as_deref(),
+        stream: drill.estate.site.wal.stream.as_deref(),
+        work: drill.estate.site.work.path(),
         backups: backups
             .iter()
             .flat_map(|backup| {
-                let system = drill.systems.named(&backup.info.method);
+                let system = drill.estate.systems.named(&backup.info.method);
                 let artefacts = system.map_or_else(Vec::new, |system| system.artefacts(backup));
                 artefacts.into_iter().map(|artefact| (backup.info.id.clone(), artefact))
             })
             .collect(),
-        random: &mut drill.random,
-        relations: &drill.relations,
-        database: drill.site.service.database(),
-        credentials: &drill.site.credentials,
-        repository: &drill.site.repository,
-        disk: drill.disk.as_ref().map(super::disk::SmallDisk::path),
+        random: &mut drill.injector.random,
+        relations: &drill.injector.relations,
+        database: drill.estate.site.service.database(),
+        credentials: &drill.estate.site.credentials,
+        repository: &drill.estate.site.repository,
+        disk: drill.estate.disk.as_ref().map(super::disk::SmallDisk::path),
         services: fault::Services {
-            application: &drill.application,
-            app_faults: &drill.app_faults,
-            store: drill.store.as_ref(),
-            store_faults: &drill.store_faults,
-            inbox: &mut drill.inbox,
-            alerts: &mut drill.alerts,
-            prober: &mut drill.prober,
+            application: &drill.estate.application,
+            app_faults: &drill.injector.app_faults,
+            store: drill.estate.store.as_ref(),
+            store_faults: &drill.injector.store_faults,
+            notifications: drill.estate.inbox.port(),
+            alerts: drill.estate.alerts.port(),
+            monitor: &mut drill.estate.monitor,
             archive_service: &archive_service,
         },
     };
-    let report = drill
-        .recorder
-        .external("inject the fault", fault::inject(fault, &mut world))
-        .await?;
-    let touched = report.touched.clone();
-    drill.recorder.record(What::FaultInjected(report));
+    let injected = fault::inject(fault, &mut world);
+    let injected = drill.desk.recorder.external("inject the fault", injected).await?;
+    let touched = injected.report.touched.clone();
+    drill.desk.recorder.record(What::FaultInjected(injected.report));
+    let mending = injected.mending.map(|mending| (fault.target, mending));
+    drill.injector.mending.extend(mending);
     if fault.action.starts_another_timeline() {
-        drill.timeline = TimelineId(drill.cluster_started("source", &drill.source).await?);
-        if let Ok(client) = drill.source.connect("postgres", "postgres").await
+        drill.estate.timeline = TimelineId(drill.estate.cluster_started("source", &drill.estate.source).await?);
+        if let Ok(client) = drill.estate.source.connect("postgres", "postgres").await
             && let Ok(reached) = Reached::read(&client).await
         {
-            drill.site.references.with(|log| log.branch(&reached));
+            drill.estate.site.references.with(|log| log.branch(&reached));
         }
     }
-    if fault.at <= Moment::Failure && drill.source.pid() != server_before && drill.source.is_running() {
+    if fault.at <= Moment::Failure && drill.estate.source.pid() != server_before && drill.estate.source.is_running() {
         remember::crashed(drill).await;
         drill.stream_again().await?; // it ended with the server that was there before
     }
     if change == Change::History {
         remember::history(drill, fault, &touched).await?;
-    }
-    if fault.action.needs() == Needs::Service && !drill.broken.contains(&fault.target) {
-        drill.broken.push(fault.target);
     }
     Ok(())
 }
@@ -193,7 +193,7 @@ async fn archived(drill: &mut Drill, fault: &Fault) {
         .files
         .as_ref()
         .and_then(|files| Some((files.path.as_str(), files.segment?.place)));
-    let (Some((segment, place)), Some(archive)) = (named, &drill.site.wal.archive) else {
+    let (Some((segment, place)), Some(archive)) = (named, &drill.estate.site.wal.archive) else {
         return;
     };
     let is_there = || {
@@ -205,7 +205,7 @@ async fn archived(drill: &mut Drill, fault: &Fault) {
         }
     };
     let began = Instant::now();
-    while fault.target == FaultTarget::Archive && drill.source.is_running() && !is_there() {
+    while fault.target == FaultTarget::Archive && drill.estate.source.is_running() && !is_there() {
         if began.elapsed() > PATIENCE {
             return;
         }
@@ -213,40 +213,19 @@ async fn archived(drill: &mut Drill, fault: &Fault) {
     }
 }
 
-/// Mends every service that a fault broke, and records that.
-pub async fn mend(drill: &mut Drill) {
-    for target in std::mem::take(&mut drill.broken) {
-        let archive_service = drill.site.archive_service();
-        let mut services = fault::Services {
-            application: &drill.application,
-            app_faults: &drill.app_faults,
-            store: drill.store.as_ref(),
-            store_faults: &drill.store_faults,
-            inbox: &mut drill.inbox,
-            alerts: &mut drill.alerts,
-            prober: &mut drill.prober,
-            archive_service: &archive_service,
-        };
-        let (verdict, detail) = match fault::mend(target, &mut services).await {
-            Ok(detail) => (Verdict::Pass, detail.to_owned()),
-            Err(error) => (Verdict::Fail, chain(&error)),
-        };
-        drill.recorder.record(What::Undone {
-            what: format!("fault of service {target}"),
-            verdict,
-            detail,
-        });
-    }
-}
-
 /// Asks the servers that run where the relations are that faults name; what cannot be asked now was asked before.
 async fn locate_relations(drill: &mut Drill, restored: Option<&Cluster>) {
     const SQL: &str = "SELECT pg_relation_filepath(c.oid) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
                        WHERE c.relname = $1 ORDER BY n.nspname = 'public' DESC LIMIT 1";
-    let files = drill.scenario.faults.iter().filter_map(|fault| fault.files.as_ref());
+    let files = drill
+        .desk
+        .scenario
+        .faults
+        .iter()
+        .filter_map(|fault| fault.files.as_ref());
     let names: Vec<String> = files.filter_map(|files| files.relation.clone()).collect();
-    for cluster in [Some(&drill.source), restored].into_iter().flatten() {
-        let Ok(client) = cluster.connect("postgres", drill.site.service.database()).await else {
+    for cluster in [Some(&drill.estate.source), restored].into_iter().flatten() {
+        let Ok(client) = cluster.connect("postgres", drill.estate.site.service.database()).await else {
             continue;
         };
         for name in &names {
@@ -254,6 +233,7 @@ async fn locate_relations(drill: &mut Drill, restored: Option<&Cluster>) {
                 continue;
             };
             drill
+                .injector
                 .relations
                 .extend(row.get::<_, Option<String>>(0).map(|path| (name.clone(), path)));
         }

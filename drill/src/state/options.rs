@@ -1,11 +1,12 @@
-//! What the command line decides about a run.
+//! What the command line decides: about a run, and about each of its drills.
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use super::{Interrupt, Parts};
 use crate::{
     operator::OperatorMode,
-    scenario::Given,
+    postgres::{Installation, Storage},
+    scenario::{Given, Scenario},
     service::{Progress, Sizing},
 };
 
@@ -69,6 +70,22 @@ impl Options {
             show(progress);
         }
     }
+}
+
+/// What one drill is about.
+pub struct Assignment<'a> {
+    /// The scenario.
+    pub scenario: &'a Scenario,
+    /// The backup system.
+    pub system: &'a str,
+    /// Name of the drill within the run: the scenario's id, or `<id>@<system>`.
+    pub name: String,
+    /// The binaries.
+    pub installation: &'a Installation,
+    /// Where its clusters live.
+    pub storage: Storage,
+    /// The command line that carries out the same drill once more.
+    pub again: String,
 }
 
 /// Where clusters live, as asked for.

@@ -24,22 +24,22 @@ use crate::{
 /// # Errors
 /// If the ledger's file cannot be read.
 pub async fn kept(drill: &Drill) -> Result<Option<(CheckResult, Option<Comparison>)>, DrillError> {
-    let Some(writes) = drill.site.service.writes() else {
+    let Some(writes) = drill.estate.site.service.writes() else {
         return Ok(None);
     };
-    let login = drill.login(&drill.source, Role::DrillValidator);
+    let login = drill.estate.login(&drill.estate.source, Role::DrillValidator);
     let Ok(mut validator) = verify::connect(&login).await else {
         return Ok(None);
     };
     // What crash recovery replayed must be there; a server that began without one replayed nothing.
-    let reached = match drill.source.connect("postgres", "postgres").await {
-        Ok(superuser) => Replayed::of(&superuser, None, drill.timeline.0).await.ok(),
+    let reached = match drill.estate.source.connect("postgres", "postgres").await {
+        Ok(superuser) => Replayed::of(&superuser, None, drill.estate.timeline.0).await.ok(),
         Err(_) => None, // then what is missing is lost, as far as anybody can tell
     };
-    let reached = reached.and_then(|replayed| replayed.along(drill.timeline));
-    let looked_at_ns = nanoseconds(drill.recorder.offset());
+    let reached = reached.and_then(|replayed| replayed.along(drill.estate.timeline));
+    let looked_at_ns = nanoseconds(drill.desk.recorder.offset());
     let read = writes.read(&mut validator, theirs(drill)).await;
-    let history = History::read_or_unusable(&drill.ledger, &drill.ledger_header)?.as_of(looked_at_ns);
+    let history = History::read_or_unusable(&drill.desk.ledger, &drill.desk.ledger_header)?.as_of(looked_at_ns);
     let mut comparison = None;
     let mut check = timed(CheckId::LedgerPrefix, Phase::Source, "source", async {
         let expected = "every commit acknowledged so far, and nothing that nobody wrote";
@@ -54,7 +54,7 @@ pub async fn kept(drill: &Drill) -> Result<Option<(CheckResult, Option<Compariso
             target: ledger::Target::End,
             reached,
             backup: None,
-            failed_ns: nanoseconds(drill.failed_offset()),
+            failed_ns: nanoseconds(drill.incident.failed_offset()),
         };
         let found = ledger::compare(&history, Some(&recovered), &writes.seed(), recovery)?;
         let examples = found.summary.examples.join("; ");
@@ -67,12 +67,12 @@ pub async fn kept(drill: &Drill) -> Result<Option<(CheckResult, Option<Compariso
         })
     })
     .await;
-    check.duration_ms += crate::record::milliseconds(drill.recorder.offset()) - looked_at_ns as f64 / 1e6;
+    check.duration_ms += crate::record::milliseconds(drill.desk.recorder.offset()) - looked_at_ns as f64 / 1e6;
     Ok(Some((check, comparison)))
 }
 
 /// Seeded keys that the writers may change at any moment, ascending.
 pub fn theirs(drill: &Drill) -> Vec<i64> {
-    let writes = drill.site.service.writes();
-    writes.map_or_else(Vec::new, |writes| writes.theirs(drill.writers()))
+    let writes = drill.estate.site.service.writes();
+    writes.map_or_else(Vec::new, |writes| writes.theirs(drill.desk.writers()))
 }

@@ -57,27 +57,32 @@ pub enum Tables {
 
 /// Records what is true now, and hands it out in hashes. What cannot be recorded is left out; the records before it stand.
 pub async fn record(drill: &Drill, moment: &str, tables: Tables, system_rows: bool) -> Option<Summary> {
-    if drill.site.references.with(|log| log.has_ended()) {
+    if drill.estate.site.references.with(|log| log.has_ended()) {
         return None;
     }
     let reading = Reading {
         system_rows,
         largest_bytes: (tables == Tables::Small).then_some(LARGE_TABLE_BYTES),
-        answered_elsewhere: drill.answered_by_the_ledger(),
-        large_objects: drill.site.service.large_objects().copied(),
+        answered_elsewhere: drill.estate.answered_by_the_ledger(),
+        large_objects: drill.estate.site.service.large_objects().copied(),
         ..Reading::default()
     };
     // What people do is read in full; between that, only writers are at work.
-    let last = drill.site.references.with(|log| log.newest()).filter(|_| !system_rows);
-    let record = Record::take(&drill.source, moment, &reading, last.as_deref());
-    match drill.recorder.external("record what is true", record).await {
+    let last = drill
+        .estate
+        .site
+        .references
+        .with(|log| log.newest())
+        .filter(|_| !system_rows);
+    let record = Record::take(&drill.estate.source, moment, &reading, last.as_deref());
+    match drill.desk.recorder.external("record what is true", record).await {
         Ok(record) => {
             let summary = record.summary();
-            drill.site.references.with(|log| log.add(record));
+            drill.estate.site.references.with(|log| log.add(record));
             Some(summary)
         }
         Err(error) => {
-            drill.recorder.finding(format!(
+            drill.desk.recorder.finding(format!(
                 "What was true {moment} could not be recorded: {}. What was recorded before is compared with instead.",
                 chain(&error)
             ));
@@ -89,10 +94,10 @@ pub async fn record(drill: &Drill, moment: &str, tables: Tables, system_rows: bo
 /// After the server was started again: what was recorded of WAL that crash recovery did not find again is no longer true.
 /// A server that does not answer is found out by whoever looks at it next.
 pub async fn crashed(drill: &Drill) {
-    if let Ok(client) = drill.source.connect("postgres", MAINTENANCE).await
+    if let Ok(client) = drill.estate.source.connect("postgres", MAINTENANCE).await
         && let Ok(reached) = Reached::by_recovery(&client).await
     {
-        drill.site.references.with(|log| log.crash(&reached));
+        drill.estate.site.references.with(|log| log.crash(&reached));
     }
 }
 
@@ -101,19 +106,21 @@ pub async fn crashed(drill: &Drill) {
 /// # Errors
 /// If it changed rows of the seed or of the ledger: then nothing tells any more which rows there should be.
 pub async fn history(drill: &mut Drill, fault: &Fault, touched: &[String]) -> Result<(), DrillError> {
-    if drill.site.references.with(|log| log.has_ended()) {
+    if drill.estate.site.references.with(|log| log.has_ended()) {
         return Ok(()); // the rows are not what they should be anyway
     }
     let moment = format!("after the {} {} (line {})", fault.action.kind(), fault.at, fault.line);
     record(drill, &moment, Tables::Small, true).await;
-    if fault.action.changes() == Changes::Settings || !drill.source.is_running() {
+    if fault.action.changes() == Changes::Settings || !drill.estate.source.is_running() {
         return Ok(());
     }
-    let truth = drill.last_truth();
-    let subject = drill.subject(&drill.source, reports::Phase::Source, truth.as_ref());
+    let truth = drill.estate.last_truth();
+    let subject = drill
+        .estate
+        .subject(&drill.estate.source, reports::Phase::Source, truth.as_ref());
     let theirs = promises::theirs(drill);
     let against = content_fingerprint::Against::Serving {
-        reference: &drill.fingerprint,
+        reference: &drill.estate.fingerprint,
         theirs: &theirs,
     };
     let seed = content_fingerprint::check(&subject, against).await;

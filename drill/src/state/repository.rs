@@ -1,9 +1,9 @@
 //! The repository is never written to: noted once the backups are taken and whenever something is broken on purpose, looked at
 //! before that, after each restore and at the end. A difference that no fault made fails `isolation`, and with it the drill.
 
-use reports::{CheckId, Phase, Verdict, text::counted};
+use reports::{CheckId, Phase, Verdict, What, text::counted};
 
-use super::{Drill, DrillError};
+use super::{DrillError, Estate};
 use crate::{
     backup::{BackupError, untouched::Untouched},
     record::check::{Found, first_few, timed},
@@ -11,7 +11,7 @@ use crate::{
 
 const EXPECTED: &str = "the repository is as it was: nothing is written to where the backups are";
 
-impl Drill {
+impl Estate {
     /// Notes what the repository holds now.
     ///
     /// # Errors
@@ -40,7 +40,7 @@ impl Drill {
     /// At the end, with what the files hold.
     pub async fn look_at_repository_at_the_end(&mut self) {
         let Some(untouched) = self.untouched.take() else { return };
-        let began = self.recorder.offset();
+        let began = self.site.recorder.offset();
         let (differences, read) = match untouched.all_differences().await {
             Ok((differences, read)) => (Ok(differences), read),
             Err(error) => (Err(error), 0),
@@ -49,7 +49,7 @@ impl Drill {
             "types, modes, sizes and times, and the content of {}",
             counted(read, "file")
         );
-        self.recorder.external_since("compare the repository", began);
+        self.site.recorder.external_since("compare the repository", began);
         self.repository_looked_at(Phase::AfterCutover, differences, &looked)
             .await;
     }
@@ -67,9 +67,9 @@ impl Drill {
         let check = check.await;
         if check.verdict == Verdict::Fail {
             let text = format!("The backups were written to, and no fault did it: {}.", check.actual);
-            self.recorder.finding(text);
+            self.site.recorder.finding(text);
         }
-        self.check(check);
+        self.site.recorder.record(What::CheckFinished(check));
     }
 
     fn not_listed(&self, source: std::io::Error) -> DrillError {

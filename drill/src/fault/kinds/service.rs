@@ -1,9 +1,12 @@
 //! Services around the database that misbehave: the application, the configuration store, receivers, the archive.
 //!
 //! What they do wrong is real: a process is killed or stopped, a port closed, a file taken away, an answer delayed.
-//! [`mend`] takes everything back when the drill is over.
+//! Each fault comes with what mends it when the drill is over.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use reports::text::{counted, lasting};
 
@@ -14,15 +17,14 @@ pub use behaviour::{Behaviour, Service};
 use crate::{
     cutover::{Application, ConfigStore},
     fault::{
-        Deed, Doing, Done, FaultError, World,
+        Deed, Doing, Done, FaultError, Mending, World,
         service::{
             app::{AppFaults, Deed as Sabotaged, Sabotage},
             config_store::StoreFaults,
         },
     },
     http,
-    monitor::{Alerts, Monitor, prober},
-    notify::Inbox,
+    monitor::{Monitor, alertmanager},
     scenario::{Fault, FaultTarget, Kind as _},
 };
 
@@ -42,12 +44,12 @@ pub struct Services<'a> {
     pub store: &'a dyn ConfigStore,
     /// What befalls it.
     pub store_faults: &'a StoreFaults,
-    /// The receiver of notifications.
-    pub inbox: &'a mut Inbox,
-    /// The receiver of alerts.
-    pub alerts: &'a mut Alerts,
+    /// Where notifications arrive.
+    pub notifications: http::Port,
+    /// Where alerts arrive.
+    pub alerts: http::Port,
     /// The monitoring.
-    pub prober: &'a mut Option<Box<dyn Monitor>>,
+    pub monitor: &'a mut Option<Box<dyn Monitor>>,
     /// The program that the archive asks before it hands out a file, while there is one.
     pub archive_service: &'a Path,
 }
@@ -58,6 +60,7 @@ impl Service {
         let failed = |what: String| FaultError::NotVerified { what };
         let (does, after, times) = (self.does, self.after(), self.times());
         let (mut summary, mut touched) = (self.describe(target), Vec::new());
+        let mut mending: Option<Mending> = None;
         match (target, does) {
             (FaultTarget::App, Behaviour::Down | Behaviour::Hang | Behaviour::Stale) => {
                 let deed = match does {
@@ -71,6 +74,7 @@ impl Service {
                     ));
                 }
                 let sabotage = Sabotage { after, times, deed };
+                mending = Some(services.app_faults.mending(services.application));
                 touched.extend(services.app_faults.sabotage(services.application, sabotage).await?);
             }
             (FaultTarget::App, _) => {
@@ -79,6 +83,7 @@ impl Service {
                     target,
                 })?;
                 let application = services.application;
+                mending = Some(services.app_faults.mending(application));
                 let fronted = services
                     .app_faults
                     .put_before(application, behaviour, after, times)
@@ -88,33 +93,37 @@ impl Service {
                 );
             }
             (FaultTarget::ConfigStore, Behaviour::Down) => {
-                touched.push(services.store_faults.take_away(services.store)?);
+                let (did, taken_back) = services.store_faults.take_away(services.store)?;
+                (touched, mending) = (vec![did], Some(taken_back));
             }
             (FaultTarget::ConfigStore, Behaviour::Refuse) => {
-                touched.push(services.store_faults.obstruct(services.store)?);
+                let (did, taken_back) = services.store_faults.obstruct(services.store)?;
+                (touched, mending) = (vec![did], Some(taken_back));
             }
-            (FaultTarget::Notifier, _) => self.misanswer(services.inbox.receiver()).await,
+            (FaultTarget::Notifier, _) => mending = Some(self.misanswer(&services.notifications).await),
             (FaultTarget::Monitor, Behaviour::Down) => {
-                if services.prober.take().is_none() {
+                if services.monitor.take().is_none() {
                     return Err(FaultError::NoEffect {
                         kind: Self::name(),
                         why: "the monitoring does not run".to_owned(),
                     });
                 }
-                touched.push("the prober was stopped".to_owned());
+                touched.push("the monitoring was stopped".to_owned());
             }
             (FaultTarget::Monitor, Behaviour::Alert) => {
+                let summary_of_it = "raised by the scenario, not by a failed probe";
                 let posted =
-                    prober::alert(&services.alerts.url(), "raised by the scenario, not by a failed probe").await;
+                    alertmanager::post(&reqwest::Client::new(), &services.alerts.url("alerts"), summary_of_it).await;
                 posted.map_err(|error| failed(format!("the alert was not taken: {}", error.without_url())))?;
                 summary = String::from("the alert DB_UNAVAILABLE was posted and taken, without a failed probe");
             }
-            (FaultTarget::Monitor, _) => self.misanswer(services.alerts.receiver()).await,
+            (FaultTarget::Monitor, _) => mending = Some(self.misanswer(&services.alerts).await),
             (FaultTarget::Archive, Behaviour::Down | Behaviour::Slow | Behaviour::Kill) => {
                 let path = services.archive_service;
                 let program = self.archive_program();
                 fs::write(path, program).map_err(FaultError::io("write", path))?;
                 touched.push(format!("{} is asked before a segment is handed out", path.display()));
+                mending = Some(removal(path.to_owned()));
             }
             _ => {
                 return Err(FaultError::NotApplicable {
@@ -124,7 +133,11 @@ impl Service {
             }
         }
         touched.push(summary.clone());
-        Ok(Done::new(summary, touched))
+        let done = Done::new(summary, touched);
+        Ok(match mending {
+            Some(mending) => done.mended_by(mending),
+            None => done,
+        })
     }
 
     /// How whoever behaves so answers requests, if that is what it is about.
@@ -137,11 +150,16 @@ impl Service {
         }
     }
 
-    async fn misanswer(&self, receiver: &mut http::Receiver) {
-        let Some(behaviour) = self.answers() else {
-            return receiver.go_down().await;
+    async fn misanswer(&self, port: &http::Port) -> Mending {
+        match self.answers() {
+            None => port.go_down().await,
+            Some(behaviour) => port.behave(behaviour, self.after(), self.times()),
+        }
+        let port = port.clone();
+        let failed = |error: std::io::Error| FaultError::NotVerified {
+            what: error.to_string(),
         };
-        receiver.behave(behaviour, self.after(), self.times());
+        Box::pin(async move { port.mend().await.map_err(failed) })
     }
 
     /// Asked with the name of a file: waits, fails, or kills who asks. Only segments count; a timeline's history is always
@@ -180,39 +198,12 @@ impl Service {
     }
 }
 
-/// Takes back everything that was done to a service.
-///
-/// # Errors
-/// If it cannot be taken back.
-pub async fn mend(target: FaultTarget, services: &mut Services<'_>) -> Result<&'static str, FaultError> {
-    let failed = |what: String| FaultError::NotVerified { what };
-    match target {
-        FaultTarget::App => services.app_faults.mend(services.application),
-        FaultTarget::ConfigStore => services.store_faults.mend(services.store)?,
-        FaultTarget::Notifier => services
-            .inbox
-            .receiver()
-            .mend()
-            .await
-            .map_err(|error| failed(error.to_string()))?,
-        FaultTarget::Monitor => services
-            .alerts
-            .receiver()
-            .mend()
-            .await
-            .map_err(|error| failed(error.to_string()))?,
-        FaultTarget::Archive => match fs::remove_file(services.archive_service) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(FaultError::io("remove", services.archive_service)(error));
-            }
-            _ => {}
-        },
-        _ => {
-            return Err(FaultError::NotApplicable {
-                kind: Service::name(),
-                target,
-            });
+/// Removes a file, unless somebody did so before.
+fn removal(path: PathBuf) -> Mending {
+    Box::pin(async move {
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(FaultError::io("remove", &path)(error)),
+            _ => Ok(()),
         }
-    }
-    Ok("it behaves as it should again")
+    })
 }

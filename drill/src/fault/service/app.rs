@@ -12,11 +12,11 @@ use std::{
 use futures_util::future::BoxFuture;
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::front::Front;
+use super::load_balancer::LoadBalancer;
 use crate::{
     cutover::{AppControl, Application, ApplicationError},
     fault::{
-        FaultError,
+        FaultError, Mending,
         kinds::signal::{SignalName, send_to_one},
     },
     http::Behaviour,
@@ -51,7 +51,7 @@ pub struct AppFaults(Arc<std::sync::Mutex<State>>);
 #[derive(Default)]
 struct State {
     sabotage: VecDeque<Sabotage>,
-    front: Option<Front>,
+    front: Option<LoadBalancer>,
 }
 
 impl AppFaults {
@@ -97,7 +97,7 @@ impl AppFaults {
         let address = application.control.address().ok_or(std::io::ErrorKind::NotConnected)?;
         let front = match self.with(|state| state.front.take()) {
             Some(front) => front,
-            None => Front::of(&address).await?,
+            None => LoadBalancer::of(&address).await?,
         };
         front.behave(behaviour, after, times);
         let did = format!("requests to {} go through {}", front.leads_where(), front.address());
@@ -105,12 +105,18 @@ impl AppFaults {
         Ok(did)
     }
 
-    /// Nothing befalls the application any more, nothing stands before it, and a process that stands still goes on.
-    pub fn mend(&self, application: &Application) {
-        self.with(|state| *state = State::default());
-        if let Some(pid) = application.pid() {
-            signal(pid, Signal::CONT);
-        }
+    /// Once it is awaited, nothing befalls the application any more, nothing stands before it, and a process that stands still
+    /// goes on.
+    pub fn mending(&self, application: &Application) -> Mending {
+        let (faults, pid) = (self.clone(), application.control.pid());
+        Box::pin(async move {
+            faults.with(|state| *state = State::default());
+            let pid = pid.map_or(0, |pid| pid.load(Ordering::Relaxed));
+            if pid != 0 {
+                signal(pid, Signal::CONT);
+            }
+            Ok(())
+        })
     }
 
     /// What befalls what is being started.
@@ -208,7 +214,9 @@ impl AppControl for Misbehaving {
 
     fn address(&self) -> Option<String> {
         let real = self.real.address()?;
-        let front = self.faults.with(|state| state.front.as_ref().map(Front::address));
+        let front = self
+            .faults
+            .with(|state| state.front.as_ref().map(LoadBalancer::address));
         Some(front.unwrap_or(real))
     }
 

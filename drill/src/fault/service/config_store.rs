@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use crate::{
     cutover::{ConfigStore, ConfigStoreError},
-    fault::FaultError,
+    fault::{FaultError, Mending},
 };
 
 /// What befalls a store, told by a drill and done by [`MisbehavingStore`]. Clones are the same.
@@ -33,57 +33,46 @@ impl StoreFaults {
         act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Takes the store away. Says what it did.
+    /// Takes the store away. Says what it did, and how that is mended.
     ///
     /// # Errors
     /// If its file cannot be moved.
-    pub fn take_away(&self, store: &dyn ConfigStore) -> Result<String, FaultError> {
+    pub fn take_away(&self, store: &dyn ConfigStore) -> Result<(String, Mending), FaultError> {
         let Some(file) = store.file() else {
             self.with(|state| state.is_down = true);
-            return Ok("whatever the configuration store is asked, it answers with an error".to_owned());
+            let did = "whatever the configuration store is asked, it answers with an error".to_owned();
+            return Ok((did, self.forgotten()));
         };
-        let away = away(file);
-        fs::rename(file, &away).map_err(FaultError::io("move away", file))?;
-        Ok(format!("{} moved to {}", file.display(), away.display()))
+        let (file, away) = (file.to_owned(), file.with_extension("json.away"));
+        fs::rename(&file, &away).map_err(FaultError::io("move away", &file))?;
+        let did = format!("{} moved to {}", file.display(), away.display());
+        let mending = async move { fs::rename(away, &file).map_err(FaultError::io("put back", &file)) };
+        Ok((did, Box::pin(mending)))
     }
 
-    /// Lets the store refuse every change. Says what it did.
+    /// Lets the store refuse every change. Says what it did, and how that is mended.
     ///
     /// # Errors
     /// If the directory cannot be made that stands in the way of a new version of its file.
-    pub fn obstruct(&self, store: &dyn ConfigStore) -> Result<String, FaultError> {
+    pub fn obstruct(&self, store: &dyn ConfigStore) -> Result<(String, Mending), FaultError> {
         let Some(wall) = store.beside() else {
             self.with(|state| state.refuses = true);
-            return Ok("the configuration store answers every change with an error".to_owned());
+            let did = "the configuration store answers every change with an error".to_owned();
+            return Ok((did, self.forgotten()));
         };
         fs::create_dir(&wall).map_err(FaultError::io("obstruct", &wall))?;
-        let wall = wall.display();
-        Ok(format!("directory {wall} made, where an update writes its file"))
+        let did = format!("directory {} made, where an update writes its file", wall.display());
+        let mending = async move { fs::remove_dir(&wall).map_err(FaultError::io("remove", &wall)) };
+        Ok((did, Box::pin(mending)))
     }
 
-    /// Takes back what the others did.
-    ///
-    /// # Errors
-    /// If it cannot.
-    pub fn mend(&self, store: &dyn ConfigStore) -> Result<(), FaultError> {
-        self.with(|state| *state = State::default());
-        if let Some(file) = store.file()
-            && away(file).exists()
-        {
-            fs::rename(away(file), file).map_err(FaultError::io("put back", file))?;
-        }
-        if let Some(wall) = store.beside()
-            && wall.is_dir()
-        {
-            fs::remove_dir(&wall).map_err(FaultError::io("remove", &wall))?;
-        }
-        Ok(())
+    fn forgotten(&self) -> Mending {
+        let faults = self.clone();
+        Box::pin(async move {
+            faults.with(|state| *state = State::default());
+            Ok(())
+        })
     }
-}
-
-/// Where a file is while it is away.
-fn away(file: &Path) -> PathBuf {
-    file.with_extension("json.away")
 }
 
 /// A store that [`StoreFaults`] befall.
@@ -189,16 +178,16 @@ mod tests {
             let settings = json!({"ConnectionStrings": {"DefaultConnection": "Host=a"}});
             store.prepare(&settings).await.unwrap();
 
-            let did = faults.obstruct(&store).unwrap();
+            let (did, mending) = faults.obstruct(&store).unwrap();
             assert!(set_connection(&store, "Host=b").await.is_err(), "{did}");
             assert_eq!(store.connection().await.unwrap(), "Host=a", "{did}");
-            faults.mend(&store).unwrap();
+            mending.await.unwrap();
             assert_eq!(set_connection(&store, "Host=b").await.unwrap(), "Host=a");
 
-            let did = faults.take_away(&store).unwrap();
+            let (did, mending) = faults.take_away(&store).unwrap();
             assert!(store.connection().await.is_err(), "{did}");
             assert!(store.file().is_none_or(|file| !file.exists()), "{did}");
-            faults.mend(&store).unwrap();
+            mending.await.unwrap();
             assert_eq!(store.connection().await.unwrap(), "Host=b");
         }
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1, "nothing is left");

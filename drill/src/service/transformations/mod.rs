@@ -182,7 +182,7 @@ impl Service for Transformations {
 
     fn stray_write(&self) -> Option<&str> {
         Some(
-            r#"INSERT INTO "AuditEvents" ("Kind", "Actor", "OccurredAt") VALUES ('pinned-writer', 'pinned-writer', now())"#,
+            r#"INSERT INTO "AuditEvents" ("Kind", "Actor", "OccurredAt") VALUES ('untold-client', 'untold-client', now())"#,
         )
     }
 }

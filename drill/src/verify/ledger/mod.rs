@@ -24,7 +24,7 @@
 mod audit;
 mod by_key;
 mod comparison;
-mod keys;
+mod each_key;
 mod marks;
 mod verdicts;
 
@@ -131,7 +131,7 @@ pub fn compare(
 
     audit::mark_audited(&mut marks, &recovered.audit, &mut findings);
     audit::mark_attachments(&mut marks, &recovered.attachments, &mut findings);
-    keys::check(&mut marks, recovered, seed, &mut findings);
+    each_key::check(&mut marks, recovered, seed, &mut findings);
     let classes = verdicts::classify(&mut marks, history, recovery, &mut findings);
     verdicts::check_sequences(
         &recovered.sequences,

@@ -1,4 +1,4 @@
-//! Reads TOML tables key by key and remembers where everything stands; `item.rs` reads the values, `de.rs` whole types.
+//! Reads TOML tables key by key and remembers where everything stands; `key_value.rs` reads the values, `de.rs` whole types.
 //!
 //! A [`Table`] gives out its keys one at a time, or the rest of them at once as a type that derives `Deserialize`. A misspelt
 //! key is compared with those that were asked for and with the type's own, so no list of keys is kept anywhere.
@@ -14,7 +14,7 @@ use toml::{
 use super::{
     Place, ScenarioError, Wrong,
     de::ReadError,
-    item::Item,
+    key_value::KeyValue,
     named::{hint, nearest},
 };
 
@@ -82,12 +82,12 @@ impl<'t> Table<'t> {
     }
 
     /// The value of a key.
-    pub(super) fn item(&self, key: &'t str, value: &'t Spanned<DeValue<'t>>) -> Item<'t> {
-        Item::new(self.source, key, value)
+    pub(super) fn item(&self, key: &'t str, value: &'t Spanned<DeValue<'t>>) -> KeyValue<'t> {
+        KeyValue::new(self.source, key, value)
     }
 
     /// Takes a key that may be absent.
-    pub(super) fn take(&mut self, key: &'static str) -> Option<Item<'t>> {
+    pub(super) fn take(&mut self, key: &'static str) -> Option<KeyValue<'t>> {
         self.asked.push(key);
         let index = self.unread.iter().position(|(name, ..)| *name == key)?;
         let (key, _, value) = self.unread.remove(index);
@@ -95,13 +95,13 @@ impl<'t> Table<'t> {
     }
 
     /// Takes a key that must be there.
-    pub(super) fn need(&mut self, key: &'static str) -> Result<Item<'t>, ScenarioError> {
+    pub(super) fn need(&mut self, key: &'static str) -> Result<KeyValue<'t>, ScenarioError> {
         self.take(key).ok_or_else(|| self.missing(key))
     }
 
     /// Reads a key that may be absent.
     pub(super) fn maybe<T: Deserialize<'t>>(&mut self, key: &'static str) -> Result<Option<T>, ScenarioError> {
-        self.take(key).map(Item::read).transpose()
+        self.take(key).map(KeyValue::read).transpose()
     }
 
     /// The error for a key that is not there: most likely it is there and misspelt.

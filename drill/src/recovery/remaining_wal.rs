@@ -11,29 +11,34 @@ use crate::{
 
 /// How far the WAL goes: what crash recovery of the failed database can bring back, and what a restore could.
 #[derive(Default)]
-pub(super) struct Kept {
+pub(super) struct RemainingWal {
     here: Option<Lsn>,
     elsewhere: Option<Lsn>,
 }
 
-impl Kept {
+impl RemainingWal {
     /// Reads the WAL from the newest base backup on, before the server goes on writing it.
     pub(super) async fn look(drill: &Drill) -> Self {
-        let elsewhere = &drill.site.wal;
+        let elsewhere = &drill.estate.site.wal;
         let here = WalSource {
-            stream: Some(drill.source.data_directory().join("pg_wal")),
+            stream: Some(drill.estate.source.data_directory().join("pg_wal")),
             ..elsewhere.clone()
         };
-        let listing = drill.systems.list(&drill.site.repository).await.unwrap_or_default();
+        let listing = drill
+            .estate
+            .systems
+            .list(&drill.estate.site.repository)
+            .await
+            .unwrap_or_default();
         let newest = listing
             .backups
             .iter()
             .rev()
-            .find_map(|backup| backup.start(drill.timeline, None, None));
+            .find_map(|backup| backup.start(drill.estate.timeline, None, None));
         let Some(start) = newest else {
             return Self::default(); // nothing that WAL could be replayed on
         };
-        let (installation, work) = (&drill.site.installation, &drill.site.work);
+        let (installation, work) = (&drill.estate.site.installation, &drill.estate.site.work);
         let (here, elsewhere) = tokio::join!(
             here.reach(installation, work, start),
             elsewhere.reach(installation, work, start)
@@ -62,12 +67,12 @@ impl Kept {
 
 #[cfg(test)]
 mod tests {
-    use super::{Kept, Lsn};
+    use super::{Lsn, RemainingWal};
 
     #[test]
     fn a_restore_is_worth_it_only_where_it_reaches_further() {
         let more = |here: Option<u64>, elsewhere: Option<u64>| {
-            let kept = Kept {
+            let kept = RemainingWal {
                 here: here.map(Lsn),
                 elsewhere: elsewhere.map(Lsn),
             };

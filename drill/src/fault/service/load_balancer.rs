@@ -20,7 +20,7 @@ use tokio::{net::TcpListener, task::JoinHandle};
 use crate::http::{Behaviour, Turns};
 
 /// Listens on a free port of loopback and passes requests on to the application. It is gone when dropped.
-pub(super) struct Front {
+pub(super) struct LoadBalancer {
     address: SocketAddr,
     behind: Behind,
     task: JoinHandle<()>,
@@ -33,7 +33,7 @@ struct Behind {
     client: reqwest::Client,
 }
 
-impl Front {
+impl LoadBalancer {
     /// Stands before `application`, `http://host:port`, and lets everything pass.
     ///
     /// # Errors
@@ -83,7 +83,7 @@ impl Behind {
     }
 }
 
-impl Drop for Front {
+impl Drop for LoadBalancer {
     fn drop(&mut self) {
         self.task.abort();
     }
@@ -155,7 +155,7 @@ mod tests {
 
     #[tokio::test]
     async fn it_passes_on_late_or_not_at_all_and_follows_the_application() {
-        let front = Front::of(&application("one").await).await.unwrap();
+        let front = LoadBalancer::of(&application("one").await).await.unwrap();
         let client = reqwest::Client::new();
         let ask = async || {
             let answer = client

@@ -22,7 +22,7 @@ const INTERVAL: Duration = Duration::from_millis(20);
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The client. It stops when dropped.
-pub struct PinnedWriter {
+pub struct UntoldClient {
     counts: Arc<Counts>,
     task: JoinHandle<()>,
 }
@@ -64,7 +64,7 @@ impl std::fmt::Display for Attempts {
     }
 }
 
-impl PinnedWriter {
+impl UntoldClient {
     /// Begins to write as `client`, whatever stands in its way.
     pub fn start(client: Config, write: String) -> Self {
         let counts = Arc::<Counts>::default();
@@ -72,7 +72,7 @@ impl PinnedWriter {
         let task = tokio::spawn(async move {
             loop {
                 if timeout(PATIENCE, attempt(&client, &write, &counting)).await.is_err() {
-                    tracing::debug!("the pinned writer got no answer");
+                    tracing::debug!("the client that was not told got no answer");
                 }
                 counting.attempts.fetch_add(1, Ordering::Relaxed);
                 let _ = timeout(INTERVAL, counting.hurry.notified()).await; // either will do
@@ -90,7 +90,7 @@ impl PinnedWriter {
         }
     }
 
-    /// As [`PinnedWriter::attempts`], once one that began after this call is over.
+    /// As [`UntoldClient::attempts`], once one that began after this call is over.
     pub async fn tried_again(&self) -> Attempts {
         let (before, began) = (self.attempts().all, Instant::now());
         // The one that is under way may have begun before.
@@ -102,7 +102,7 @@ impl PinnedWriter {
     }
 }
 
-impl Drop for PinnedWriter {
+impl Drop for UntoldClient {
     fn drop(&mut self) {
         self.task.abort();
     }
@@ -127,13 +127,13 @@ async fn attempt(client: &Config, write: &str, counts: &Counts) {
 
 #[cfg(test)]
 mod tests {
-    use super::{Attempts, Config, PinnedWriter};
+    use super::{Attempts, Config, UntoldClient};
 
     #[tokio::test]
     async fn a_client_that_nobody_lets_in_goes_on_trying() {
         let mut nowhere = Config::new();
         nowhere.host("127.0.0.1").port(1).user("nobody");
-        let writer = PinnedWriter::start(nowhere, "SELECT 1".to_owned());
+        let writer = UntoldClient::start(nowhere, "SELECT 1".to_owned());
         let first = writer.tried_again().await;
         let second = writer.tried_again().await;
         assert!(first.all >= 2 && second.all >= first.all + 2, "{first:?} {second:?}");

@@ -4,18 +4,18 @@ use toml::{Spanned, de::DeValue};
 
 use super::{
     Place, ScenarioError,
-    reader::{Source, Table},
+    table::{Source, Table},
 };
 
 /// One value with its key.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Item<'t> {
+pub(super) struct KeyValue<'t> {
     source: Source<'t>,
     key: &'t str,
     value: &'t Spanned<DeValue<'t>>,
 }
 
-impl<'t> Item<'t> {
+impl<'t> KeyValue<'t> {
     /// The value of `key`.
     pub(super) fn new(source: Source<'t>, key: &'t str, value: &'t Spanned<DeValue<'t>>) -> Self {
         Self { source, key, value }

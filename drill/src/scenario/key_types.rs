@@ -8,7 +8,7 @@ use serde::{
     de::{self, SeqAccess, Visitor, value::StrDeserializer},
 };
 
-use super::{FaultTarget, Which, item::out_of, named::hint};
+use super::{FaultTarget, Which, key_value::out_of, named::hint};
 
 /// A string that says something: it is not empty, and not of blanks alone.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
