@@ -1,5 +1,5 @@
-//! Errors in words: one chain of reasons, and what an error of the server says of damage. Of what a server said no more is
-//! told than may be ([`crate::values`]).
+//! Errors in words: an error with its sources in one line, and whether a server's error reports damage. What a server said is
+//! repeated without values of rows ([`crate::values`]).
 
 use std::error::Error;
 
@@ -7,7 +7,7 @@ use tokio_postgres::error::{DbError, SqlState};
 
 use crate::values;
 
-/// An error in words; of a server's no more than may be said (see [`values`]).
+/// An error in words; a server's without values of rows (see [`values`]).
 fn told(error: &(dyn Error + 'static)) -> String {
     match error.downcast_ref::<DbError>() {
         Some(said) => format!("{}: {}", said.severity(), values::message(said)),
@@ -15,12 +15,15 @@ fn told(error: &(dyn Error + 'static)) -> String {
     }
 }
 
-/// An error and its sources in one line.
+/// An error and its sources in one line; a source that adds nothing to the text before it is left out.
 pub fn chain(error: &(dyn Error + 'static)) -> String {
     let mut text = told(error);
     let mut source = error.source();
     while let Some(cause) = source {
-        text = format!("{text}: {}", told(cause));
+        let more = told(cause);
+        if !text.contains(&more) {
+            text = format!("{text}: {more}");
+        }
         let cancelled = cause
             .downcast_ref::<DbError>()
             .is_some_and(|error| *error.code() == SqlState::QUERY_CANCELED);
@@ -42,8 +45,8 @@ pub fn describe(error: &tokio_postgres::Error) -> String {
     }
 }
 
-/// What an error says of damage, if it does: corrupted data or index, an internal error, a file that cannot be read. A
-/// check that meets one has found something; any other error only keeps it from looking.
+/// The error in words, if it reports damage: corrupted data or index, an internal error, a file that cannot be read. For a
+/// check that is a finding; any other error only keeps the check from looking.
 pub fn damage(error: &tokio_postgres::Error) -> Option<String> {
     let error = error.as_db_error()?;
     let code = error.code().code();

@@ -68,7 +68,7 @@ struct Shared {
     turns: Turns,
 }
 
-/// Behaviours that take turns, each for so many requests; shared by whoever changes them and whoever answers.
+/// A queue of behaviours, each for so many requests; shared by whoever changes them and whoever answers.
 #[derive(Clone, Default)]
 pub struct Turns(Arc<Mutex<VecDeque<Turn>>>);
 
@@ -80,8 +80,8 @@ struct Turn {
 }
 
 impl Turns {
-    /// Behaves so for `times` requests, or for good, once every turn before is used up and `after` more were served as
-    /// always.
+    /// Appends a behaviour for `times` requests, or for good. Turns appended earlier come first, then `after` requests that are
+    /// answered as they should be.
     pub fn push(&self, behaviour: Behaviour, after: u64, times: Option<u64>) {
         let mut turns = self.lock();
         if after > 0 {
@@ -143,7 +143,7 @@ impl Receiver {
         self.port.url(path)
     }
 
-    /// Where it listens, for whoever breaks it.
+    /// Its port, for faults that break it.
     pub fn port(&self) -> Port {
         self.port.clone()
     }

@@ -1,5 +1,5 @@
-//! The rooms of this crate depend on each other downwards only: this test reads every path in every file, not only those
-//! in `use`, and holds them against the map in `lib.rs`.
+//! The rooms (top-level modules) of this crate depend on each other downwards only: this test reads every path in every file,
+//! not only those in `use`, and compares them with the map in `lib.rs`.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -9,11 +9,11 @@ use std::{
 
 use proc_macro2::{Delimiter, TokenStream, TokenTree};
 
-/// What `lib.rs` says of the rooms.
+/// The map of the rooms in `lib.rs`.
 struct Map {
     /// The layer of each room, 0 at the top.
     layers: BTreeMap<String, usize>,
-    /// Siblings of which the one may use the other.
+    /// Pairs of rooms in one layer: the first may use the second.
     exceptions: BTreeSet<(String, String)>,
 }
 

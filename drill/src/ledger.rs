@@ -74,8 +74,8 @@ impl OperationKind {
     }
 }
 
-/// Who writes once the service runs again: no writer, but the application itself, asked by the drill. What it is promised
-/// says nothing about what a restore brought back.
+/// The writer number of the application itself, which the drill asks to write once the service runs again. These commits say
+/// nothing about what a restore brought back.
 pub const RESUMED: u32 = u32::MAX;
 
 /// What is known of an operation before it is sent.
@@ -93,7 +93,7 @@ pub struct Intent {
     /// SHA-256 of the content or attachment that is written, in hex.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sha256: Option<String>,
-    /// The time that every row of it carries: the writer's own, not the server's.
+    /// The time in every row that it writes: the writer's own, not the server's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rows_at: Option<PgTime>,
     /// [`digest`] of what else a new key's row says.
@@ -116,7 +116,7 @@ pub struct Answer {
     /// Insert position after the commit: the commit record ends not after it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lsn_after: Option<Lsn>,
-    /// "UpdatedAt" of the key as the server's trigger set it, told in the transaction and before its commit.
+    /// "UpdatedAt" of the key as the server's trigger set it, read in the transaction and before its commit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub updated_at: Option<PgTime>,
     /// Why, where it was not acknowledged.

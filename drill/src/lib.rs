@@ -6,25 +6,25 @@
 //!
 //! Start with [`drill`] (one drill, top to bottom), then [`recovery`] (the fourteen steps).
 //!
-//! # The rooms
+//! # The rooms: top-level modules, by layer
 //!
-//! Dependencies run downwards: a room uses those in the lines below its own, and none beside it or above. A test reads
-//! every path in every file and holds it against this list.
+//! A room may use those in the lines below its own, and none beside it or above. A test reads every path in every file and
+//! compares it with this list.
 //!
 //! ```text
-//! cli                          what a user types; one file a subcommand
+//! cli                          what a user types; one file per subcommand
 //! run                          many drills, one after the other and side by side
 //! drill                        one drill as a story
 //! recovery                     the fourteen steps, in their order
 //! state                        what a drill holds while it is under way, and the moments at which things break
 //! fault                        what breaks things on purpose
 //! backup verify cutover monitor notify workload
-//! service                      the application: the only door to it
-//! wal reference ledger         write-ahead log; what was true when; what writers were promised
-//! record scenario operator      what happened; what is to happen; who decides
+//! service                      the application under drill, and all that is known of it
+//! wal reference ledger         write-ahead log; records of the service's cluster; the journal of commits
+//! record scenario operator     what happened; what is to happen; who decides
 //! postgres http                disposable clusters; a receiver of requests
 //! errors registry              errors in words; what can be chosen by its name
-//! values                       what may be said of rows
+//! values                       keeps values of rows out of messages
 //! ```
 
 pub mod backup;

@@ -1,4 +1,4 @@
-//! Who carries the recovery out: the roles held, and who takes the decisions.
+//! The operator: the roles held, and who takes the decisions.
 //!
 //! With `ask` a person confirms the steps that are judgement (2, 4, 9 and 14) at the terminal, and the time that takes
 //! counts, as it would on the day. How a question is put and what counts as an answer is in `operator/dialogue.rs`; what is
@@ -20,7 +20,7 @@ pub enum OperatorMode {
     Ask(Arc<dyn Terminal>),
 }
 
-/// What else is written to the terminal at which a person is asked.
+/// The other output at the terminal where a person is asked: it is held back during a question.
 pub trait Terminal: Send + Sync {
     /// Writes everything that belongs before a question, and then nothing until [`Terminal::resume`].
     fn suspend(&self);
@@ -89,7 +89,7 @@ impl Operator {
         }
     }
 
-    /// Puts a question to whoever decides. Where a person does, whatever ends without a yes is a no: the end of input, too.
+    /// Puts a question to whoever decides. From a person, anything but a yes is a no, the end of input included.
     pub async fn decides(&self, question: Question) -> bool {
         let OperatorMode::Ask(terminal) = &self.mode else {
             return true;

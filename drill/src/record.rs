@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use chrono::{DateTime, Utc};
+use chrono::Utc;
 use reports::{
     Event, What,
     event::{Finding, JobStatus, Part, Severity},
@@ -150,12 +150,6 @@ impl Recorder {
             Some(error) => Err(error),
             None => Ok(std::mem::take(&mut log.events)),
         }
-    }
-
-    /// Wall time of a monotonic offset, going by today's relation of the two clocks.
-    pub fn utc_of(&self, offset: Duration) -> DateTime<Utc> {
-        let ago = self.offset().saturating_sub(offset);
-        Utc::now() - chrono::Duration::from_std(ago).unwrap_or_default()
     }
 }
 

@@ -1,8 +1,8 @@
 //! Copies a backup's data directory into a new place, `pg_control` last: a copy that was interrupted cannot start.
 //!
-//! The copy stands by itself: what a link leads to is copied, so that nothing that runs on the copy reaches back into the
-//! repository, and it is its owner's to write, whatever modes the backup was kept with. What is neither file nor directory
-//! nor leads to one is named and refused, never opened.
+//! The copy is independent of the backup: the targets of symbolic links are copied, so that a server on the copy never writes
+//! into the repository, and its owner may write to it, whatever modes the backup has. An entry that is neither a file nor a
+//! directory, nor a link to one, is refused by name and never opened.
 
 use std::{
     fs::{self, File, Permissions},
@@ -18,12 +18,12 @@ use std::{
 use super::Progress;
 use crate::postgres::{no_file as strange, open_file};
 
-/// Where in the new cluster's place its tablespaces are.
+/// The directory for tablespaces, beside the new cluster's data directory.
 pub const TABLESPACES: &str = "tablespaces";
 /// The file without which no server starts.
 const CONTROL: &str = "global/pg_control";
-/// What says how the server that was copied ran, or how another restore was to go: the new one starts as it is told here. Its
-/// tablespaces are where this copy puts them, not where a map says.
+/// Files that are not copied: they configure the server that was copied, or another restore. Tablespaces are where this copy
+/// puts them, not where a `tablespace_map` says.
 const LEFT_OUT: &[&str] = &[
     "standby.signal",
     "recovery.signal",
@@ -36,7 +36,7 @@ const LEFT_OUT: &[&str] = &[
 /// How much is copied at a time.
 const CHUNK: u64 = 8 << 20;
 
-/// Copies, tells how far it has come, and ends early when it is told to.
+/// Copies files, counts their bytes, and stops early when it is told to.
 #[derive(Clone, Default)]
 pub struct Copier {
     progress: Progress,
@@ -53,7 +53,7 @@ impl Drop for Stop {
 }
 
 impl Copier {
-    /// One that counts there.
+    /// A copier that counts bytes in `progress`.
     pub fn new(progress: Progress) -> Self {
         Self {
             progress,
@@ -61,7 +61,7 @@ impl Copier {
         }
     }
 
-    /// What ends it when nobody waits for it any longer.
+    /// A guard that ends the copy when it is dropped.
     pub fn stop_when_dropped(&self) -> Stop {
         Stop(Arc::clone(&self.stop))
     }
@@ -69,7 +69,7 @@ impl Copier {
     /// Copies everything below `from` to `to`, which must not exist, and tablespaces beside it.
     ///
     /// # Errors
-    /// If anything cannot be read or written, or is no file; what was copied stays.
+    /// If anything cannot be read or written, or is neither file nor directory; what was copied stays.
     pub fn data_directory(&self, from: &Path, to: &Path) -> io::Result<()> {
         directory(to)?;
         for entry in fs::read_dir(from)? {
@@ -77,7 +77,7 @@ impl Copier {
             match name.to_str() {
                 Some(left_out) if LEFT_OUT.contains(&left_out) => {}
                 Some("pg_tblspc") => self.tablespaces(&from.join(&name), to)?,
-                // What it led to may be gone: its WAL then comes from the archive.
+                // The link's target may be gone: the WAL then comes from the archive.
                 Some("pg_wal") if !from.join(&name).exists() => directory(&to.join(&name))?,
                 _ => self.entry(&from.join(&name), &to.join(&name), &from.join(CONTROL))?,
             }
@@ -177,7 +177,7 @@ pub fn read(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// The first thing in a backup that is neither file nor directory nor leads to one, in words.
+/// Describes the first entry of a backup that is neither a file nor a directory, nor a link to one.
 pub fn no_file(directory: &Path) -> Option<String> {
     let entries: Vec<PathBuf> = fs::read_dir(directory)
         .ok()?

@@ -25,7 +25,7 @@ pub enum BackupError {
     /// The WAL could not be read.
     #[error(transparent)]
     Wal(#[from] crate::wal::WalError),
-    /// What it holds could not be recorded.
+    /// The reference record of the service could not be taken.
     #[error(transparent)]
     Reference(#[from] ReferenceError),
     /// A file could not be given to the server's user.
@@ -49,22 +49,22 @@ pub enum BackupError {
         /// Why.
         source: std::io::Error,
     },
-    /// The target of a restore is not fit for it.
+    /// The target of a restore is not empty.
     #[error("the target {} is not empty; a restore only goes into a new or empty place", path.display())]
     TargetTaken {
         /// The directory.
         path: PathBuf,
     },
-    /// A server runs where the restore is aimed at.
+    /// A server runs in the target of a restore.
     #[error("a server runs in {}; a restore only goes into a new or empty place", path.display())]
     TargetRuns {
         /// Its data directory.
         path: PathBuf,
     },
-    /// What pg_control says cannot be read.
+    /// The control file cannot be read.
     #[error(transparent)]
     Control(#[from] crate::postgres::ControlError),
-    /// A point in time was asked of a system that cannot replay.
+    /// Point-in-time recovery was asked of a backup system that cannot replay WAL.
     #[error("{system} cannot recover to a point in time ({target}); use basebackup with an archive")]
     NoPointInTime {
         /// The system.
@@ -78,7 +78,7 @@ pub enum BackupError {
         /// What is known.
         reason: String,
     },
-    /// It restores in the other way.
+    /// A physical system was asked to load a backup, or a logical one to lay down files.
     #[error("{system} does not restore in this way; this is a defect of what says that it does")]
     NotItsWay {
         /// The system.
@@ -87,7 +87,7 @@ pub enum BackupError {
     /// The drill ended while the restore was under way.
     #[error("the restore was given up: the drill ended")]
     GivenUp,
-    /// What a tool left behind is not what it should be.
+    /// The output of a tool is not as expected.
     #[error("{what} is not as expected: {problem}")]
     Unexpected {
         /// What.
@@ -98,7 +98,7 @@ pub enum BackupError {
 }
 
 impl BackupError {
-    /// What it comes from, as far as that calls for another answer than another backup.
+    /// The cause, where another backup would not help against it; else [`Cause::Other`].
     pub fn cause(&self) -> Cause {
         match self {
             Self::Tool(error) => error.cause(),

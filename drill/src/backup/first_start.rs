@@ -14,14 +14,14 @@ use crate::{
 /// How long a server may take to come out of recovery without making progress.
 pub const REPLAY_PATIENCE: Duration = PATIENCE;
 
-/// How long a server that has lost its clients may take to end, or to take them again.
+/// How long a server that closed our connection may take to exit, or to accept connections again.
 const LAST_WORDS: Duration = Duration::from_secs(30);
 
-/// Starts a restored server and waits until it is out of recovery, or has paused at its target: whether that is where it
-/// should be, the validation tells. Settings that are too low for recovery are raised to what the source had.
+/// Starts a restored server and waits until it has left recovery or paused at its target; the validation judges whether that
+/// is the right place. Settings that are too low for recovery are raised to the source's values.
 ///
 /// # Errors
-/// If it does not start, or comes to a standstill before.
+/// If it does not start, or makes no progress before that.
 pub async fn restored_server(site: &Site, cluster: &mut Cluster) -> Result<(), BackupError> {
     match cluster.start().await {
         // Recovery refuses to go on where a setting is below what it was on the source (PostgreSQL manual, 27.4.3).
@@ -37,13 +37,13 @@ pub async fn restored_server(site: &Site, cluster: &mut Cluster) -> Result<(), B
         started => started?,
     }
     match wait_for_promotion(cluster).await {
-        // It answered as a hot standby and is gone since: what matters is what it died of.
+        // It answered as a hot standby and has exited since: the reason for its exit is what matters.
         Err(BackupError::Cluster(_) | BackupError::Query { .. }) => Ok(cluster.wait_until_writable(LAST_WORDS).await?),
         waited => waited,
     }
 }
 
-/// Sets what pg_control says that the source had.
+/// Sets what recovery needs to the source's values, which are in pg_control.
 async fn raise_settings(site: &Site, cluster: &mut Cluster) -> Result<(), BackupError> {
     let control = ControlData::read(&site.installation, cluster.data_directory()).await?;
     let settings = control.primary_settings;

@@ -1,8 +1,8 @@
 //! Backups: taking, listing, verifying, choosing and restoring them.
 //!
-//! [`BackupSystem`] is what a backup tool must be able to do. Each has a file of its own in [`mod@systems`] and a line in
-//! [`systems()`], which a caller can add to. What every restore must respect, whatever the system, is in [`restore`];
-//! [`planner`] chooses (pure).
+//! [`BackupSystem`] is the interface to a backup tool. Each tool has a file of its own in [`mod@systems`] and an entry in
+//! [`systems()`]; callers can add others. [`restore`] holds the rules for every restore, whatever the system; [`planner`]
+//! chooses what to restore (pure).
 
 pub mod copy;
 mod error;
@@ -41,7 +41,7 @@ pub use error::BackupError;
 pub use restore::RestoreRequest;
 pub use systems::{InUse, Known, systems};
 
-/// Where the service's backups are and with what they are made. One per drill, shared by everything in it.
+/// Where the service's backups are, and what is needed to take and restore them. One per drill, shared by all its parts.
 #[derive(Clone)]
 pub struct Site {
     /// The binaries, of the same major version as the source.
@@ -64,7 +64,7 @@ pub struct Site {
     pub durable: bool,
     /// Whether a base backup brings along the WAL that it needs to be consistent.
     pub wal_in_backup: bool,
-    /// What was true of the service's cluster, moment by moment.
+    /// The reference records of the service's cluster.
     pub references: SharedLog,
     /// Where to record external work.
     pub recorder: Recorder,
@@ -81,7 +81,7 @@ impl Site {
         cluster.client_environment(role.name(), database, Some(self.credentials.password(role)))
     }
 
-    /// A program that the archive asks before it hands out a file: there only while the archive misbehaves.
+    /// A program that `restore_command` runs first, if it exists: it does while a fault makes the archive misbehave.
     pub fn archive_service(&self) -> PathBuf {
         self.work.path().join("archive-service.sh")
     }
@@ -103,14 +103,14 @@ impl Site {
     }
 }
 
-/// A backup that can be restored, as far as its system tells.
+/// A backup that its system lists as restorable.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Backup {
     /// What the catalogue lists.
     pub info: BackupInfo,
     /// Its directory, which it has to itself.
     pub directory: PathBuf,
-    /// What was true of the service's cluster when it was taken, in hashes; none if that could not be recorded.
+    /// The reference record that was taken with it, in hashes; `None` if that could not be taken.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recorded: Option<Summary>,
 }
@@ -121,8 +121,8 @@ impl Backup {
         self.info.start_lsn.as_deref()?.parse().ok()
     }
 
-    /// Where its replay begins, for a service that was on timeline `own` last and is to be recovered `until` some position;
-    /// `None` for a dump. What makes the backup consistent is needed in any case.
+    /// Where WAL replay begins, for a service that was on timeline `own` last and is to be recovered up to `until`; `None` for a
+    /// dump. The WAL that makes the backup consistent is needed in any case.
     pub fn start<'a>(&self, own: TimelineId, held: Option<&'a Path>, until: Option<Lsn>) -> Option<Start<'a>> {
         Some(Start {
             from: self.start_lsn()?,
@@ -134,13 +134,13 @@ impl Backup {
         })
     }
 
-    /// LSN at which it is consistent; a dump's snapshot.
+    /// LSN at which it is consistent; for a dump, that of its snapshot.
     pub fn stop_lsn(&self) -> Option<Lsn> {
         self.info.stop_lsn.as_deref()?.parse().ok()
     }
 }
 
-/// How far a restore has come; shared with whoever polls.
+/// How far a restore has come; shared with those who poll it.
 #[derive(Clone, Default)]
 pub struct Progress {
     bytes: Arc<AtomicU64>,
@@ -174,16 +174,16 @@ impl Progress {
 pub struct Listing {
     /// Finished backups, oldest first.
     pub backups: Vec<Backup>,
-    /// Backups of which something is not known that was noted when they were taken, and why not.
+    /// Backups whose note is missing or damaged, and why.
     pub less_known: Vec<(String, String)>,
-    /// What is no finished backup, and why.
+    /// Entries that are no finished backup, and why.
     pub unfinished: Vec<(String, String)>,
 }
 
 /// A tool that takes backups and brings them back.
 ///
-/// A system restores in one of two ways, as its [`Capabilities`] say: one that is physical lays files down for a server to
-/// start on, another loads a server that runs.
+/// A system restores in one of two ways, as its [`Capabilities`] say: a physical one lays down files for a server to start on,
+/// a logical one loads a server that runs.
 pub trait BackupSystem: Send + Sync {
     /// Its name on the command line and in evidence.
     fn name(&self) -> &'static str;
@@ -199,37 +199,37 @@ pub trait BackupSystem: Send + Sync {
     /// Takes a backup of the running `source` under the name `id`.
     fn take<'a>(&'a self, source: &'a Cluster, id: &'a str) -> BoxFuture<'a, Result<Backup, BackupError>>;
 
-    /// What there is, as the tool's own files or the tool itself tell it.
+    /// Lists its backups, from their own files or by asking the tool.
     fn list(&self) -> BoxFuture<'_, Result<Listing, BackupError>>;
 
-    /// Whether a directory of the repository is of its making, finished or not.
+    /// Whether this system made a directory of the repository, finished or not.
     fn made(&self, directory: &Path) -> bool;
 
     /// Checks a backup as well as it can be checked without restoring it.
     fn verify<'a>(&'a self, backup: &'a Backup) -> BoxFuture<'a, Vec<CheckResult>>;
 
-    /// WAL that the backup brings along, where it brings any: a directory of segments.
+    /// The directory of WAL segments that the backup brings along, if it brings any.
     fn held_wal(&self, _backup: &Backup) -> Option<PathBuf> {
         None
     }
 
-    /// A `restore_command` of its own. Without one the archive and the stream of the drill are asked.
+    /// A `restore_command` of its own. Without one, WAL comes from the drill's archive and stream.
     fn fetch_wal(&self, _backup: &Backup) -> Option<String> {
         None
     }
 
-    /// Where a backup lies: what faults may hit.
+    /// The files of a backup: what faults may damage.
     fn artefacts(&self, backup: &Backup) -> Vec<PathBuf> {
         vec![backup.directory.clone()]
     }
 
-    /// Lays the files of a backup down in `data`, a directory that is not there yet; what stands beside it (tablespaces) goes
-    /// into the directory above it. Nothing of it may lead back into the repository.
+    /// Lays the files of a backup down in `data`, a directory that does not exist yet; tablespaces go into the directory above.
+    /// Nothing of it may link back into the repository.
     fn lay_down<'a>(&'a self, _request: &'a RestoreRequest, _data: &'a Path) -> BoxFuture<'a, Result<(), BackupError>> {
         Box::pin(async { Err(BackupError::NotItsWay { system: self.name() }) })
     }
 
-    /// Loads a backup into a cluster that is new and runs.
+    /// Loads a backup into a new cluster that runs.
     fn load<'a>(
         &'a self,
         _request: &'a RestoreRequest,

@@ -1,7 +1,7 @@
 //! What drill notes beside a backup that it took: `backup.json`, with a digest of itself.
 //!
-//! A backup is listed by what its own files say. The note adds what no tool tells: where the WAL stood at a dump's snapshot,
-//! and in hashes what was true of the service's cluster then. A note that is damaged or gone takes nothing else away.
+//! A backup is listed from its own files. The note adds what no tool records: the WAL position of a dump's snapshot, and the
+//! hashes of the reference record that was taken then. If the note is damaged or gone, the backup is listed all the same.
 
 use std::{fs, io, path::Path};
 
@@ -12,7 +12,7 @@ use super::{Backup, BackupError, copy};
 
 /// Its name in a backup's directory.
 const FILE: &str = "backup.json";
-/// Where in it its digest is.
+/// The key of its digest.
 const DIGEST: &str = "digest";
 
 /// Writes the note of a finished backup.
@@ -38,7 +38,7 @@ pub fn write(backup: &Backup) -> Result<(), BackupError> {
     })
 }
 
-/// What was noted, if it still is what was written.
+/// Reads a note whose digest is right.
 ///
 /// # Errors
 /// What is the matter with the note, in words.
@@ -61,13 +61,13 @@ pub(super) fn read(directory: &Path) -> Result<Backup, String> {
     })
 }
 
-/// The number of a backup, which it was given when it was taken and which its id ends with: it stays the same, whatever
-/// becomes of the others. None for one that was not taken of the service.
+/// The number of a backup, which it was given when it was taken and which its id ends with; it keeps it when others expire.
+/// `None` for a backup that was not taken of the service.
 pub fn number(id: &str) -> Option<u32> {
     id.rsplit_once('-')?.1.parse().ok()
 }
 
-/// Of what a note says, however it is laid out.
+/// The digest of what a note says, whatever its layout.
 fn digest(note: &Value) -> Result<String, serde_json::Error> {
     Ok(format!(
         "sha256:{}",

@@ -1,13 +1,13 @@
 //! The moment in a restore when the files are in place and the server is not started yet.
 //!
-//! A restore hands its cluster over to whoever carries the drill out and gets it back: that is where a scenario breaks
-//! what was restored before anything has run on it. Without anybody at the other end the restore just goes on.
+//! A restore hands its cluster over to the drill and gets it back. In between, a scenario can damage what was restored before
+//! a server has run on it. If nobody listens, the restore just goes on.
 
 use tokio::sync::{mpsc, oneshot};
 
 use crate::postgres::Cluster;
 
-/// The restore's end.
+/// The restore's side of a pause.
 #[derive(Clone, Default)]
 pub struct Pause(Option<mpsc::UnboundedSender<Paused>>);
 

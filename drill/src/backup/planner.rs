@@ -27,7 +27,7 @@ pub enum Standing {
     Unverified,
     /// It was verified, and nothing speaks against it; what could not be verified keeps the drill from passing.
     Sound,
-    /// It was to be verified, and could not be: nothing is known against it, nor for it.
+    /// Verification was attempted and could not run: the backup is proven neither good nor bad.
     Unverifiable,
     /// Its backup must not be used.
     Unusable {
@@ -66,7 +66,7 @@ pub struct Candidate {
     pub reach: Option<Lsn>,
     /// Commit time of the last transaction that it holds for sure; for a dump its snapshot's time.
     pub reach_at: Option<DateTime<Utc>>,
-    /// Segments of which another copy must be handed out than the first, or none.
+    /// WAL segments of which the first copy must not be used: the copy to use instead, or none.
     pub instead: Instead,
 }
 
@@ -94,7 +94,7 @@ pub enum Effect {
     Less(Distance),
     /// As far.
     Same,
-    /// Further: so much the plan loses by not being able to use it.
+    /// Further: this much is lost because the candidate cannot be used.
     More(Distance),
     /// It cannot be compared: another timeline, an unknown end, or no plan.
     Unknown,
@@ -151,7 +151,7 @@ pub fn choose(candidates: &[Candidate], failed_at: DateTime<Utc>, rpo: TimeDelta
     let by_time =
         usable().any(|candidate| candidate.reach.is_none()) && usable().all(|candidate| candidate.reach_at.is_some());
     let rank = |candidate: &Candidate| {
-        // The newest has the least to replay; what a file tells of its own age may be no more than a second's worth.
+        // The newest has the least to replay; backups are ordered by LSN first, because a file's own time may be a second off.
         let backup = &candidate.backup;
         let newest = (backup.start_lsn().or(backup.stop_lsn()), backup.info.taken_at_utc);
         let point = if by_time {
@@ -166,7 +166,7 @@ pub fn choose(candidates: &[Candidate], failed_at: DateTime<Utc>, rpo: TimeDelta
         .enumerate()
         .filter(|(_, candidate)| candidate.standing.is_usable())
         .max_by_key(|(_, candidate)| rank(candidate))?;
-    // Where the WAL of a backup holds no commit, its reader knows none; another's may have read further back.
+    // Candidates with the same point may know different commit times: without a commit in its own WAL, one knows none.
     let same = candidates
         .iter()
         .filter(|other| other.proven == best.proven && point(other) == point(best));

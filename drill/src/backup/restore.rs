@@ -1,8 +1,8 @@
-//! A restore, whatever the system: what every one of them must respect stands here, once.
+//! A restore, whatever the backup system: the rules that every restore must keep stand here, once.
 //!
-//! It goes into a free place and nowhere else, what it makes belongs to the server's account, the new cluster acts on nothing
-//! of production, recovery parameters are the drill's and not what the backup brings along, and it pauses when the files are
-//! in place, so that a scenario can break them before anything has run on them.
+//! It goes into a free place and nowhere else. Its files belong to the server's account. The new cluster cannot act on
+//! production. Recovery settings come from the drill, not from the backup. It pauses when the files are in place, so that a
+//! scenario can damage them before a server has run on them.
 
 use std::fs;
 
@@ -22,9 +22,9 @@ pub struct RestoreRequest {
     pub target: RecoveryTarget,
     /// The timeline to follow, where it must be named; else the server follows the newest that it sees.
     pub timeline: Option<TimelineId>,
-    /// WAL segments of which another copy is handed out than the first, or none.
+    /// WAL segments of which the first copy must not be used: the copy to use instead, or none.
     pub instead: Instead,
-    /// Status and bytes for whoever polls.
+    /// Status and bytes, for those who poll.
     pub progress: Progress,
     /// Passed when the files are in place and the server is not started yet.
     pub pause: Pause,

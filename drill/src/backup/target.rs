@@ -4,7 +4,7 @@ use std::{fs, path::PathBuf};
 
 use super::{BackupError, Site};
 
-/// The place of the cluster of that name, which a restore may fill.
+/// The directory for the cluster of that name, if a restore may fill it.
 ///
 /// # Errors
 /// If anything is there already, or it cannot be looked at.

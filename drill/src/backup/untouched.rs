@@ -1,8 +1,8 @@
-//! Whether the repository is as it was: backups are read, and written to by nobody. A cheap listing (type, mode, size and times
-//! of everything) is compared after each restore; what the files hold, by SHA-256 and up to a gibibyte, at the end.
+//! Checks that nobody wrote to the repository: backups are only read. A cheap listing (type, mode, size and times of every
+//! entry) is compared after each restore; contents, by SHA-256 and up to a gibibyte, at the end.
 //!
-//! What it is compared with is noted anew whenever something was broken on purpose. What did not change since is not read
-//! again for that, and reading goes on beside everything else.
+//! The listing is taken anew whenever something was broken on purpose. Files that did not change since are not hashed again,
+//! and hashing runs in the background.
 
 use std::{
     collections::BTreeMap,
@@ -23,10 +23,10 @@ use tokio::task::JoinHandle;
 
 use crate::postgres::open_file;
 
-/// So many bytes are read at most.
+/// At most this many bytes are hashed.
 const LARGEST: u64 = 1 << 30;
 
-/// What the listing says of one thing.
+/// One entry of the listing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Entry {
     mode: u32,
@@ -53,7 +53,7 @@ impl Drop for Untouched {
 }
 
 impl Untouched {
-    /// Notes what is there now; `before` was noted earlier, and what is still the same is not read again.
+    /// Takes the listing now; files that are as in `before` are not hashed again.
     ///
     /// # Errors
     /// If the repository cannot be listed.
@@ -77,7 +77,7 @@ impl Untouched {
         })
     }
 
-    /// What the listing says that is different now.
+    /// What differs from the listing now.
     ///
     /// # Errors
     /// If the repository cannot be listed.
@@ -96,7 +96,7 @@ impl Untouched {
         Ok(found)
     }
 
-    /// The same, with what the files hold; and how many of them were read.
+    /// What differs in the listing or in the files' contents, and how many files were read.
     ///
     /// # Errors
     /// If the repository cannot be listed.
@@ -156,7 +156,7 @@ fn listed(repository: &Path) -> io::Result<Listing> {
     Ok(listing)
 }
 
-/// What the files hold, as far as they are still those of the listing once they are read.
+/// The digests of the files; a file that has changed since the listing has none.
 fn digested(root: &Path, listing: &Listing, known: &Digests, stop: &AtomicBool) -> Digests {
     let mut digests = Digests::new();
     let mut bytes = 0;

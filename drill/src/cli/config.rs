@@ -1,5 +1,6 @@
-//! Where options come from besides the command line: `drill.toml` (or the file that `--config` names), one key a long option
-//! of `drill run`, and `DRILL_…` variables. Flags win over variables, variables over the file; what nobody knows is refused.
+//! Options from elsewhere than the command line: `drill.toml` (or the file that `--config` names), whose keys are the long
+//! options of `drill run`, and `DRILL_…` variables. Flags win over variables, variables over the file; unknown keys and
+//! variables are refused.
 
 use std::{collections::BTreeSet, ffi::OsString, io::ErrorKind, path::PathBuf};
 
@@ -14,7 +15,7 @@ use crate::scenario::{hint, nearest};
 
 /// The file, in the current directory.
 const FILE: &str = "drill.toml";
-/// Variables that are no option's.
+/// Variables that do not stand for an option.
 const OTHER_VARIABLES: [&str; 11] = [
     "DRILL_LOG",       // a filter for log lines, as tracing-subscriber has them
     "DRILL_CACHE_DIR", // where the embedded PostgreSQL is kept
@@ -28,7 +29,7 @@ const OTHER_VARIABLES: [&str; 11] = [
     "DRILL_HEALTHY",
     "DRILL_TRIAL",
 ];
-/// Options of `drill run` that do not make a drill what it is, or that are told apart in the line that runs it again.
+/// Options of `drill run` that do not change what a drill does, or that the line for running it again gives separately.
 const NOT_OF_A_DRILL: [&str; 8] = ["all", "backup", "dry-run", "jobs", "keep", "out", "require-all", "seed"];
 /// Two ways to give the size of the seed data: by numbers, or by the size that the database shall have.
 const NUMBERS: [&str; 3] = ["scripts", "versions", "content_bytes"];
@@ -37,16 +38,16 @@ const SIZE: &str = "target_size";
 /// A command line, parsed.
 pub(super) struct Parsed<C> {
     pub(super) cli: C,
-    /// Options of `drill run` that make a drill what it is and that somebody gave, with their values.
+    /// Options of `drill run` that somebody gave and that change what a drill does, with their values.
     pub(super) differing: Vec<(String, Vec<String>)>,
-    /// Options of the file that a flag or a variable rules out.
+    /// Options of the file that a flag or a variable overrules.
     pub(super) outranked: Vec<&'static str>,
 }
 
-/// Parses the command line, which `with_choices` completes, with the defaults of the file, if there is one.
+/// Parses the command line, completed by `with_choices`, with the file's values as defaults, if there is a file.
 ///
 /// # Errors
-/// If the command line, the file or a `DRILL_…` variable says something that nobody knows or that means nothing.
+/// If the command line, the file or a `DRILL_…` variable has something unknown or invalid.
 pub(super) fn parse<C: CommandFactory + FromArgMatches>(
     with_choices: impl FnOnce(clap::Command) -> clap::Command,
 ) -> Result<Parsed<C>, Failure> {
@@ -99,7 +100,7 @@ fn read_file(command: &clap::Command) -> Result<Option<(String, String)>, Failur
     }
 }
 
-/// Every variable that some option is read from.
+/// Every variable that sets an option.
 fn variables_of(command: &clap::Command) -> BTreeSet<String> {
     let own = command.get_arguments().filter_map(|argument| argument.get_env());
     let own = own.map(|name| name.to_string_lossy().into_owned());
@@ -166,7 +167,7 @@ fn with_defaults(command: clap::Command, file: &str, text: &str) -> Result<clap:
             ));
         };
         if !is_flag {
-            // Alone, so that what is wrong with it is told with its place.
+            // Parsed alone, so that an error can name its place in the file.
             let alone = command
                 .clone()
                 .try_get_matches_from(["drill", "run", &format!("--{key}={value}")]);
@@ -215,7 +216,7 @@ fn is_explicit(given: &ArgMatches, id: &str) -> bool {
     matches!(source, Some(ValueSource::CommandLine | ValueSource::EnvVariable))
 }
 
-/// Of the two ways to give a size, what the file says of the one where the other is given explicitly.
+/// The file's options for one of the two ways to give a size, where the other way is given explicitly.
 fn outranked(given: &ArgMatches) -> Vec<&'static str> {
     if is_explicit(given, SIZE) {
         NUMBERS.to_vec()
@@ -226,8 +227,8 @@ fn outranked(given: &ArgMatches) -> Vec<&'static str> {
     }
 }
 
-/// What was given to `drill run`, from wherever, that makes a drill what it is. What a flag or a variable says is told although it
-/// be the built-in default: a file or a variable may say otherwise where the line is used.
+/// The options of `drill run`, from wherever, that change what a drill does. A flag or a variable is listed even where it
+/// equals the built-in default: a file or a variable may say otherwise where the line is used.
 fn differing(built_in: &clap::Command, matches: &ArgMatches, outranked: &[&str]) -> Vec<(String, Vec<String>)> {
     let (Some(run), Some(given)) = (built_in.find_subcommand("run"), matches.subcommand_matches("run")) else {
         return Vec::new();

@@ -1,5 +1,5 @@
-//! `drill doctor`: what this machine offers, what is missing, and how to get it. What it says can be done, it has done: a
-//! server of the PostgreSQL that `drill run` would take is started and asked. Without `--clean` it removes nothing.
+//! `drill doctor`: what this machine offers, what is missing, and how to get it. It tries what it promises: a server of the
+//! PostgreSQL that `drill run` would take is started and queried. Without `--clean` it removes nothing.
 
 use std::error::Error;
 
@@ -95,7 +95,7 @@ pub(super) async fn doctor(args: &DoctorArgs) -> Outcome {
     conclude(args.postgres, chosen, fetched, image).await
 }
 
-/// What it comes to, in a sentence that has been tried out.
+/// Whether this machine can run drills, after a trial start of a server.
 async fn conclude(major: u32, chosen: Option<Installation>, fetched: bool, image: bool) -> Outcome {
     let Some(installation) = chosen else {
         return Err(Failure::execution(if fetched {
@@ -153,7 +153,7 @@ async fn try_out(installation: &Installation) -> Result<String, Box<dyn Error>> 
     Ok(version)
 }
 
-/// What earlier runs left: the killed ones by accident, the others because they were asked to.
+/// Removes what killed runs left, if `clean`, and lists what was left running on purpose.
 fn left_behind(clean: bool) {
     if clean {
         let swept = postgres::sweep_stale();

@@ -8,7 +8,7 @@ macro_rules! say {
     ($($argument:tt)*) => { $crate::cli::print_line(format_args!($($argument)*)) };
 }
 
-/// Says something on stderr. Nobody who listens there is no error.
+/// Prints a line on stderr. It is no error if nobody reads it.
 macro_rules! complain {
     ($($argument:tt)*) => { $crate::cli::complain_line(format_args!($($argument)*)) };
 }
@@ -223,8 +223,8 @@ pub fn main_with(parts: Parts) -> ExitCode {
     }
 }
 
-/// The command line, with what can be chosen by name. The first of each is taken where nobody chooses; of the backup systems
-/// the scenario's.
+/// Adds the names that can be chosen to the command line. The first of each kind is the default; the backup system is the
+/// scenario's.
 fn with_choices(command: clap::Command, parts: &Parts) -> clap::Command {
     let choices = [
         ("service", parts.services.names()),
@@ -258,7 +258,7 @@ async fn carry_out(cli: Cli, parts: &Arc<Parts>, interrupt: &Interrupt) -> Outco
     }
 }
 
-/// How long a cutover that is under way gets to be taken back when the run is to end.
+/// How long an interrupted run waits until a cutover under way is undone.
 const UNWINDING: Duration = Duration::from_millis(1_500);
 
 /// Whether something could not be printed: then nobody has the results.

@@ -28,7 +28,7 @@ use table::Table;
 
 /// How often what is under way is drawn again.
 const REDRAWN_EVERY: Duration = Duration::from_millis(100);
-/// What log lines must not run into.
+/// What is shown now: log lines must not run into it.
 static SHOWN: OnceLock<Weak<Shown>> = OnceLock::new();
 
 /// Shows how a run gets on. Once it is dropped nothing more is shown, and the terminal is clear for what follows.

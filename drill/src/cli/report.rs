@@ -1,8 +1,7 @@
 //! `drill report RUN_DIR`: renders a run's reports again, from its events alone.
 //!
-//! Whatever the format, the run's files are first compared with its manifest: of a run that was changed since, nothing is
-//! rendered. A run that was killed has neither a manifest nor `evidence.json` and gets none: its report says that it did
-//! not finish.
+//! Whatever the format, the run's files are first compared with its manifest: if they were changed since, nothing is rendered.
+//! A run that was killed has neither a manifest nor `evidence.json` and gets none: its report says that it did not finish.
 
 use std::path::PathBuf;
 
@@ -59,8 +58,8 @@ pub(super) fn report(args: &ReportArgs) -> Outcome {
     }
 }
 
-/// What is not as the manifest has it. Reports that are gone are no change: they are what is asked for. A run that was
-/// killed may have been so before its manifest was written, or between the manifest and the evidence.
+/// Files that differ from the manifest. Missing reports do not count: they are about to be rendered. A run may have been killed
+/// before its manifest was written, or between the manifest and the evidence.
 fn changed(args: &ReportArgs, finished: bool) -> Vec<ManifestProblem> {
     let mut problems = reports::verify(&args.run_dir);
     problems.retain(|problem| match problem {

@@ -155,14 +155,14 @@ pub(super) async fn run(args: RunArgs, output: &Output, parts: &Arc<Parts>, inte
     Ok(evidence.exit_code())
 }
 
-/// What an earlier run left when it was killed outright.
+/// Removes what killed runs left.
 fn clean_up_after_the_dead(show: &Show) {
     for left in postgres::sweep_stale() {
         show.line(&format!("removed what a killed run had left: {}", left.path.display()));
     }
 }
 
-/// Wrong versions and directories are the user's to mend (2); what this machine cannot do is not (3).
+/// Wrong versions and directories are usage errors (2); what this machine cannot do is none (3).
 fn locate_failure(error: postgres::LocateError) -> Failure {
     use postgres::LocateError::{Conflict, Container, ImageConflict, Incomplete, WrongMajor};
     match error {

@@ -13,13 +13,13 @@ use std::{
 
 use crate::postgres;
 
-/// What a run says that has cleaned up itself.
+/// What a run writes that has cleaned up by itself.
 const DONE: &[u8] = b"done";
-/// So long something may still appear that the dead run had begun: a directory that was made and not locked yet, a container.
+/// For so long something that the dead run had begun may still appear: a directory not locked yet, a container.
 const AFTERMATH: Duration = Duration::from_millis(1500);
-/// When there is nothing to be gained by trying again.
+/// Gives up after this time, whatever still appears.
 const LONGEST: Duration = Duration::from_mins(1);
-/// How often it is looked.
+/// How often to look.
 const TICK: Duration = Duration::from_millis(100);
 
 /// A watcher that was started.

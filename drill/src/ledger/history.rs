@@ -52,12 +52,12 @@ pub struct History {
     /// When the first operation was sent to the service that runs again, if one was: those from here on are no part of what
     /// a restore had to bring back.
     pub resumed_ns: Option<u64>,
-    /// Why it says nothing at all about this drill, if that is so.
+    /// Why it is of no use for this drill, if that is so.
     pub unusable: Option<String>,
 }
 
 impl History {
-    /// As [`History::read`]; a ledger that is not this drill's is an empty one that says so.
+    /// As [`History::read`]; a ledger of another drill gives an empty history with [`History::unusable`] set.
     ///
     /// # Errors
     /// If the file cannot be read.
@@ -75,8 +75,7 @@ impl History {
         }
     }
 
-    /// Reads a ledger. What can be read is used; what cannot is named in [`History::damage`], and then the truth is
-    /// not wholly known.
+    /// Reads a ledger. What can be read is used; what cannot is named in [`History::damage`], and then the history is incomplete.
     ///
     /// # Errors
     /// If the file cannot be opened or read, or has no readable header of the expected drill.

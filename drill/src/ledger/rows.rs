@@ -1,10 +1,10 @@
-//! What the comparison is given beside the ledger: rows of the recovered database, and what was there before the
-//! first operation. Plain data; whoever reads the rows is elsewhere.
+//! What the comparison needs beside the ledger: rows of the recovered database, and what was there before the first operation.
+//! Plain data; the service reads the rows.
 
 use super::{History, OperationKind, PgTime};
 
-/// Rows read from the recovered database: what the workload can have touched, and what lets rows be seen that nobody
-/// wrote.
+/// Rows read from the recovered database: those that the workload can have touched, and enough others to notice rows that
+/// nobody wrote.
 ///
 /// Keys are all those with an id above [`SeedFacts::max_key`] and those that [`seeded_keys_named`] lists,
 /// whether or not the recovered database says that they were touched. Each list is in the order given here, as from
@@ -21,8 +21,8 @@ pub struct Recovered {
     pub attachments: Vec<AttachmentRow>,
     /// The sequences behind identity columns, in any order.
     pub sequences: Vec<SequenceRow>,
-    /// What is not as the schema promises: a NULL where none may be, with table, row and column; a table without its sequence.
-    /// Rows that cannot be told apart without what is missing are only here.
+    /// Violations of the schema: a NULL where none may be, with table, row and column; a table without its sequence. A row that
+    /// cannot be identified without the missing value is only listed here.
     pub malformed: Vec<String>,
 }
 
@@ -142,11 +142,11 @@ pub struct SeedFacts {
     pub max_key: i64,
     /// A seeded key as it was seeded; asked only for ids from 1 to [`SeedFacts::max_key`].
     pub key: Box<dyn Fn(i64) -> SeededKey + Send + Sync>,
-    /// What things are called.
+    /// The names of things, for messages.
     pub called: Called,
 }
 
-/// What the things are called that an example names, for people.
+/// What messages call the things in their examples.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Called {
     /// One key: `script`.

@@ -1,5 +1,4 @@
-//! One question and its answer: what is known, the question, an explanation where one is wanted, and again until there is
-//! an answer.
+//! One question and its answer: shows what is known, asks, explains where that is wanted, and repeats until there is an answer.
 //!
 //! It reads and writes whatever it is given, and decides nothing but what counts as a yes.
 
@@ -26,7 +25,7 @@ enum Answer {
     End(Option<io::Error>),
 }
 
-/// Puts the question until it is answered. Whatever is no yes in the end is a no.
+/// Puts the question until it is answered. Anything but a yes counts as a no in the end.
 pub(super) fn hold(
     question: &Question,
     drill: &str,

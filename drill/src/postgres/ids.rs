@@ -38,11 +38,6 @@ impl Lsn {
     /// The position that PostgreSQL prints for "none": `0/0`.
     pub const INVALID: Self = Self(0);
 
-    /// Whether this is a position at all, not `0/0`.
-    pub fn is_valid(self) -> bool {
-        self != Self::INVALID
-    }
-
     /// This position and `bytes` further on; none beyond the end of 64 bits.
     #[must_use]
     pub fn checked_add(self, bytes: u64) -> Option<Self> {
@@ -53,12 +48,6 @@ impl Lsn {
     #[must_use]
     pub fn checked_sub(self, bytes: u64) -> Option<Self> {
         self.0.checked_sub(bytes).map(Self)
-    }
-
-    /// Bytes of WAL from `earlier` up to here; none when `earlier` is in fact later.
-    #[must_use]
-    pub fn bytes_since(self, earlier: Self) -> Option<u64> {
-        self.0.checked_sub(earlier.0)
     }
 
     /// The first byte of the segment that holds this position. `segment_size` in bytes; a power of two.
@@ -270,7 +259,5 @@ mod tests {
     fn arithmetic_stays_within_its_bounds() {
         assert_eq!(Lsn(5).checked_sub(6), None);
         assert_eq!(Lsn(u64::MAX).checked_add(1), None);
-        assert_eq!(Lsn(9).bytes_since(Lsn(4)), Some(5));
-        assert_eq!(Lsn(4).bytes_since(Lsn(9)), None);
     }
 }

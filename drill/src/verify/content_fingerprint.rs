@@ -55,19 +55,7 @@ pub enum Against<'a> {
 /// # Errors
 /// If the database cannot be read.
 pub async fn of_seed(database: &Config, service: &dyn Service) -> Result<Reference, FingerprintError> {
-    Reference::take(database, service.changing(), None).await
-}
-
-/// Records the rows that were seeded once more, after the service itself changed the structure of their tables.
-///
-/// # Errors
-/// If the database cannot be read.
-pub async fn of_seed_again(
-    database: &Config,
-    service: &dyn Service,
-    seeded: &Reference,
-) -> Result<Reference, FingerprintError> {
-    Reference::take(database, service.changing(), Some(seeded)).await
+    Reference::take(database, service.changing()).await
 }
 
 /// The check of what was seeded.

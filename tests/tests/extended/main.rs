@@ -68,9 +68,19 @@ fn main() -> ExitCode {
         trial("a-backup-system-of-another-crate", &[Need::Postgres], another_system),
         trial("a-service-of-another-crate", &[Need::Postgres], another_service),
         trial(
-            "a-cutover-that-fails-anywhere-is-taken-back",
+            "a-cutover-that-fails-before-the-application-is-back-is-taken-back",
             &[Need::Postgres],
-            undo::every_step,
+            undo::until_it_is_back,
+        ),
+        trial(
+            "a-cutover-that-fails-once-the-application-is-back-is-taken-back",
+            &[Need::Postgres],
+            undo::once_it_is_back,
+        ),
+        trial(
+            "a-cutover-in-which-the-harness-cannot-go-on-is-taken-back",
+            &[Need::Postgres],
+            undo::harness_error,
         ),
         trial(
             "a-cutover-that-is-interrupted-is-taken-back",

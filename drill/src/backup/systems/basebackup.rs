@@ -1,8 +1,8 @@
 //! pg_basebackup with its manifest, and point-in-time recovery through the WAL archive.
 //!
-//! Taken as `recovery_operator` (role attribute REPLICATION) in plain format with its own WAL, listed by its label, manifest
-//! and control file (`told.rs`), verified with pg_verifybackup, restored by copying into a new place with `pg_control` last, so
-//! that a broken copy cannot start (PostgreSQL manual, 26.3.5).
+//! A backup is taken as `recovery_operator` (role attribute REPLICATION) in plain format, with the WAL that it needs. It is
+//! listed from its label, manifest and control file (`told.rs`) and verified with pg_verifybackup. A restore copies it into a
+//! new place, `pg_control` last, so that an interrupted copy cannot start.
 
 mod told;
 
@@ -42,7 +42,7 @@ pub struct BaseBackup {
 }
 
 impl BaseBackup {
-    /// With the service's site.
+    /// The system for the backups of this site.
     pub fn new(site: Site) -> Self {
         Self { site }
     }
@@ -131,7 +131,7 @@ impl BackupSystem for BaseBackup {
         directory.join(DATA).exists()
     }
 
-    /// What it needs to be consistent, unless it was told to leave that out.
+    /// The WAL that makes it consistent, unless it was taken without.
     fn held_wal(&self, backup: &Backup) -> Option<PathBuf> {
         let directory = backup.directory.join(DATA).join("pg_wal");
         let mut entries = fs::read_dir(&directory).ok()?.flatten();
@@ -144,7 +144,8 @@ impl BackupSystem for BaseBackup {
     }
 }
 
-/// What pg_verifybackup came to. It fails a backup by what it says of a file; that it could not look says nothing.
+/// Judges what pg_verifybackup said. Only a complaint about the backup fails it; where the program itself failed, nothing is
+/// known.
 fn verdict(expected: &str, output: &ToolOutput) -> Found {
     const SAID_OF_ITSELF: &[&str] = &[
         "out of memory",
@@ -176,7 +177,7 @@ fn verdict(expected: &str, output: &ToolOutput) -> Found {
     }
 }
 
-/// Copies a backup's data directory into the place of a new cluster, as long as bytes arrive there.
+/// Copies a backup's data directory into the place of a new cluster; gives up when no more bytes arrive.
 async fn copied(progress: &Progress, from: &Path, to: &Path) -> Result<(), BackupError> {
     let io = |source| BackupError::Io {
         action: "copy",

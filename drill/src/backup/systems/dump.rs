@@ -1,7 +1,7 @@
-//! pg_dump in custom format and pg_dumpall for the globals: a logical backup whose point is its snapshot.
+//! pg_dump in custom format and pg_dumpall for the globals: a logical backup of the state that its snapshot saw.
 //!
-//! What a dump leaves out on its own (roles, passwords, database settings) is in the globals file; what neither has
-//! (sequences' lost values, statistics) is known. It cannot replay WAL, so everything after the snapshot is lost.
+//! What a dump leaves out (roles, passwords, database settings) is in the globals file. Neither has the sequence numbers that
+//! were given out and not used, nor statistics. It cannot replay WAL, so everything after the snapshot is lost.
 
 mod header;
 
@@ -31,7 +31,7 @@ pub(super) const CAPABILITIES: Capabilities = Capabilities {
 };
 const DUMP: &str = "transformations.dump";
 const GLOBALS: &str = "globals.sql";
-/// A table that somebody holds locked ends a dump, in time.
+/// A dump gives up on a table that stays locked.
 const LOCK_LIMIT: &str = "--lock-wait-timeout=60s";
 
 /// The system.
@@ -248,8 +248,8 @@ impl BackupSystem for Dump {
     }
 }
 
-/// The dumps of a repository. A dump tells in its header when it was begun; where the WAL stood at its snapshot, only the note
-/// tells that was made when it was taken.
+/// Lists the dumps of a repository. A dump's header says when it was begun; the WAL position of its snapshot is only in the
+/// note that was written when it was taken.
 fn listing(repository: &Path) -> Result<Listing, BackupError> {
     let mut listing = Listing::default();
     for (name, directory) in directories(repository)? {
@@ -270,7 +270,7 @@ fn listing(repository: &Path) -> Result<Listing, BackupError> {
     Ok(listing)
 }
 
-/// A dump as far as it tells by itself.
+/// A dump as far as its own files describe it.
 fn without_note(id: &str, directory: &Path) -> Result<Backup, BackupError> {
     let dump = directory.join(DUMP);
     let written = fs::metadata(&dump).and_then(|file| file.modified());
@@ -307,7 +307,7 @@ fn went_to_its_end(output: &ToolOutput) -> bool {
     output.status.success() || (output.broke_off().is_none() && ignored)
 }
 
-/// Keeps what was said while a cluster was loaded, for the check of it.
+/// Keeps what pg_restore said while it loaded a cluster, for the check `restore-log`.
 fn keep_log(cluster: &Cluster, said: &str) -> Result<(), BackupError> {
     let path = cluster.load_log_path();
     fs::write(&path, said).map_err(|source| BackupError::Io {
@@ -317,7 +317,8 @@ fn keep_log(cluster: &Cluster, said: &str) -> Result<(), BackupError> {
     })
 }
 
-/// `privileges` of a backup: its globals create every role there was. Without them pg_restore fails at the first owner.
+/// `privileges` of a backup: its globals must create every role of the record. Without a role pg_restore fails at the first
+/// object that the role owns.
 async fn roles(backup: &Backup, recorded: Option<&Record>) -> reports::CheckResult {
     timed(CheckId::Privileges, Phase::Backup, &backup.info.id, async {
         let expected = "the globals create every role that there was";

@@ -17,7 +17,7 @@ pub struct Known {
     pub open: fn(Site) -> Arc<dyn BackupSystem>,
 }
 
-/// Those that drill brings. The first is taken where nobody chooses.
+/// The systems of drill itself. The first is the default.
 pub fn systems() -> Registry<Known> {
     Registry::new("backup system")
         .with(
@@ -69,7 +69,7 @@ impl InUse {
         self.0.iter()
     }
 
-    /// What all of them have, oldest first. What lies in the repository and is of none of them is listed as no backup.
+    /// Lists the backups of all systems, oldest first. An entry of the repository that no system made is listed as unfinished.
     ///
     /// # Errors
     /// If one cannot list what it has.
@@ -97,7 +97,7 @@ impl InUse {
     }
 }
 
-/// What lies in the repository, each with its name: a backup, or what may have been one.
+/// The entries of the repository with their names: backups, and what may have been one.
 ///
 /// # Errors
 /// If it cannot be read.

@@ -56,7 +56,7 @@ impl Board {
         }
     }
 
-    /// Counts a drill that has ended. What it answers is printed: whatever was not as expected.
+    /// Counts a drill that has ended. The lines that it returns are printed: whatever was not as expected.
     pub(super) fn ended(&mut self, drill: &str, evidence: Option<&DrillEvidence>) -> Vec<String> {
         self.running.retain(|running| running.drill != drill);
         let told = evidence.map_or_else(|| "its events cannot be read".to_owned(), DrillEvidence::headline);

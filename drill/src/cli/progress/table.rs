@@ -31,7 +31,7 @@ impl Table {
         }
     }
 
-    /// Takes note of an event. What it answers is over, and is printed.
+    /// Takes note of an event. The rows that it returns are finished, and are printed.
     pub(super) fn event(&mut self, event: &Event) -> Vec<String> {
         match &event.what {
             What::PartStarted { part } => {

@@ -1,4 +1,4 @@
-//! What is said of an event while people wait.
+//! The wording of events while people wait.
 
 use std::{
     sync::OnceLock,
@@ -11,24 +11,24 @@ use reports::{
     text::{bytes, counted},
 };
 
-/// What turns while something runs.
+/// The frames of the spinner.
 const FRAMES: [char; 10] = ['⠋', '⠙', '⠹', '⠸', '⠼', '⠴', '⠦', '⠧', '⠇', '⠏'];
 const FRAME: Duration = Duration::from_millis(100);
 
-/// What turns, as it stands now.
+/// The spinner's frame for this moment.
 pub(super) fn spinner() -> char {
     static BEGAN: OnceLock<Instant> = OnceLock::new();
     let frames = BEGAN.get_or_init(Instant::now).elapsed().as_millis() / FRAME.as_millis();
     FRAMES[frames as usize % FRAMES.len()]
 }
 
-/// What a drill came to, in a word or an error.
+/// How a drill ended: its outcome in a word, or an error.
 pub(super) fn end(outcome: Option<Outcome>, error: Option<&str>) -> String {
     let outcome = || outcome.map(|outcome| outcome.to_string()).unwrap_or_default();
     error.map_or_else(outcome, str::to_owned)
 }
 
-/// Said of a step that is gone through again.
+/// The remark at a step that is repeated.
 pub(super) fn attempt(number: u32) -> String {
     match number {
         0 | 1 => String::new(),

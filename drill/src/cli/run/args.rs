@@ -112,14 +112,14 @@ pub(in crate::cli) struct RunArgs {
     /// Let messages and logs hold values of rows; without it they hold keys only
     #[arg(long)]
     pub(super) show_values: bool,
-    /// What was given that makes a drill what it is, and is not the default: options with their values. For the report's line
-    /// that runs it again.
+    /// Options that were given, change what a drill does and are not the default, with their values. For the report's line that
+    /// runs it again.
     #[arg(skip)]
     pub(in crate::cli) differing: Vec<(String, Vec<String>)>,
 }
 
 impl RunArgs {
-    /// Takes back what stands in the file and what a flag or a variable says otherwise: one of two ways to give a size.
+    /// Drops one way of giving the size that stands in the file, where a flag or a variable gives the other.
     pub(in crate::cli) fn forget(&mut self, outranked: &[&str]) {
         for option in outranked {
             match *option {

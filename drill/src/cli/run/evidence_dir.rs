@@ -51,7 +51,7 @@ impl EvidenceDir {
         &self.path
     }
 
-    /// Removes the plan of a run of which nothing came.
+    /// Removes the plan of a run that recorded nothing.
     pub(super) fn withdraw(&self) {
         let names = |entry: std::io::Result<fs::DirEntry>| entry.map(|entry| entry.file_name());
         let only_the_plan = fs::read_dir(&self.path)

@@ -152,7 +152,7 @@ pub(super) fn print(args: &RunArgs, planned: &[Planned], parts: &Parts) -> Resul
     Ok(())
 }
 
-/// The command line that carries a drill out once more, alone and just so.
+/// The command line that repeats this drill alone, with the same options.
 pub(super) fn again(args: &RunArgs, drill: &Planned, seed: u64) -> String {
     let scenario = &drill.scenario;
     let name = if scenario.group.is_empty() {
@@ -173,7 +173,7 @@ pub(super) fn again(args: &RunArgs, drill: &Planned, seed: u64) -> String {
         words.push(format!("--{option}"));
         words.extend(values.iter().cloned());
     }
-    // Said what it came to: what it comes to depends on how many drills there are.
+    // Given as it was decided: the default depends on how many drills there are.
     if args.differing.iter().any(|one| is_storage(&one))
         || drill::storage(StorageChoice::Auto, scenario, 1) != drill.storage
     {

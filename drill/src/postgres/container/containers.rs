@@ -21,9 +21,12 @@ use tokio::sync::{OnceCell, RwLock};
 
 use super::{
     Image,
-    docker::{self, Complaint, RUN_LABEL, WORK_LABEL, chain},
+    docker::{self, Complaint, RUN_LABEL, WORK_LABEL},
 };
-use crate::postgres::{WorkDir, workdir::KEEP};
+use crate::{
+    errors::chain,
+    postgres::{WorkDir, workdir::KEEP},
+};
 
 /// The accounts that the programs in a container know; libpq and initdb want to know who they are.
 pub(in crate::postgres) const ACCOUNTS: &str = ".passwd";

@@ -3,7 +3,6 @@
 
 use std::{
     collections::HashMap,
-    error::Error,
     future::Future,
     path::{Path, PathBuf},
     sync::{OnceLock, mpsc},
@@ -19,6 +18,8 @@ use testcontainers::{
     core::client::docker_client_instance,
 };
 use tokio::{runtime::Runtime, task::JoinHandle};
+
+use crate::errors::chain;
 
 /// The label with the directory of the run that something belongs to.
 pub(super) const WORK_LABEL: &str = "org.drill.work";
@@ -71,20 +72,6 @@ pub(super) async fn local_client() -> Result<Docker, Complaint> {
         return Err(format!("DOCKER_HOST is {host}, which is not a socket of this machine"));
     }
     client().await
-}
-
-/// An error with those of its causes that add something.
-pub(super) fn chain(error: &dyn Error) -> Complaint {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let more = cause.to_string();
-        if !text.contains(&more) {
-            text = format!("{text}: {more}");
-        }
-        source = cause.source();
-    }
-    text
 }
 
 /// Something of a run in Docker, by its id.

@@ -24,9 +24,12 @@ use tokio::{
 use super::{
     Containers,
     containers::Inner,
-    docker::{self, Complaint, chain},
+    docker::{self, Complaint},
 };
-use crate::postgres::process::{descendants, send};
+use crate::{
+    errors::chain,
+    postgres::process::{descendants, send},
+};
 
 /// Where a stream of a tool goes.
 #[derive(Debug)]

@@ -6,8 +6,9 @@ use testcontainers::{GenericImage, bollard::Docker, runners::AsyncRunner as _};
 
 use super::{
     Call, ContainerError, Containers, Exec, Limits, Sink,
-    docker::{self, chain, status},
+    docker::{self, status},
 };
+use crate::errors::chain;
 use crate::postgres::{
     Progress, Request, Storage, WorkDir, installation::parse_version, installed::REQUIRED_TOOLS, tool::keep,
 };

@@ -7,10 +7,13 @@ use rustix::process::Signal;
 use super::{
     Containers,
     containers::Running,
-    docker::{self, Complaint, chain},
+    docker::{self, Complaint},
     exec::exit_status,
 };
-use crate::postgres::{files, process::send};
+use crate::{
+    errors::chain,
+    postgres::{files, process::send},
+};
 
 /// A server in a container. The container goes when this is dropped.
 #[derive(Debug)]

@@ -54,16 +54,6 @@ impl Sums {
             products: self.products.wrapping_add(other.products),
         }
     }
-
-    /// This set without the other, which must be part of it.
-    #[must_use]
-    pub fn minus(self, other: Self) -> Self {
-        Self {
-            rows: self.rows.wrapping_sub(other.rows),
-            hashes: self.hashes.wrapping_sub(other.hashes),
-            products: self.products.wrapping_sub(other.products),
-        }
-    }
 }
 
 impl std::iter::Sum for Sums {

@@ -58,35 +58,23 @@ pub enum Detail {
 }
 
 impl Reference {
-    /// Records what the database holds now; where there is an `earlier` reference, what is there of its tables with keys up
-    /// to the largest that it has, so that both speak of the same rows.
+    /// Records what the database holds now.
     ///
     /// # Errors
     /// If a table cannot be read; a reference is whole or none.
-    pub async fn take(
-        database: &Config,
-        changing: Changing<'_>,
-        earlier: Option<&Self>,
-    ) -> Result<Self, FingerprintError> {
+    pub async fn take(database: &Config, changing: Changing<'_>) -> Result<Self, FingerprintError> {
         let sessions = Sessions::open(database, None, connections()).await?;
-        let mut sections = sections(sessions.client(), changing).await?;
-        if let Some(earlier) = earlier {
-            sections.retain(|section| earlier.max_key(section).is_some());
-        }
+        let sections = sections(sessions.client(), changing).await?;
         let mut extents = Vec::with_capacity(sections.len());
         for section in &sections {
-            let max_key = earlier.and_then(|earlier| earlier.max_key(section));
-            extents.push(Extent::of(&sessions, section, max_key).await?);
+            extents.push(Extent::of(&sessions, section).await?);
         }
         let tasks: Vec<_> = sections
             .iter()
             .zip(&extents)
             .map(|(section, extent)| Task {
                 section,
-                within: Within {
-                    max_key: earlier.map(|_| extent.max),
-                    ..Within::default()
-                },
+                within: Within::default(),
                 grain: extent.grain(section),
             })
             .collect();
@@ -106,11 +94,6 @@ impl Reference {
             });
         }
         Ok(Self { sections: recorded })
-    }
-
-    fn max_key(&self, section: &Section) -> Option<i64> {
-        let recorded = self.sections.iter().find(|it| it.section.name == section.name)?;
-        Some(recorded.max_key)
     }
 
     /// Rows of all tables; those of a table in two sections count once.
@@ -133,17 +116,9 @@ struct Extent {
 }
 
 impl Extent {
-    /// Of the rows up to a key, where one is given.
-    async fn of(sessions: &Sessions, section: &Section, max_key: Option<i64>) -> Result<Self, FingerprintError> {
+    async fn of(sessions: &Sessions, section: &Section) -> Result<Self, FingerprintError> {
         let key = section.key.as_deref().unwrap_or("0::bigint");
-        let condition = match (max_key, &section.key) {
-            (Some(max_key), Some(key)) => format!(" WHERE {key} <= {max_key}"),
-            _ => String::new(),
-        };
-        let sql = format!(
-            "SELECT count(*), min({key}), max({key}) FROM {}{condition}",
-            section.from
-        );
+        let sql = format!("SELECT count(*), min({key}), max({key}) FROM {}", section.from);
         let read = async {
             let row = sessions.client().query_one(&sql, &[]).await?;
             let (min, max): (Option<i64>, Option<i64>) = (row.try_get(1)?, row.try_get(2)?);
@@ -151,7 +126,7 @@ impl Extent {
             Ok(Self {
                 rows,
                 min: min.unwrap_or(i64::MIN),
-                max: max_key.or(max).unwrap_or(i64::MIN),
+                max: max.unwrap_or(i64::MIN),
             })
         };
         read.await.map_err(|source| FingerprintError::Scan {

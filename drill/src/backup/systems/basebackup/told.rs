@@ -1,5 +1,5 @@
-//! What a base backup says of itself: its manifest, which is written last, its label and its control file. Each counts only where
-//! it is what was written: a manifest and a control file carry a checksum of themselves.
+//! What a base backup records of itself: its manifest, which is written last, its label and its control file. Manifest and
+//! control file carry a checksum of themselves and count only if that is right.
 
 use std::{fs, path::Path};
 
@@ -15,7 +15,7 @@ use crate::postgres::{directory_bytes, intact_identifier};
 
 const MANIFEST: &str = "backup_manifest";
 
-/// The base backups of a repository. One without a manifest was never finished, or lost what proves it whole.
+/// Lists the base backups of a repository. One without a manifest was never finished, or cannot be proven complete.
 pub(super) fn listing(repository: &Path) -> Result<Listing, BackupError> {
     let mut listing = Listing::default();
     for (name, directory) in directories(repository)? {
@@ -97,8 +97,8 @@ struct WalRange {
     end: String,
 }
 
-/// What a manifest says of it; nothing where the manifest is not what was written: its last line is a SHA-256 of all lines
-/// before (PostgreSQL manual, 77.1).
+/// The WAL that a manifest says is needed; none if the manifest was altered: its last line is a SHA-256 of all lines before
+/// (PostgreSQL manual, 77.1).
 fn wal_range(manifest: &[u8]) -> Option<WalRange> {
     const LAST: &[u8] = b"\"Manifest-Checksum\"";
     let last = manifest.windows(LAST.len()).rposition(|bytes| bytes == LAST)?;

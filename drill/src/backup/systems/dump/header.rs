@@ -12,7 +12,7 @@ pub(super) fn begun_or_written(dump: &Path, written: DateTime<Utc>) -> DateTime<
     within_its_second(header, written)
 }
 
-/// The header tells the second in which it began; within that, the file can be no younger than it was written.
+/// The header's time is in whole seconds; within that second, the file's own time is the latest possible.
 fn within_its_second(header: Option<NaiveDateTime>, written: DateTime<Utc>) -> DateTime<Utc> {
     let Some(began) = header.map(|began| began.and_utc()) else {
         return written;
