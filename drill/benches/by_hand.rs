@@ -96,6 +96,7 @@ fn processor_of_children() -> Result<Duration> {
 
 fn drill_command(out: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_drill"));
+    command.env_remove("DRILL_BENCH_ROUNDS");
     command.args(["run", "--seed", "1", "--quiet", "--out"]).arg(out);
     command.stdout(Stdio::null());
     command

@@ -104,7 +104,7 @@ pub struct Intent {
     pub size_bytes: Option<u64>,
 }
 
-/// What the server said, and what became known on the way.
+/// What the server answered, and what else became known of the operation.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Answer {
     /// The key's id.

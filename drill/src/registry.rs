@@ -13,7 +13,7 @@ pub struct Entry<T> {
     pub what: T,
 }
 
-/// What can be chosen, in the order in which it was added. The first is taken where nobody chooses.
+/// What can be chosen, in the order in which it was added. The first entry is the default.
 #[derive(Debug, Clone)]
 pub struct Registry<T> {
     /// What one of these is called: `backup system`.
@@ -31,13 +31,13 @@ pub struct Unknown {
 }
 
 impl<T> Registry<T> {
-    /// An empty one, of what is `called` so.
+    /// An empty registry, whose entries messages call `called`.
     pub fn new(called: &'static str) -> Self {
         let entries = Vec::new();
         Self { called, entries }
     }
 
-    /// As it is, with one more. One of the same name gives way to it.
+    /// Adds an entry; it replaces one of the same name.
     #[must_use]
     pub fn with(mut self, name: &'static str, about: &'static str, what: T) -> Self {
         let entry = Entry { name, about, what };
@@ -58,7 +58,7 @@ impl<T> Registry<T> {
         self.iter().map(|entry| entry.name).collect()
     }
 
-    /// The first, which is taken where nobody chooses.
+    /// The first, which is the default.
     ///
     /// # Errors
     /// If there is none at all.

@@ -2,7 +2,7 @@
 //!
 //! Evidence is handed around, and what is in it must be no secret: checks, steps, findings, reports and logs name tables,
 //! columns and keys, and nothing else of a row. `--show-values` is for whoever looks into a difference and may see the
-//! data. It holds for the process: errors are worded wherever they occur.
+//! data. The choice is one for the whole process, because errors are put into words everywhere.
 
 mod log;
 mod tool;

@@ -132,7 +132,7 @@ enum Command {
     Watch,
 }
 
-/// What a subcommand came to: an exit code, or an error with one.
+/// How a subcommand ended: an exit code, or an error with one.
 type Outcome = Result<u8, Failure>;
 
 /// An error that ends the command.

@@ -1,6 +1,6 @@
-//! It can only hurt what it made. Beside each cluster's data directory lies a marker that names the run and the system
-//! identifier; before anything destructive the marker is checked and the identifier on disk compared, and only then is there
-//! an [`Authorised`] to hand to whoever destroys.
+//! Drill destroys only what it made. Beside each cluster's data directory lies a marker that names the run and the system
+//! identifier. Before anything destructive the marker is checked and the identifier on disk compared; only then is there an
+//! [`Authorised`] to hand to whoever destroys.
 
 use std::{
     fs, io,
@@ -40,7 +40,7 @@ pub enum Basis {
     MarkerOnly,
 }
 
-/// Leave to destroy one cluster's data. Only [`super::Cluster::authorise_destruction`] makes one; it is good for one act.
+/// Permission to destroy one cluster's data. Only [`super::Cluster::authorise_destruction`] gives it; it is good for one act.
 #[derive(Debug)]
 pub struct Authorised {
     data_directory: PathBuf,
@@ -53,7 +53,7 @@ impl Authorised {
         &self.data_directory
     }
 
-    /// What the leave rests on, for the evidence.
+    /// What the permission rests on, for the evidence.
     pub fn basis(&self) -> Basis {
         self.basis
     }
@@ -70,7 +70,7 @@ pub enum Refusal {
         /// What the system said.
         source: io::Error,
     },
-    /// The marker speaks of something else.
+    /// The marker names another run, cluster or place.
     #[error("refused to touch {}: its marker says {what} {found:?}, this run expects {expected:?}; nothing was changed", home.display())]
     OtherMarker {
         /// Where the marker is.

@@ -1,17 +1,17 @@
-//! What a server or a program died of, as far as that calls for another answer than to give it up.
+//! Why a server or a program ended, for those causes that call for a reaction of their own.
 //!
-//! PostgreSQL tells it in words and in nothing else: they are read here, once, so that nobody above has to.
+//! PostgreSQL reports them in the text of its messages only. These are parsed here and nowhere else.
 
 use std::{error::Error, io};
 
 use super::{StartError, ToolError};
 
-/// What it died of.
+/// Why it ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cause {
     /// The filesystem is full.
     NoRoom,
-    /// It was killed, or what fetches WAL for it was.
+    /// It was killed, or its `restore_command` was.
     Killed,
     /// The WAL ends before the recovery target.
     TargetNotReached,
@@ -22,7 +22,7 @@ pub enum Cause {
 }
 
 impl Cause {
-    /// By the last words of a server or a program.
+    /// The cause, from the last words of a server or a program.
     pub(super) fn told(words: &str) -> Self {
         const TOLD: [(&str, Cause); 6] = [
             (
@@ -39,7 +39,7 @@ impl Cause {
         cause.map_or(Self::Other, |(_, cause)| *cause)
     }
 
-    /// Of an error and of everything that led to it.
+    /// The cause of an error, from it and its sources.
     pub fn of(error: &(dyn Error + 'static)) -> Self {
         let mut next = Some(error);
         while let Some(error) = next {

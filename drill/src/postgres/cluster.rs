@@ -214,7 +214,7 @@ impl Cluster {
         settings::set(&mut self.overrides, name, value);
     }
 
-    /// Takes back what was set over the configuration files, from the next start on; whether there was anything.
+    /// Removes such a setting from the next start on; returns whether there was one.
     pub fn unset(&mut self, name: &str) -> bool {
         let before = self.overrides.len();
         self.overrides.retain(|(set, _)| set != name);
@@ -231,7 +231,7 @@ impl Cluster {
         &self.marker.cluster
     }
 
-    /// What it runs on.
+    /// The PostgreSQL that it runs on.
     pub fn installation(&self) -> &Installation {
         &self.installation
     }
@@ -251,12 +251,12 @@ impl Cluster {
         &self.home
     }
 
-    /// Its port. The server listens on it only in the socket's name, unless `listen_addresses` is set.
+    /// Its port. It is only part of the socket's name, unless `listen_addresses` is set.
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// Where what was said while it was loaded from a dump is kept: beside its data.
+    /// The file beside its data with what pg_restore said while it loaded the cluster from a dump.
     pub fn load_log_path(&self) -> PathBuf {
         self.home.join("pg_restore.log")
     }
@@ -276,7 +276,7 @@ impl Cluster {
         self.marker.system_identifier
     }
 
-    /// Leave to harm its data: this run's marker is beside it, and it still is the cluster that this run recorded.
+    /// Permission to destroy its data: this run's marker is beside it, and it still is the cluster that this run recorded.
     pub fn authorise_destruction(&self) -> Result<Authorised, Refusal> {
         self.marker.authorise(&self.home, self.work.path())
     }

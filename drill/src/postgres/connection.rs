@@ -1,6 +1,6 @@
-//! A connection that never waits for ever: the greeting has a limit, and so has a statement, which is measured by progress. What
-//! a backend does shows in /proc; a statement for which it stands still is cancelled, and where not even that helps, as
-//! with a server that was stopped, the connection is given up. A locked table is met by `lock_timeout`.
+//! A connection with a limit on every wait: for the connection itself, and for a statement that makes no progress, which shows
+//! in /proc. Such a statement is cancelled; where that does not help, as with a suspended server, the connection is given up.
+//! Locked tables are covered by `lock_timeout`.
 
 use std::{
     io,
@@ -31,17 +31,17 @@ const TICK: Duration = Duration::from_secs(1);
 /// What a server that is asked nothing said last: it is ready for a query.
 const READY: &[u8] = &[b'Z', 0, 0, 0, 5];
 
-/// What a database or a role has been given as a limit is for the service's own statements, not for ours.
+/// Timeouts of a database or a role are meant for the service's statements, not for drill's.
 const WITHOUT_LIMITS: &str =
     "-c statement_timeout=0 -c idle_in_transaction_session_timeout=0 -c idle_session_timeout=0";
-/// A database and a role may begin their sessions in many ways, under which the same words are another statement, the same
-/// value another text, and a look another transaction. A superuser of ours begins as on a new server.
+/// Settings of a database or a role can change how a statement is parsed, how a value is printed and how a transaction runs.
+/// Drill's superuser gets the defaults of a new server.
 const AS_ON_A_NEW_SERVER: &str = "-c default_transaction_read_only=off -c default_transaction_isolation=read\\ committed \
     -c default_transaction_deferrable=off -c standard_conforming_strings=on -c search_path=public -c DateStyle=ISO \
     -c IntervalStyle=postgres -c bytea_output=hex -c extra_float_digits=1 -c quote_all_identifiers=off \
     -c enable_seqscan=on -c temp_file_limit=-1";
 
-/// A login for what this program itself asks: it is not bound to what the service's sessions begin with.
+/// A login for drill's own statements, without the session settings of databases and roles.
 pub(super) fn ours(config: &Config) -> Config {
     let mut ours = config.clone();
     let given = config.get_options().unwrap_or_default();
@@ -54,7 +54,7 @@ pub(super) fn ours(config: &Config) -> Config {
     ours
 }
 
-/// Connects to verify something: nothing it does waits longer than it makes progress.
+/// Connects for a check: a statement is waited for only while it makes progress.
 ///
 /// # Errors
 /// If the server lets nobody in, or does not answer.
@@ -65,7 +65,7 @@ pub async fn verifying(config: &Config) -> Result<Client, tokio_postgres::Error>
     open(&config, Some(PATIENCE)).await
 }
 
-/// Connects; a server that does not answer is not waited for, and with `patience` a statement only while it gets on.
+/// Connects, within a limit; with `patience`, a statement is waited for only while it makes progress.
 pub(super) async fn open(config: &Config, patience: Option<Duration>) -> Result<Client, tokio_postgres::Error> {
     let Some(Host::Unix(directory)) = config.get_hosts().first() else {
         let (client, connection) = config.connect(NoTls).await?; // no cluster of ours
@@ -104,16 +104,16 @@ pub(super) async fn open(config: &Config, patience: Option<Duration>) -> Result<
     Ok(client)
 }
 
-/// Who answers, and how long he may stand still.
+/// The backend that answers, and how long it may make no progress.
 struct Backend {
     token: CancelToken,
     pid: u32,
     patience: Duration,
 }
 
-/// A stream that tells its reader when there is nothing more to wait for.
+/// A stream that gives its reader an error when there is nothing more to wait for.
 struct Watched {
-    /// An error here is told to whoever reads or writes, so that it comes out as any error of the connection does.
+    /// An error here goes to whoever reads or writes, as any error of the connection does.
     stream: io::Result<UnixStream>,
     postmaster: Option<u32>,
     socket: PathBuf,

@@ -1,8 +1,8 @@
 //! PostgreSQL from a container image: each server in a container of its own, client tools in one beside them, on a private
 //! network that leads nowhere. Through testcontainers.
 //!
-//! What lies in the run's directory (data, WAL archive, backups, sockets, logs) lies there for the containers too, at the same
-//! path and under the same account. So faults, checks and whoever connects by a socket need not know where a server runs.
+//! The run's directory (data, WAL archive, backups, sockets, logs) is mounted in the containers at the same path and used
+//! under the same account. So faults, checks and clients that connect by a socket need not know where a server runs.
 //! The image is used as it is, with `postgres` in the place of its entrypoint: a user's own image with extensions of its own
 //! will do, as long as it has a shell, the server and the client tools.
 //!
@@ -10,16 +10,16 @@
 //!
 //! - A postmaster that dies takes its children with it at once, and its shared memory: the system ends a container with its
 //!   first process. Outside, the children notice a moment later and end by themselves.
-//! - `archive_command`, `restore_command` and `COPY … PROGRAM` find the image's programs, not the host's. Those of drill need `sh`,
-//!   `test`, `cp`, `mv`, `wc` and, on disk, `sync`.
+//! - `archive_command`, `restore_command` and `COPY … PROGRAM` find the image's programs, not the host's. Those of drill need
+//!   `sh`, `test`, `cp`, `mv`, `wc` and, on disk, `sync`.
 //! - Faults of the kind `command`, the reference application and the receivers stay processes of the host. They reach a
 //!   server by its socket in the run's directory, never through TCP: no port is published. A `command` that runs programs of
 //!   PostgreSQL needs them on the host, in the same version: of the catalogue, that is `wrong-environment`.
 //! - The library that steps a server's clock is the host's, copied to where the container sees it; an image with another
 //!   C library than glibc cannot load it, and the fault says that the clock did not move.
 //! - A tool that a signal ended is reported with the exit code 128 + signal turned back into the signal.
-//! - `--container-memory` and `--container-cpus` limit each server, not the tools. With `--storage memory` what a server writes counts
-//!   as its memory.
+//! - `--container-memory` and `--container-cpus` limit each server, not the tools. With `--storage memory` what a server writes
+//!   counts as its memory.
 //! - Starting takes a few tenths of a second more, and so does each client tool.
 //!
 //! # What it needs
@@ -50,7 +50,7 @@ pub(super) use self::{
 };
 use super::{Installation, Progress, Provider, Request, WorkDir};
 
-/// What is asked of containers beside the version.
+/// Options for containers, besides the version.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ContainerOptions {
     /// The image; `postgres:<major>` unless it is named.
@@ -84,7 +84,7 @@ impl PartialEq for InContainers {
 impl Eq for InContainers {}
 
 impl InContainers {
-    /// For the drill with that directory; the same containers again if it is its already.
+    /// The installation for the drill with that directory; it keeps its containers if it is that drill's already.
     pub(super) fn within(&self, work: &WorkDir) -> Self {
         match &self.drill {
             Some(drill) if drill.work() == work.path() => self.clone(),
@@ -153,7 +153,7 @@ pub async fn available() -> Result<String, ContainerError> {
     image::suitable().await.map(|(_, version)| version)
 }
 
-/// The directories of runs that something in Docker belongs to; none where no Docker answers.
+/// The directories of the runs that anything in Docker belongs to; none where no Docker answers.
 pub(super) fn directories_of_runs() -> Vec<PathBuf> {
     // A daemon that hangs shall not hold up a drill that has no use for it.
     // Made within a runtime: a timer cannot be made outside of one.

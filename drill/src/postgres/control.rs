@@ -74,7 +74,7 @@ pub struct ControlData {
     pub wal_level: String,
     /// `max_connections` at the last start: a hot standby may not have fewer.
     pub max_connections: u32,
-    /// Settings of which a server that replays may not have less than the one whose WAL it is, as of that one's last start.
+    /// Settings that may not be lower on a server that replays this cluster's WAL, as of the cluster's last start.
     pub primary_settings: Vec<(&'static str, u32)>,
     /// Bytes in a WAL segment.
     pub wal_segment_bytes: u64,

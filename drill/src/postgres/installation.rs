@@ -153,7 +153,7 @@ impl Installation {
     }
 }
 
-/// Told what is going on while something takes its time.
+/// Receives progress messages while something takes its time.
 pub trait Progress: Send + Sync {
     /// A new step has begun; one short line.
     fn step(&self, message: &str);
@@ -165,7 +165,7 @@ impl<F: Fn(&str) + Send + Sync> Progress for F {
     }
 }
 
-/// Tells nobody.
+/// Discards progress messages.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Silent;
 

@@ -5,7 +5,8 @@
 //! Where to read on:
 //!
 //! - Which binaries: [`locate`] asks [`installed`], then [`embedded`], then [`container`], and answers with an [`Installation`].
-//! - Where things live: [`cache`] keeps what is worth keeping, [`WorkDir`] what must vanish, [`sweep_stale`] clears up after the killed.
+//! - Where things live: [`cache`] keeps what is worth keeping, [`WorkDir`] what must vanish, [`sweep_stale`] clears up after
+//!   killed runs.
 //! - Who runs them: [`ServerUser`], because a PostgreSQL server refuses to be root.
 //! - One cluster: `template` (initdb once, copied for each), `identity` (no two clusters share a system identifier),
 //!   [`Cluster`] (create, adopt, start, stop), `process` (signals), [`Authorised`] (it can only hurt what it made).

@@ -118,7 +118,7 @@ impl ChildServer {
         self.child.try_wait().ok().flatten()
     }
 
-    /// Safe from mistaken identity: as long as it is not reaped its number is not given away.
+    /// Cannot hit another process: until the child is reaped its number is not reused.
     fn signal(&mut self, signal: Signal) {
         if let (None, Some(pid)) = (self.exit_status(), as_pid(self.pid)) {
             let _ = kill_process(pid, signal);
@@ -257,8 +257,8 @@ pub(super) fn kill_orphans(directory: &Path, program: Option<&Path>) -> usize {
     found.len()
 }
 
-/// Kills what a program of the user's own has left running, which was told where a run's directory is ([`MARK`]): by its
-/// environment, which goes on to whatever it starts, in whatever session.
+/// Kills what a user's own program left running, by the variable with the run's directory ([`MARK`]) in its environment: every
+/// process that it starts inherits that, in whatever session.
 pub(super) fn kill_marked(work: &Path) -> usize {
     let mark = [MARK.as_bytes(), b"=", work.as_os_str().as_encoded_bytes(), b"/"].concat();
     let is_marked = |pid: &u32| {
@@ -298,9 +298,9 @@ pub(super) fn recorded_postmasters(home: &Path) -> Vec<u32> {
     list.lines().filter_map(|line| line.trim().parse().ok()).collect()
 }
 
-/// Gives back the small System V segment by which a postmaster guards its data directory. One that was killed leaves it, and
-/// the system has room for some thousands only. Taken is only what that process made and nobody is attached to; for
-/// processes that are just dying it waits a moment. What a process under libfaketime made is gone with it.
+/// Releases the small System V segment by which a postmaster guards its data directory. One that was killed leaves it, and the
+/// system has room for some thousands only. Only segments that the postmaster made and nobody is attached to are released;
+/// processes that are just dying are waited for a moment. What libfaketime made for it is removed as well.
 pub(crate) fn release_shared_memory(postmaster: u32) {
     for name in ["faketime_shm", "sem.faketime_sem"] {
         let _ = fs::remove_file(format!("/dev/shm/{name}_{postmaster}")); // seldom there

@@ -1,6 +1,6 @@
-//! Whether something that is waited for still gets on: a limit has progress as its measure, never the time that honest work
-//! takes. What a process does shows in /proc: the processor time it used, the bytes it read and wrote. Where that cannot be
-//! seen, nothing is held against it.
+//! Whether something that is waited for still makes progress: limits are for time without progress, never for the time that
+//! honest work takes. Progress shows in /proc: the processor time used, the bytes read and written. Where that cannot be seen
+//! there is no limit.
 
 use std::{
     fs,
@@ -50,7 +50,7 @@ pub(super) fn of_family(pid: u32) -> Option<Work> {
     Some(sum(own, descendants(pid)))
 }
 
-/// What the processes of a server have done that are at work for clients. Those that keep house never rest, and say nothing.
+/// What a server's processes have done that work for clients. Background processes never rest, so they do not count.
 pub(super) fn of_clients(postmaster: u32) -> Work {
     let serves = |pid: &u32| {
         let title = title(*pid);
@@ -60,8 +60,8 @@ pub(super) fn of_clients(postmaster: u32) -> Work {
     sum(Work::default(), backends)
 }
 
-/// What one backend has done, and who helps it; `None` where /proc does not show it. `backend` is its number as the server
-/// knows it, which in a container is not the host's.
+/// What one backend and its parallel workers have done; `None` where /proc does not show it. `backend` is its number as the
+/// server knows it, which in a container is not the host's.
 pub(super) fn of_backend(postmaster: u32, backend: u32) -> Option<Work> {
     let family = descendants(postmaster);
     let itself = family.iter().copied().find(|pid| own_number(*pid) == Some(backend))?;

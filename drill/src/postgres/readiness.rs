@@ -71,7 +71,7 @@ pub enum StartError {
     TimedOut {
         /// The cluster.
         name: String,
-        /// How long it made none.
+        /// How long it made no progress.
         limit: Duration,
         /// What the last attempt to connect was answered.
         reason: String,
@@ -185,8 +185,8 @@ impl Watch<'_> {
         }
     }
 
-    /// How much the server has said of its own accord: what it answers to those who ask too early is no progress, nor is that
-    /// it still waits.
+    /// How many lines of its log are progress: not the answers to clients that connect too early, nor that it still waits for
+    /// WAL.
     fn said(&self) -> usize {
         let log = fs::read(self.log).unwrap_or_default();
         let new = log

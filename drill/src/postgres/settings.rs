@@ -80,8 +80,8 @@ host    all          all                127.0.0.1/32  scram-sha-256
 host    all          all                ::1/128       scram-sha-256
 ";
 
-/// What a server that is to replay must be given, because its own configuration has less of it than the server whose WAL it
-/// is: of `needed`, and with `configuration` the text of its files, the winning one last.
+/// The settings of `needed` (those of the server whose WAL is to be replayed) that are lower in `configuration`, the text of
+/// the replaying server's files, of which the last value of a setting wins.
 pub(super) fn inherited(needed: &[(&'static str, u32)], configuration: &str) -> Vec<(&'static str, u32)> {
     let configured = |name: &str| {
         let value = |line: &str| -> Option<u32> {
@@ -104,7 +104,7 @@ pub(super) fn inherited(needed: &[(&'static str, u32)], configuration: &str) -> 
         .collect()
 }
 
-/// As `postgresql.conf` wants values.
+/// Quotes a value for `postgresql.conf`.
 pub(crate) fn conf_quoted(value: &str) -> String {
     format!("'{}'", value.replace('\\', r"\\").replace('\'', "''"))
 }

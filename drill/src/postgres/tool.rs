@@ -125,7 +125,7 @@ impl Tool {
         self
     }
 
-    /// A server that works for it: what that does for its clients is the program's progress as well.
+    /// A server that works for the program: what it does for its clients counts as the program's progress.
     #[must_use]
     pub fn served_by(mut self, cluster: &Cluster) -> Self {
         self.server = cluster.pid();
@@ -274,7 +274,7 @@ pub(super) fn clean_environment(command: &mut std::process::Command) {
     command.env_remove("LANGUAGE").env("LC_ALL", "C").env("TZ", "UTC");
 }
 
-/// As a shell would need it, so that the line can be copied.
+/// Quotes a part of a command line for a shell, so that the line can be copied.
 pub(crate) fn shell_quoted(part: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_=+,./:@%".contains(c);
     if !part.is_empty() && part.chars().all(plain) {

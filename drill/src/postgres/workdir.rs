@@ -27,7 +27,7 @@ pub(super) const LOCK_NEW: &str = ".lock-new";
 /// The file that says that the run ended and its clusters were meant to stay.
 pub(super) const KEEP: &str = ".keep";
 const MEMORY: &str = "/dev/shm";
-/// Told once, so that a process which changes its directory still knows a place that was named from another one.
+/// Determined once: a relative path would mean another place after the process has changed its directory.
 static DISK: OnceLock<PathBuf> = OnceLock::new();
 
 /// What a run's clusters live on.
@@ -238,7 +238,7 @@ impl WorkDir {
         self.0.keep.store(true, Ordering::Relaxed);
     }
 
-    /// What must stand before a command of another shell that is to find it: the variable that said where it was to be made.
+    /// What to put before a command in another shell so that it finds the directory: `DRILL_WORK_DIR=…`, if that was set.
     pub fn where_to_look(&self) -> String {
         let named = std::env::var_os("DRILL_WORK_DIR").filter(|value| !value.is_empty());
         named

@@ -52,7 +52,7 @@ impl Found {
         }
     }
 
-    /// What it came to.
+    /// The verdict.
     pub fn verdict(&self) -> Verdict {
         self.verdict
     }

@@ -1,8 +1,8 @@
-//! Rows: what every table of every database held, and each large object.
+//! Contents: the rows of every table of every database, and each large object.
 //!
-//! Of a table three numbers are kept ([`Sums`]), of a large object a hash, which names it where it differs. [`read`] is
-//! for a record, which is whole or none; [`look`] is for a cluster that is held against records, where a table that
-//! cannot be read is a fact like any other. [`compare()`] says what differs.
+//! A table is kept as three numbers ([`Sums`]), a large object as a hash. [`read`] takes a record, which is complete or fails;
+//! [`look`] reads a cluster that is to be compared with records, where a table that cannot be read is a finding.
+//! [`compare()`] lists the differences.
 
 mod compare;
 mod read;
@@ -33,7 +33,7 @@ pub struct Database {
     pub tables: BTreeMap<String, Table>,
     /// Large objects.
     pub large_objects: LargeObjects,
-    /// Large objects that the service's own rows refer to: the ledger answers for these rows.
+    /// Large objects that the service's own rows refer to: the ledger covers these rows.
     pub referred: BTreeSet<u32>,
     /// Sequences, of a record.
     pub sequences: Sequences,
@@ -44,9 +44,9 @@ pub struct Database {
 /// What is kept of a database's sequences, by name, as in `schema.sequence`.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Sequences {
-    /// Those that give numbers which are in use already, or none any more.
+    /// Sequences whose next number is in use already, or that have no number left.
     pub behind: BTreeSet<String>,
-    /// The next number of each that WAL brings back and that does not start over.
+    /// The next number of each sequence that is WAL-logged and does not cycle.
     pub next: BTreeMap<String, i64>,
 }
 
@@ -61,7 +61,7 @@ pub struct Table {
     pub rows: Rows,
 }
 
-/// What a table is, as far as a dump treats it otherwise.
+/// The kinds of table that a dump treats differently.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TableKind {
     /// Any other.
@@ -79,17 +79,17 @@ pub enum TableKind {
 pub enum Rows {
     /// What they add up to.
     Sums(Sums),
-    /// Another comparison answers for them, row by row.
+    /// Another comparison covers them, row by row.
     Elsewhere,
     /// Too many to be read at that moment.
     TooLarge,
     /// A crash empties the table, and no backup brings its rows back.
     Unlogged,
-    /// They are another server's.
+    /// They are on another server.
     Foreign,
     /// A materialised view that was never computed, or emptied.
     Unpopulated,
-    /// Not what was backed up, but made when a dump is restored.
+    /// They are not in the backup, but made anew when a dump is restored.
     MadeByRestore,
     /// The server cannot read them.
     Unreadable(Unreadable),
@@ -117,7 +117,7 @@ impl Default for LargeObjects {
 pub struct Unreadable {
     /// What the server said.
     pub message: String,
-    /// Whether that says something of the data, and not only of the attempt.
+    /// Whether the error reports damage to the data, and not only a failed attempt.
     pub damaged: bool,
 }
 
@@ -140,7 +140,7 @@ impl Content {
         self.databases.get(database)?.tables.get(name)
     }
 
-    /// Tables whose rows another comparison answers for, as [`super::Reading`] names them.
+    /// Tables whose rows another comparison covers, as [`super::Reading`] names them.
     pub fn answered_elsewhere(&self) -> Vec<(String, String)> {
         let all = self.databases.iter().flat_map(|(database, it)| {
             it.tables

@@ -20,22 +20,22 @@ const HEADERS: [u64; 2] = [24, 40];
 pub enum Scope {
     /// All of it, its configuration included.
     Cluster,
-    /// All of it, still running where it always was.
+    /// All of it: the original cluster, which still runs in its place.
     Source,
     /// One database and the roles, as a dump does.
     Database(String),
 }
 
-/// What a cluster is held against.
+/// What a cluster is compared with.
 #[derive(Debug, Clone)]
 pub struct Truth {
-    /// The service's own database, which is not named in what is told.
+    /// The service's own database, which messages do not name.
     pub home: String,
     /// What of the cluster is compared.
     pub scope: Scope,
-    /// The records at or before the point that was reached, the newest first.
+    /// The records at or before the recovery point, the newest first.
     pub before: Vec<Arc<Record>>,
-    /// Those behind it, the earliest first: what differs between the two sides was changed by the service.
+    /// The records after it, the earliest first: what differs between the two sides was changed by the service.
     pub after: Vec<Arc<Record>>,
     /// The record of the backup that was restored: what no WAL carries is compared with it.
     pub backup: Option<Arc<Record>>,
@@ -47,12 +47,12 @@ impl Truth {
         self.before.first()
     }
 
-    /// The record behind the point that was reached.
+    /// The record after the point that was reached.
     pub fn next(&self) -> Option<&Arc<Record>> {
         self.after.first()
     }
 
-    /// Whether a sequence gave numbers that were in use already on both sides of the point that was reached.
+    /// Whether, on both sides of the point that was reached, the next number of a sequence was in use already.
     pub fn was_behind(&self, database: &str, sequence: &str) -> bool {
         let said = |record: &Arc<Record>| {
             let content = record.content.databases.get(database);
@@ -91,7 +91,7 @@ impl Truth {
     }
 }
 
-/// How a cluster came to where it is: each timeline that it went through, oldest first, and how far it followed it.
+/// The recovery history of a cluster: each timeline that it went through, oldest first, and how far it followed it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Reached(Vec<(TimelineId, Lsn)>);
 
@@ -158,8 +158,8 @@ impl Reached {
     }
 }
 
-/// The position behind the last record: the server's insert position is behind the next page's header where a record
-/// ended with a page.
+/// The end of the last record. Where a record ends with a page, the server's insert position already lies behind the header of
+/// the next page.
 pub(super) fn end_of_record(insert: Lsn) -> Lsn {
     if HEADERS.contains(&(insert.0 % PAGE)) {
         Lsn(insert.0 - insert.0 % PAGE)
@@ -193,7 +193,7 @@ impl SharedLog {
         Self(Arc::new(Mutex::new(log)))
     }
 
-    /// Does something with the log.
+    /// Calls a function with the log.
     pub fn with<T>(&self, act: impl FnOnce(&mut Log) -> T) -> T {
         act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -222,7 +222,7 @@ impl Log {
         self.dumps.get(backup).map(Arc::clone)
     }
 
-    /// Ends the log: from here on the cluster is damaged, and what it says is no truth.
+    /// Ends the log: from here on the cluster is damaged, and no record of it is the truth.
     pub fn end(&mut self) {
         self.ended = true;
     }
@@ -237,14 +237,14 @@ impl Log {
         self.records.retain(|record| reached.holds(record));
     }
 
-    /// Sets aside what was recorded behind the point that crash recovery reached: it saw commits that were not flushed,
-    /// and new WAL takes the place of theirs.
+    /// Sets aside what was recorded after the point that crash recovery reached: it saw commits that were not flushed, and
+    /// new WAL takes the place of theirs.
     pub fn crash(&mut self, reached: &Reached) {
         let lost = self.records.extract_if(.., |record| !reached.holds(record));
         self.lost.extend(lost);
     }
 
-    /// What a crash took away of a cluster: it may have happened, or not.
+    /// Records of a cluster whose WAL a crash took away: what they saw may be there, or not.
     fn lost(&self, system: SystemIdentifier) -> impl Iterator<Item = Arc<Record>> {
         self.lost
             .iter()
@@ -252,8 +252,8 @@ impl Log {
             .map(Arc::clone)
     }
 
-    /// The truth at the point that a restored cluster reached, `backup` being the record of what it was restored from. A
-    /// record of another cluster is none.
+    /// The truth at the point that a cluster reached after it was restored from `backup`. Records of other clusters are not
+    /// used.
     pub fn at(&self, reached: &Reached, system: SystemIdentifier, backup: &str) -> Truth {
         let ours: Vec<&Arc<Record>> = self.records.iter().filter(|record| record.system == system).collect();
         let held = ours
@@ -292,7 +292,7 @@ impl Log {
         }
     }
 
-    /// What the service's own cluster was last.
+    /// The truth by the last record of the service's own cluster.
     pub fn last(&self, system: SystemIdentifier) -> Truth {
         let ours = self.records.iter().rev().filter(|record| record.system == system);
         let before: Vec<_> = ours.map(Arc::clone).collect();

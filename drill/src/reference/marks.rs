@@ -1,8 +1,8 @@
-//! Whether anybody touched a catalogue: each row of a table has the transaction that wrote it and its place.
+//! Detects changes of catalogues, by the transaction that wrote each row (`xmin`) and the row's place (`ctid`).
 //!
 //! Reading every catalogue takes a tenth of a second in each database. Where each row is still where the last record saw it,
 //! written by the same transaction, nothing was defined, granted or set since, and that record's inventory still holds.
-//! It tells of the service's own statements only, not of damage: a cluster that is judged is read anew.
+//! Only statements are noticed that way, not damage: a cluster that is to be judged is read in full.
 
 use std::collections::BTreeMap;
 
@@ -30,7 +30,7 @@ SELECT string_agg(format('SELECT %L, count(*), sum(xmin::text::bigint), sum(hash
 const KINDS: &str =
     "SELECT coalesce(string_agg(DISTINCT concat(' ', lomowner, lomacl), ''), '') FROM pg_largeobject_metadata";
 
-/// Reads them.
+/// Reads the marks of a cluster.
 ///
 /// # Errors
 /// If a database cannot be read.

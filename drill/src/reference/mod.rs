@@ -1,8 +1,8 @@
-//! References: what was true of the service's cluster, moment by moment, and what a cluster is held against.
+//! References: records of the service's cluster at several moments, and what a cluster is compared with.
 //!
-//! A restored cluster is right if it is what the service's was at the point that was reached: not at the backup, not at
-//! the failure. So what is true is recorded at several moments ([`Record`]) and kept in order ([`Log`]); of these the ones
-//! around the point that was reached make the [`Truth`] that checks compare with. Two kinds of fact are recorded, each
+//! A restored cluster is right if it equals the service's cluster at the recovery point that was reached: not at the backup,
+//! not at the failure. So the service's cluster is recorded at several moments ([`Record`]), and the records are kept in order
+//! ([`Log`]); those around the recovery point make the [`Truth`] that checks compare with. A record has two kinds of fact, each
 //! in its file: [`inventory`] (every object, right and setting) and [`content`] (the rows of every table).
 
 pub mod content;
@@ -25,7 +25,7 @@ use crate::postgres::{Cluster, ClusterError, Lsn, SystemIdentifier, TimelineId};
 /// Tables larger than this are recorded at backups and right before the failure only, in bytes.
 pub const LARGE_TABLE_BYTES: u64 = 64 << 20;
 
-/// What of a cluster is read.
+/// Which parts of a cluster are read, and how.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Reading {
     /// One database only, as a dump has it, and the roles; else every database that takes connections.
@@ -38,7 +38,7 @@ pub struct Reading {
     pub largest_bytes: Option<u64>,
     /// The table whose rows refer to large objects, if there is one.
     pub large_objects: Option<ReferringTable>,
-    /// Tables that something else answers for, row by row: database, and name as in `"schema"."table"`.
+    /// Tables that another comparison covers row by row: database, and name as in `"schema"."table"`.
     pub answered_elsewhere: Vec<(String, String)>,
 }
 
@@ -70,7 +70,7 @@ pub struct Record {
     pub snapshot: String,
     /// Replication slots: no restore brings them back.
     pub slots: Vec<String>,
-    /// Who wrote which row of the catalogues.
+    /// Which transaction wrote which row of the catalogues.
     pub(crate) marks: Marks,
     /// Objects, rights and settings.
     pub inventory: Inventory,
@@ -110,8 +110,8 @@ pub enum ReferenceError {
 pub const MAINTENANCE: &str = "postgres";
 
 impl Record {
-    /// Records what is true of a running cluster now. Where nobody wrote to a catalogue since `last` was taken, its inventory
-    /// still holds.
+    /// Records the present state of a running cluster. If nobody wrote to a catalogue since `last` was taken, the inventory of
+    /// `last` is used again.
     ///
     /// # Errors
     /// If any part cannot be read: a record is whole or none.
@@ -123,7 +123,7 @@ impl Record {
     ) -> Result<Self, ReferenceError> {
         let client = cluster.connect("postgres", MAINTENANCE).await?;
         let before = Standing::read(&client).await?;
-        // The marks are read first: what is written behind them makes the next record read everything again.
+        // The marks are read first: what is written after that makes the next record read everything again.
         let defined = async {
             let marks = marks::read(cluster).await?;
             let inventory = match last.filter(|last| last.system == before.system && last.marks == marks) {

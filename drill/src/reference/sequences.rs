@@ -1,5 +1,4 @@
-//! Sequences as they are: which column each feeds, the number that each gives next, and those that give numbers which are in
-//! use already.
+//! The state of sequences: which column each feeds, which number it gives next, and whether that is in use already.
 //!
 //! A record keeps what it says (`recorded`); a check judges it ([`crate::verify::sequences`]).
 
@@ -61,15 +60,15 @@ impl Feeding {
         })
     }
 
-    /// The number furthest along in its column.
+    /// The number in its column that is furthest in the direction of the sequence.
     pub(crate) async fn used(&self, client: &Client) -> Result<Option<i64>, tokio_postgres::Error> {
         let extreme = if self.increment > 0 { "max" } else { "min" };
         let sql = format!("SELECT {extreme}({})::bigint FROM {}", self.column, self.table);
         client.query_one(&sql, &[]).await?.try_get(0)
     }
 
-    /// Whether what was left behind the number furthest along is no more than what a crash skips: WAL is written for so many
-    /// numbers at once (`SEQ_LOG_VALS`), and recovery begins behind them. No restore does better.
+    /// Whether so few numbers were left that a crash skips them all: WAL is written for so many numbers at once (`SEQ_LOG_VALS`),
+    /// and recovery continues after them. No restore can avoid that.
     fn is_exhausted_by_a_crash(&self, used: Option<i64>) -> bool {
         const AT_ONCE: u64 = 32;
         let end = if self.increment > 0 { self.most } else { self.least };
@@ -126,7 +125,7 @@ pub(crate) async fn recorded(client: &Client) -> Result<Sequences, tokio_postgre
     })
 }
 
-/// Looks at the sequences of a database. `promised` tells the largest number of a table, by its name, that somebody was told of.
+/// Looks at the sequences of a database. `promised` gives, by a table's name, the largest number that a client was told of.
 ///
 /// # Errors
 /// If the server cannot be asked.
@@ -223,7 +222,7 @@ fn compare(feeding: &Feeding, used: Option<i64>, promised: Option<i64>, next: Op
     }
 }
 
-/// What came of a question about something that may be damaged, or be dropped meanwhile.
+/// The answer to a question about something that may be damaged, or be dropped meanwhile.
 pub(crate) enum Asked<T> {
     Told(T),
     Damaged(String),

@@ -1,5 +1,5 @@
-//! What a record says, in hashes: it is kept with the backup that was taken beside it, so that whoever finds the backup
-//! without its service can tell what it should hold. No definition and no row is in it.
+//! A record in hashes. It is kept with the backup that was taken beside it, so that the backup can be judged where the service
+//! is gone. It holds no definition and no row.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +17,8 @@ pub struct Summary {
     pub until: Lsn,
     /// Each object, right and setting with a hash of all that was read of it, in hexadecimal.
     pub facts: BTreeMap<String, String>,
-    /// Each table with how many rows it had and the sums of their hashes; `not read` where something else answers for them, or nobody does.
+    /// Each table with how many rows it had and the sums of their hashes; `not read` where the rows are covered elsewhere or were
+    /// not read.
     pub tables: BTreeMap<String, String>,
 }
 

@@ -8,7 +8,7 @@ use super::{Scenario, ScenarioError, Vocabulary, load, named::hint, parse};
 
 static CATALOGUE: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../scenarios");
 
-/// Every scenario of the catalogue, sorted by group, then id. What they name is of `words`.
+/// Every scenario of the catalogue, sorted by group, then id. `words` holds the names that they may use.
 pub fn all(words: &Vocabulary<'_>) -> Result<Vec<Scenario>, ScenarioError> {
     let mut files = Vec::new();
     collect(&CATALOGUE, &mut files);
@@ -34,7 +34,7 @@ pub fn find<'a>(scenarios: &'a [Scenario], name: &str) -> Result<&'a Scenario, S
 /// The scenarios that `selectors` mean, in their order and each once.
 ///
 /// A selector is an id of the catalogue, a `GROUP/` of it, or a path to a file: whatever ends in `.toml` or has a
-/// slash elsewhere. What all of them name is of `words`.
+/// slash elsewhere. `words` holds the names that scenarios may use.
 pub fn resolve(selectors: &[String], words: &Vocabulary<'_>) -> Result<Vec<Scenario>, ScenarioError> {
     let catalogue = all(words)?;
     let mut chosen: Vec<Scenario> = Vec::new();

@@ -1,4 +1,4 @@
-//! Reads values of a file by serde, and says of whatever is wrong at which place it stands.
+//! Reads values of a file by serde; every error names its place in the file.
 //!
 //! [`KeyValue`] and [`Table`] are deserializers: a type that derives `Deserialize` reads itself from them. Each error that serde
 //! makes without a place gets that of the value, or of the key, at which it arose.
@@ -24,7 +24,7 @@ use super::{
 pub(super) enum ReadError {
     /// With its place.
     Placed(Box<ScenarioError>),
-    /// The value means nothing, and why.
+    /// The value is invalid, and why.
     Value(String),
     /// The value has another type than this one.
     Type(String),

@@ -72,7 +72,7 @@ pub enum ScenarioError {
         /// What stands here.
         found: &'static str,
     },
-    /// A value of the right type that means nothing.
+    /// A value of the right type that is not valid.
     #[error("{}: `{key}` at {place} cannot be `{value}`: {problem}", place.file)]
     BadValue {
         /// The value's place.

@@ -60,7 +60,7 @@ impl<'t> KeyValue<'t> {
         }
     }
 
-    /// The error for a value that means nothing.
+    /// The error for a value that is not valid.
     pub(super) fn bad(&self, problem: impl Into<String>) -> ScenarioError {
         let value = match self.value() {
             DeValue::String(text) => text.to_string(),

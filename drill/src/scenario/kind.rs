@@ -1,7 +1,7 @@
 //! What a scenario knows of a kind of fault, and the registry of kinds by which a file is read.
 //!
 //! A kind is a struct whose fields are its keys: serde reads and writes it, schemars describes it, and [`Kind`] says in
-//! words what it does. What does the damage lies above this module, which keeps it without looking into it.
+//! words what it does. The code that does the damage belongs to a module above this one, which only keeps it.
 
 use std::{any::Any, fmt, ops::Deref, sync::Arc};
 
@@ -48,7 +48,7 @@ pub trait Kind: fmt::Debug + Send + Sync + 'static {
         Ok(())
     }
 
-    /// What it changes of what a recovery must bring back, where it is aimed at the service's cluster.
+    /// Which of the things that a recovery must bring back it changes, where it is aimed at the service's cluster.
     fn changes(&self) -> Changes {
         Changes::Damage
     }
@@ -58,12 +58,12 @@ pub trait Kind: fmt::Debug + Send + Sync + 'static {
         false
     }
 
-    /// Whether the catalogue knows the backups no more that it is aimed at.
+    /// Whether the backups that it is aimed at disappear from the catalogue of backups.
     fn expires_backups(&self) -> bool {
         false
     }
 
-    /// What becomes of a backup that it is aimed at: `damaged`. `None` if the backup stays as it is.
+    /// What the fault does to a backup that it is aimed at: `damaged`. `None` if the backup stays as it is.
     fn harm(&self, _fault: &Fault) -> Option<&'static str> {
         Some("damaged")
     }
@@ -159,12 +159,12 @@ impl Action {
         self.needs
     }
 
-    /// The keys of its kind that a file must give to have it read so again; a table.
+    /// The keys of its kind, as a table; read from a file they give the same action.
     pub fn keys(&self) -> &Value {
         &self.keys
     }
 
-    /// What does it, as it was given to [`KnownKind::new`].
+    /// The code that does the damage, as it was given to [`KnownKind::new`].
     pub fn deed<D: 'static>(&self) -> Option<&D> {
         self.deed.downcast_ref()
     }
@@ -202,7 +202,7 @@ pub struct KnownKind {
 }
 
 impl KnownKind {
-    /// The kind `K`. `deed` makes of its keys what does the damage; [`Action::deed`] hands it out again.
+    /// The kind `K`. `deed` turns its keys into the code that does the damage, which [`Action::deed`] returns.
     pub fn new<K, D>(deed: fn(Arc<K>) -> D) -> Self
     where
         K: Kind + Serialize + DeserializeOwned + JsonSchema,
@@ -245,7 +245,7 @@ impl KnownKind {
 pub struct Kinds(Vec<KnownKind>);
 
 impl Kinds {
-    /// As it is, with one kind more. One of the same name gives way to it.
+    /// Adds a kind; it replaces one of the same name.
     #[must_use]
     pub fn with(mut self, kind: KnownKind) -> Self {
         self.0.retain(|known| known.name != kind.name);

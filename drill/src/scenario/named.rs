@@ -1,6 +1,7 @@
 //! Enums whose values have a name in scenario files.
 //!
-//! One macro writes the enum, the list of its values, its `Display` and what serde and schemars make of it, so that a value's name stands in one place.
+//! One macro writes the enum, the list of its values, its `Display` and its serde and schemars implementations, so that a
+//! value's name stands in one place.
 
 /// A value that has a name in scenario files.
 pub trait Named: Copy + 'static {

@@ -26,8 +26,8 @@ pub fn load(path: &Path, words: &Vocabulary<'_>) -> Result<Scenario, ScenarioErr
     parse(&text, path, "", words)
 }
 
-/// Reads a scenario from `text`, which came from `path` and belongs to `group` (empty outside the catalogue). What it names
-/// is of `words`.
+/// Reads a scenario from `text`, which came from `path` and belongs to `group` (empty outside the catalogue). `words` holds the
+/// names that it may use.
 pub fn parse(text: &str, path: &Path, group: &str, words: &Vocabulary<'_>) -> Result<Scenario, ScenarioError> {
     let file = path.display().to_string();
     let source = Source { file: &file, text };

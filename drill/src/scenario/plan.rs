@@ -220,7 +220,7 @@ fn candidates(scenario: &Scenario, with: &Circumstances<'_>) -> Vec<String> {
     lines
 }
 
-/// The numbers of the backups that a fault means, of those that have not expired by then.
+/// The numbers of the backups that a fault is aimed at, without those that have expired by then.
 fn meant(scenario: &Scenario, fault: &Fault, which: Which) -> Vec<u32> {
     let pick = |there: &[u32], which: Which| match which {
         Which::Latest => there.last().copied().into_iter().collect(),

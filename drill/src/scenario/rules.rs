@@ -225,7 +225,7 @@ fn expectation(scenario: &Scenario) -> Result<(), String> {
     Ok(())
 }
 
-/// What is expected of the way must be possible on the way to that outcome.
+/// What is expected of the course of a drill must be possible with the expected outcome.
 fn words(scenario: &Scenario) -> Result<(), String> {
     let expect = &scenario.expect;
     let outcome = expect.outcome;
@@ -255,7 +255,7 @@ fn words(scenario: &Scenario) -> Result<(), String> {
     Err(problem)
 }
 
-/// Checks that have nothing to look at cannot notice anything.
+/// A check that has nothing to look at cannot be expected to notice the damage.
 fn detection(scenario: &Scenario, words: &Vocabulary<'_>) -> Result<(), String> {
     use CheckId::{
         AppIdentity, ArtifactAge, ArtifactReadable, BackupManifest, Isolation, NotificationDelivered, ReplayReachedEnd,

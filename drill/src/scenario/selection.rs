@@ -13,7 +13,7 @@ use super::{
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Selection {
     /// Relative to the target's directory; `*` stays within a name, `**` is any depth.
-    // Of what is named in another way it is empty until that is looked up, right before the fault.
+    // Empty where `relation` or `segment` is given, until that is looked up, right before the fault.
     #[serde(serialize_with = "path", skip_serializing_if = "is_empty")]
     #[schemars(with = "Option<Glob>")]
     pub path: glob::Pattern,

@@ -76,7 +76,7 @@ impl<'t> Table<'t> {
         }
     }
 
-    /// The keys that nobody took.
+    /// The keys that were not read yet.
     pub(super) fn keys(&self) -> &[Key<'t>] {
         &self.unread
     }

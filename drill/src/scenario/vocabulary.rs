@@ -1,4 +1,4 @@
-//! What a scenario may name that stands elsewhere: kinds of faults, and backup systems with what they can do.
+//! The names that a scenario may use for things defined elsewhere: kinds of faults, and backup systems with what they can do.
 
 use serde::Serialize;
 

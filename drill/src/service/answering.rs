@@ -1,4 +1,4 @@
-//! Whether the service answers, by those who ask it all the time: monitoring and writers.
+//! Since when the service fails, as seen by those who use it all the time: monitoring and writers.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},

@@ -1,9 +1,9 @@
-//! The application under drill: what nobody else may know of it.
+//! The application under drill. What is known of it is known here and nowhere else.
 //!
-//! [`Service`] is the door to it. Every part but its database is optional, so that *any schema, nothing known* is a service
-//! like others ([`AnySchema`]): what needs a part that is not there is not done. [`Writes`] is what its writers do and which
-//! rows that leaves, [`Serves`] what it answers over HTTP. [`transformations`] is the fixture's, and the only folder that
-//! knows a table of it.
+//! [`Service`] is the interface to it. Every part but its database is optional; what needs a missing part is left out. So a
+//! schema of which nothing is known is a service as well ([`AnySchema`]). [`Writes`] is what its writers do and which rows that
+//! leaves, [`Serves`] what it answers over HTTP. [`transformations`] is the service of the fixture, and the only folder that
+//! knows its tables.
 
 mod answering;
 mod error;
@@ -34,10 +34,10 @@ use crate::{
     registry::Registry,
 };
 
-/// Makes a service for one drill: of what size its seed data is, and the seed of every random choice.
+/// Makes a service for one drill, from the size of its seed data and the seed of every random choice.
 pub type MakeService = fn(Sizing, u64) -> Arc<dyn Service>;
 
-/// Those that drill brings. The first is taken where nobody chooses.
+/// The services of drill itself. The first is the default.
 pub fn services() -> Registry<MakeService> {
     Registry::new("service").with(
         transformations::NAME,
@@ -90,7 +90,7 @@ pub trait Service: Send + Sync {
         None
     }
 
-    /// The query that stands for "the application can work". Without one, to be let in must do.
+    /// The query that stands for "the application can work". Without one, a successful login is enough.
     fn probe(&self) -> Option<&str> {
         None
     }
@@ -100,7 +100,7 @@ pub trait Service: Send + Sync {
         &[]
     }
 
-    /// Those whose rows the ledger and the seed's fingerprint answer for, one by one.
+    /// Those whose rows the ledger and the seed's fingerprint cover one by one.
     fn answered_tables(&self) -> &[&str] {
         &[]
     }
@@ -125,12 +125,12 @@ pub trait Service: Send + Sync {
         None
     }
 
-    /// The table whose numbers the ledger knows, quoted as the server quotes it.
+    /// The table whose ids the ledger records, quoted as the server quotes it.
     fn numbered_table(&self) -> Option<&str> {
         None
     }
 
-    /// What somebody writes who was not told that the service runs elsewhere.
+    /// A write by a client that was not told of the cutover.
     fn stray_write(&self) -> Option<&str> {
         None
     }

@@ -13,7 +13,7 @@ pub struct Probe {
 }
 
 impl Probe {
-    /// As a service asks.
+    /// The probe of a service, with this login.
     pub fn of(login: Config, service: &dyn Service) -> Self {
         Self {
             login,

@@ -6,13 +6,13 @@ use crate::ledger::Intent;
 
 /// What is asked of an application, and what its answers mean.
 pub trait Serves: Send + Sync {
-    /// What one of the things is called that it lists: `transformation`.
+    /// What the listed things are called: `transformation`.
     fn called(&self) -> &str;
 
     /// Path and query of the smoke test, which lists the first page of what there is.
     fn path(&self) -> &str;
 
-    /// So many are on the page.
+    /// How many things are on that page.
     fn page(&self) -> usize;
 
     /// What an answer to that says; `None` for one that does not list anything.

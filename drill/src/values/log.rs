@@ -1,9 +1,9 @@
 //! What a server's log says, without values of rows.
 //!
-//! A line begins with when, who (`log_line_prefix` in [`crate::postgres`]) and how grave it is. Of what the server does of
-//! its own accord all is kept but rows and statements. Of a session, and of whatever else runs somebody's statements, the
-//! SQLSTATE says what of its message may be kept ([`fixtures::without_values`]); nothing else of it is. What does not begin
-//! as a line should is none of the server's, or of one that a scenario told to write otherwise: only its severity is kept.
+//! A line begins with its time, its process (`log_line_prefix` in [`crate::postgres`]) and its severity. Of the messages of the
+//! server's own processes all is kept but rows and statements. Of a session, and of whatever else runs somebody's statements,
+//! the SQLSTATE decides what of the message is kept ([`fixtures::without_values`]); the rest is dropped. A line that begins in
+//! another way is another program's, or a scenario has changed `log_line_prefix`: only its severity is kept.
 
 use fixtures::{Said, WITHHELD, known_words, without_values};
 

@@ -1,6 +1,6 @@
 //! What a client program says, without values of rows.
 //!
-//! Its own words stay. Of what a server said to it there is no SQLSTATE, so that only the server's own words are told, and
+//! Its own messages stay. A server's message in them has no SQLSTATE, so that only the server's fixed words are kept, and
 //! nothing of what follows: details, the statement, a row.
 
 use fixtures::{WITHHELD, known_words};
@@ -57,7 +57,7 @@ pub(super) fn withhold(text: &str) -> String {
     kept
 }
 
-/// Where the word ends behind which a row or a statement stands.
+/// Where the word ends after which a row or a statement stands.
 fn quoting(line: &str) -> Option<usize> {
     QUOTING.iter().find_map(|word| {
         let at = if word.ends_with("was:") {
@@ -69,7 +69,7 @@ fn quoting(line: &str) -> Option<usize> {
     })
 }
 
-/// Where a server's message begins: behind its severity and two blanks, whatever its language.
+/// Where a server's message begins: after its severity and two blanks, whatever its language.
 fn behind_severity(line: &str) -> Option<usize> {
     line.match_indices(":  ").find_map(|(at, mark)| {
         let word = line[..at].rsplit(' ').next()?;

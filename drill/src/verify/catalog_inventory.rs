@@ -1,8 +1,8 @@
 //! `catalog-inventory`: everything that a restore can lose besides rows: each row of each catalogue of every database, and
 //! the settings, against the log of references ([`crate::reference::inventory`]).
 //!
-//! What the service itself changed around the point that was reached is listed and never failed. Large objects are held
-//! against the rows that refer to them, which no foreign key does. Roles and rights are recorded with it and judged by
+//! What the service itself changed around the point that was reached is listed and never failed. Large objects are compared
+//! with the rows that refer to them, because no foreign key does that. Roles and rights are recorded with it and judged by
 //! [`super::privileges`]. What it cannot see: contents.
 
 use postgres_protocol::escape::escape_identifier;
@@ -30,7 +30,7 @@ const KINDS: [About; 3] = [About::Object, About::Setting, About::Server];
 pub enum Look<'a> {
     /// How it differs from what is true.
     Compared(&'a Truth, Compared),
-    /// It says of damage that it cannot be read.
+    /// It cannot be read, and the error reports damage.
     Damaged(String),
     /// It could not be compared: why not.
     Unknown(String),

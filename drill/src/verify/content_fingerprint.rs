@@ -1,11 +1,10 @@
 //! `content-fingerprint`: rows are what they were, table by table, whoever made them.
 //!
-//! In two parts. After seeding a fingerprint is taken that a database is held against row by row ([`check`]): the rows that
-//! were seeded, without those that the workload may have changed since. Those, and all that the workload wrote, are
-//! compared one by one with the ledger ([`super::ledger_prefix`]). All other tables, of every database, and the large
-//! objects are held against what was recorded of them at the moments around the point that was reached
-//! ([`check_tables`]). Both read as the superuser, as the reference was read: no policy and no missing right changes what
-//! they see.
+//! It has two parts. [`check`] compares the seeded rows with a fingerprint that was taken after seeding, without the rows that
+//! the workload may have changed since: those, and all that the workload wrote, are compared one by one with the ledger
+//! ([`super::ledger_prefix`]). [`check_tables`] compares all other tables, of every database, and the large objects with the
+//! records around the recovery point. Both read as the superuser, as the reference was read: no policy and no missing right
+//! changes what they see.
 
 use std::sync::Arc;
 
@@ -31,7 +30,7 @@ use crate::{
     service::Service,
 };
 
-/// What the restored database is held against.
+/// What the restored database is compared with.
 #[derive(Clone, Copy)]
 pub enum Against<'a> {
     /// What was seeded, without what the ledger says may have changed since.

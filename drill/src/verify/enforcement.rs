@@ -3,8 +3,9 @@
 //!
 //! An inventory reads names and definitions; whether the server acts by them is known once somebody tries. A row of each
 //! table is written as the service does, then each rule is broken once, in one transaction that is rolled back; SQLSTATEs
-//! tell why a statement was refused. A rule that the catalog does not have, or that is switched off in it, is not tried: that is for the
-//! inventory to judge. What it costs: two numbers of each sequence. What it cannot see: rules that nobody wrote a statement for.
+//! tell why a statement was refused. A rule that the catalog does not have, or that is switched off in it, is not tried: the
+//! inventory judges that. What it costs: two numbers of each sequence. What it cannot see: rules for which there is no
+//! statement.
 
 use std::{collections::HashSet, time::Duration};
 
@@ -32,7 +33,8 @@ UNION SELECT c.relname::text FROM pg_index i JOIN pg_class c ON c.oid = i.indexr
 UNION SELECT format('%s.%s', c.relname, a.attname) FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
        WHERE c.relnamespace = 'public'::regnamespace AND a.attnotnull AND a.attnum > 0 AND NOT a.attisdropped";
 
-/// The check, as the application's role. A result of `catalog-inventory`: what is recorded there must also hold. `None` where no rules are known.
+/// The check, as the application's role. A result of `catalog-inventory`: what is recorded there must also hold. `None` where
+/// no rules are known.
 pub async fn check(subject: &Subject<'_>) -> Option<CheckResult> {
     let rules = subject.service.rules()?;
     let name = format!("{} (in force)", subject.name);

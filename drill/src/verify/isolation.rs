@@ -58,7 +58,7 @@ impl Production {
         Ok(touched)
     }
 
-    /// The part of the check that looks at the archive alone: for another look, after what archives had its time.
+    /// The part of the check that looks at the archive, for a second look when archiving has had its time.
     pub async fn look_again(&self, phase: Phase, subject: &str) -> CheckResult {
         timed(CheckId::Isolation, phase, subject, async {
             let touched = self.touched()?;

@@ -1,4 +1,4 @@
-//! `ledger-prefix`: holds what the workload can have touched against the ledger.
+//! `ledger-prefix`: compares the rows that the workload can have touched with the ledger.
 //!
 //! The service reads the rows ([`crate::service::Writes`]); the judgement is the pure function in [`super::ledger`].
 
@@ -14,7 +14,7 @@ use crate::{
     values,
 };
 
-/// What the check came to.
+/// The result of the check.
 pub struct LedgerVerdict {
     /// The check's row.
     pub result: CheckResult,

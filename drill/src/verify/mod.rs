@@ -1,8 +1,8 @@
 //! Checks: each states what it expects, what it found, how long it took, and what it could not see.
 //!
-//! One file a check. A check returns [`Found`](crate::record::check::Found), or an error if it could not run, and [`timed`](crate::record::check::timed) makes an Unknown of
-//! that: never a pass. [`plan()`] says which checks make sense with what is known, [`run`] does them. The pure ledger checker is in [`ledger`]; when is
-//! looked is in [`crate::recovery`].
+//! One file a check. A check returns [`Found`](crate::record::check::Found), or an error if it could not run;
+//! [`timed`](crate::record::check::timed) makes an Unknown of that, never a pass. [`plan()`] says which checks make sense with
+//! what is known, [`run`] runs them. The pure ledger checker is in [`ledger`]; [`crate::recovery`] decides when to check.
 
 pub mod catalog_inventory;
 pub mod collations;

@@ -1,11 +1,11 @@
 //! `page-checksums`: every page of every relation carries a valid checksum, and what pages say of each other is true.
 //!
 //! Reads the relation files itself, on a running server as well as in a stopped data directory or a base backup, with
-//! the algorithm of PostgreSQL's `storage/checksum_impl.h`. On a running server, in every database: each relation has its
-//! file; no index entry points into a page that is zero or not there, which a crash does not leave behind (it leaves zero
-//! pages that nobody knows of: they are remarked on); no page counts as visible to all in the visibility map that does not
-//! say so itself (`relations`). What it cannot see: pages that are wrong in themselves (an older copy of a page, damage that
-//! was written with a checksum), and pages that so far are only in the server's memory.
+//! the algorithm of PostgreSQL's `storage/checksum_impl.h`. On a running server it also checks in every database that each
+//! relation has its file; that no index entry points into a page that is zero or missing, which no crash causes (a crash may
+//! leave zero pages to which nothing points: they are remarked on); and that no page is visible to all by the visibility map
+//! but not by its own header (`relations`). What it cannot see: pages that are wrong in themselves (an older copy of a page,
+//! damage that was written with a checksum), and pages that so far are only in the server's memory.
 
 mod content;
 mod files;
@@ -104,7 +104,7 @@ pub enum ScanError {
     /// The server could not be asked.
     #[error("cannot ask the server for its relations")]
     Query(#[from] tokio_postgres::Error),
-    /// There is no room for the checkpoint before a second look: without room it is the end of the server.
+    /// There is no room for the checkpoint before a second look, which would then bring the server down.
     #[error("index and table differ on disk, and there is no room for a checkpoint that would tell more")]
     NoRoom,
     /// A thread died.

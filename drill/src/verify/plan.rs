@@ -1,7 +1,7 @@
-//! What to check of a database, besides what the ledger and the backup's WAL decide: by what is known of it.
+//! Which checks to run on a database, by what is known of it; besides those of the ledger and of the backup's WAL.
 //!
 //! One list for both looks: at the database that raised the alarm (step 2) and at the one that was restored (step 8), so
-//! that they cannot drift apart. A check whose knowledge nobody has is not planned, and [`Plan::not_checked`] says why; one that
+//! they cannot drift apart. A check that needs something unknown is not planned, and [`Plan::not_checked`] says why; one that
 //! was planned and cannot run is Unknown. The checks are independent of each other and run side by side; each opens the
 //! connections that it needs. The order of the results is the order of the list.
 
@@ -128,8 +128,8 @@ fn one<'a>(check: impl Future<Output = CheckResult> + Send + 'a) -> BoxFuture<'a
     Box::pin(async { vec![check.await] })
 }
 
-/// The two checks that judge a cluster's inventory, which is read once. Others may run meanwhile: what they make they make
-/// in transactions that end in nothing.
+/// The two checks that judge a cluster's inventory, which is read once. Other checks may run meanwhile: what they create is
+/// rolled back.
 pub async fn inventory(subject: &Subject<'_>) -> (CheckResult, CheckResult) {
     let began = Instant::now();
     let look = catalog_inventory::look(subject).await;

@@ -70,8 +70,8 @@ pub fn cures(look: &Look<'_>) -> Option<Vec<Cure>> {
     inventory::cures(&compared.about(&[About::Right]))
 }
 
-/// Every role that could log in, and that the service left as it is since, logs in with its password, and with no other.
-/// Problems, and what could not be told.
+/// Every role that could log in, and that the service did not change since, logs in with its password and with no other.
+/// Returns the problems, and what could not be verified.
 async fn logins(subject: &Subject<'_>, truth: &Truth) -> (Vec<String>, Vec<String>) {
     let (mut problems, mut unverified) = (Vec::new(), Vec::new());
     for role in Role::ALL.into_iter().filter(|role| could_log_in(truth, role.name())) {
@@ -93,8 +93,7 @@ async fn logins(subject: &Subject<'_>, truth: &Truth) -> (Vec<String>, Vec<Strin
     (problems, unverified)
 }
 
-/// Whether a role could log in with the password that it was given at first, before the point that was reached and behind
-/// it.
+/// Whether a role could log in with its first password, both before and after the point that was reached.
 fn could_log_in(truth: &Truth, role: &str) -> bool {
     let around = [truth.newest(), truth.next()];
     let mut around = around.into_iter().flatten().map(|record| &record.inventory);

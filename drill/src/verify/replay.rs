@@ -2,9 +2,9 @@
 //!
 //! A restore_command that fails too early looks to the server like the end of the archive; it then promotes without
 //! a word, and everything after is missing. Another server's timeline in the archive may reach further and still not be the
-//! service's. Only a comparison with what the WAL was known to hold can tell. Where recovery ended stands in the history
-//! of the timeline that it began, which outlives a restart; a server that began none never was in archive recovery: how
-//! far it came it only says itself, until it is restarted.
+//! service's. Only a comparison with what the WAL was known to hold can tell. The end of recovery is read from the history file
+//! of the timeline that the server began, which outlives a restart. A server that began none was never in archive recovery; it
+//! reports how far it came only until it is restarted.
 
 use reports::{CheckId, CheckResult, Phase};
 use tokio_postgres::Client;
@@ -30,9 +30,9 @@ pub struct Planned<'a> {
     pub target: &'a RecoveryTarget,
     /// The end of the WAL that was read before the restore, if there was any.
     pub reach: Option<Lsn>,
-    /// Where the backup is complete: no server came less far.
+    /// Where the backup is consistent: every server comes at least so far.
     pub complete: Option<Lsn>,
-    /// The timeline on which that is.
+    /// The timeline on which replay is to end.
     pub along: Option<TimelineId>,
     /// The timeline on which the backup was taken.
     pub from: Option<u32>,

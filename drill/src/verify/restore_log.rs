@@ -1,4 +1,4 @@
-//! `restore-log`: what loaded the dump left nothing out.
+//! `restore-log`: pg_restore left nothing of the dump out.
 //!
 //! pg_restore goes on after an error, to its end, and exits with 1 for a comment as for a table. It names what it could not
 //! restore, and that is what is reported: the object, never the message, which may quote a row. An error counts as harmless

@@ -2,11 +2,10 @@
 //!
 //! The next number must lie beyond every number in the columns that the sequence feeds, in every database, and, where a
 //! ledger is given, beyond the largest number that a client was told of: `nextval ≥ max(id)` is not enough when rows were
-//! lost. Where a sequence was behind already when the service was recorded on both sides of the point that was reached, the
-//! service gives its numbers otherwise: that is a remark. A sequence that cannot be read is a failure by itself, unless it is
-//! unlogged: recovery empties those, some versions leave nothing to read, and every restore does the same; it is named. What it
-//! cannot see: numbers that were handed out and neither stored, acknowledged nor recorded; of a dump, those of sequences that
-//! feed no column.
+//! lost. Where the next number was in use already on both sides of the point that was reached, the service itself chose to work
+//! so: that is a remark. A sequence that cannot be read is a failure, unless it is unlogged: recovery empties those, so that
+//! every restore leaves them unreadable in some versions; they are named. What it cannot see: numbers that were handed out and
+//! neither stored, acknowledged nor recorded; of a dump, those of sequences that feed no column.
 
 use postgres_protocol::escape::escape_literal;
 use reports::text::counted;

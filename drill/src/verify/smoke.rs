@@ -16,8 +16,8 @@ use crate::{
     service::{Identity, Served, Serves},
 };
 
-/// The smoke test, of what the application answers; hands out how long the request took. On the failed source nobody knows yet what is expected, and an
-/// answer will do.
+/// The smoke test, of what the application answers; hands out how long the request took. On the failed source nobody knows yet
+/// what is expected, and any answer will do.
 pub async fn smoke<E: std::fmt::Display>(
     serves: &dyn Serves,
     asked: impl Future<Output = Result<Value, E>>,

@@ -8,7 +8,7 @@ use crate::postgres::shell_quoted;
 /// The programs that these commands run.
 const PROGRAMS: [&str; 7] = ["sh", "cp", "mv", "wc", "chmod", "sync", "test"];
 
-/// What archives WAL, or fetches it, cannot run.
+/// A program that archiving WAL, or fetching it, needs is missing.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "{} cannot be found in PATH, and archiving and fetching of WAL need them: install them, or mend PATH",
@@ -58,8 +58,8 @@ pub fn copy_command(archive: &Path) -> String {
 ///
 /// A segment of another size than a segment has is not offered: it would be fatal to the server (PostgreSQL 16,
 /// xlogarchive.c), while the WAL before it is good. Nor is one that was found bad: the server would end its replay at it,
-/// and looks into no second place. What is handed out the server may write to, as it will: it goes on in the last
-/// segment. `service` is a program that is asked first while it is there.
+/// and looks into no second place. The file that is handed out is writable: the server goes on writing in the last segment.
+/// `service` is a program that is run first while it exists.
 pub fn restore_script(wal: &WalSource, instead: &Instead, service: &Path) -> String {
     let mut script = String::from("#!/bin/sh\n# restore_command: $1 = file asked for, $2 = where to put it\n");
     let service = shell(service);

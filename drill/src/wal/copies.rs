@@ -1,4 +1,4 @@
-//! What lies in the places where WAL is kept, by name: the copies of each segment, and files that are none.
+//! Lists the places where WAL is kept: the copies of each segment, and files that are no segments.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -8,12 +8,12 @@ use std::{
 
 use super::{SegmentNumber, WalSource};
 
-/// What there is.
+/// What is there.
 #[derive(Debug, Default)]
 pub(super) struct Copies {
     /// The copies of each segment, in the order in which they are offered to a server.
     pub(super) by_segment: BTreeMap<SegmentNumber, VecDeque<PathBuf>>,
-    /// Files of the archive and the stream that are named as no segment is.
+    /// Files of the archive and the stream without the name of a segment.
     pub(super) strays: Vec<PathBuf>,
     /// Places that cannot be listed.
     pub(super) problems: Vec<String>,

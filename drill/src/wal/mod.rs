@@ -1,6 +1,6 @@
 //! The WAL that is kept outside the cluster: whole segments from the archiver, and the stream with its unfinished tail.
 //!
-//! `archive_command` delivers finished segments only (a manual's "continuous archiving"), so the tail of the newest
+//! `archive_command` delivers finished segments only (PostgreSQL manual, "Continuous Archiving"), so the tail of the newest
 //! segment is lost with the cluster unless pg_receivewal streams it as well; its newest file carries `.partial`.
 //! [`WalSource::reach`] reads the WAL with pg_waldump and tells how far it can be proven to go, through the timelines
 //! ([`timeline`]) of the service's own history and the headers of the segments ([`segment`]).
@@ -40,7 +40,7 @@ pub struct SegmentNumber {
     pub number: u64,
 }
 
-/// Segments of which the copy that comes first is bad: the copy that goes further, or none where all of them are.
+/// Segments of which the first copy is bad: the copy to use instead, or none where all of them are bad.
 pub type Instead = BTreeMap<String, Option<PathBuf>>;
 
 impl WalSource {
@@ -65,7 +65,7 @@ pub enum WalError {
     /// pg_waldump could not be run.
     #[error(transparent)]
     Tool(#[from] crate::postgres::ToolError),
-    /// What it is shown could not be given to the server's account.
+    /// The files for pg_waldump could not be given to the server's account.
     #[error(transparent)]
     User(#[from] crate::postgres::UserError),
     /// A file could not be read or written.
@@ -78,7 +78,7 @@ pub enum WalError {
         /// Why.
         source: std::io::Error,
     },
-    /// pg_waldump did not end in its own words.
+    /// The output of pg_waldump is not as expected.
     #[error("{what} is not as expected: {problem}")]
     Unexpected {
         /// What.

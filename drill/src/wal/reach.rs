@@ -32,7 +32,7 @@ pub struct Start<'a> {
     pub system: Option<SystemIdentifier>,
     /// Segments that the backup brings along: the server takes them where the archive has none.
     pub held: Option<&'a Path>,
-    /// Where replay is to stop; what is behind that is of no matter.
+    /// Where replay is to stop; what comes after does not matter.
     pub until: Option<Lsn>,
 }
 
@@ -61,7 +61,7 @@ pub struct Reach {
     pub last_commit: Option<(Lsn, DateTime<Utc>)>,
     /// Segments read.
     pub segments: u64,
-    /// Where the last of them ends: the WAL goes no further, whatever its records say.
+    /// Where the last of them ends: the WAL goes no further.
     pub covered: Option<Lsn>,
     /// Why the records could not be read, where that says nothing of the WAL: then its end is not known.
     pub unread: Option<String>,
@@ -69,12 +69,12 @@ pub struct Reach {
     pub problems: Vec<String>,
     /// What people must know although nothing is lost by it.
     pub remarks: Vec<String>,
-    /// Segments of which the copy that comes first is not to be handed out.
+    /// Segments of which the first copy must not be used: the copy to use instead, or none.
     pub instead: Instead,
 }
 
 impl Reach {
-    /// How far it goes: where its records could not be read at all, no further than its files, and perhaps as far.
+    /// How far it goes. If its records could not be read, this is the end of its files: the most that it can be.
     pub fn goes_to(&self) -> Option<Lsn> {
         self.end.or(self.covered.filter(|_| self.unread.is_some()))
     }
@@ -185,7 +185,7 @@ struct Reading<'a> {
     reader: Reader<'a>,
     start: Start<'a>,
     course: &'a Course,
-    /// Files that are named as no segment is.
+    /// Files without the name of a segment.
     strays: &'a [PathBuf],
 }
 
@@ -306,8 +306,7 @@ impl Reading<'_> {
         usable
     }
 
-    /// What tells that there was a segment where now is none: one of the service's own behind it, or its content under
-    /// another name.
+    /// What shows that a missing segment once existed: a later one of the service's own, or its content under another name.
     fn gap(
         &self,
         segments: &BTreeMap<SegmentNumber, PathBuf>,

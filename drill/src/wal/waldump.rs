@@ -18,7 +18,7 @@ impl Reader<'_> {
     /// pg_waldump's output for the records of `segments` that lie between two positions, its last words on stderr included.
     ///
     /// # Errors
-    /// If it cannot be run, or does not end in its own words: then nothing is known of the WAL.
+    /// If it cannot be run, or its output is not as expected: then nothing is known of the WAL.
     pub(super) async fn dump(
         &self,
         wal: &WalSource,

@@ -42,7 +42,7 @@ pub(crate) struct Shared {
     pub(crate) ledger: Ledger,
     /// One permit is one operation.
     pub(crate) pace: Semaphore,
-    /// Each operation holds it for reading; whoever wants none holds it for writing.
+    /// Each operation holds it for reading; to hold all operations back, hold it for writing.
     pub(crate) gate: Arc<RwLock<()>>,
     /// Counts so far; changes with every answer.
     pub(crate) counts: watch::Sender<WorkloadCounts>,
@@ -64,7 +64,7 @@ pub struct Workload {
     counts: watch::Receiver<WorkloadCounts>,
 }
 
-/// Writers did not get on.
+/// The writers failed.
 #[derive(Debug, thiserror::Error)]
 pub enum WorkloadError {
     /// The journal cannot be written.

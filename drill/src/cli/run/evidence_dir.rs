@@ -1,5 +1,5 @@
-//! The directory of a run's evidence. It is made before anything is fetched or started, so that one that cannot be made is
-//! known at once; if nothing comes to be in it, it goes again.
+//! The directory of a run's evidence. It is made before anything is fetched or started, so that a failure to make it shows at
+//! once; if nothing is written into it, it is removed again.
 
 use std::{
     fs,

@@ -24,7 +24,7 @@ impl Cluster {
         self.connect_by(&connection::ours(&self.config(user, database))).await
     }
 
-    /// Connects as [`Cluster::connect`] does to verify something: it waits for no lock, and for no statement that stands still.
+    /// Connects as [`Cluster::connect`] does, for a check: it does not wait long for a lock or a statement that stands still.
     pub async fn verifying(&self, user: &str, database: &str) -> Result<Client, ClusterError> {
         let config = self.config(user, database);
         let connected = connection::verifying(&config).await;

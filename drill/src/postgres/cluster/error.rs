@@ -7,7 +7,7 @@ use super::super::{ControlError, Refusal, TemplateError, UserError, WorkDirError
 /// Why a cluster could not be made, stopped or reached.
 #[derive(Debug, thiserror::Error)]
 pub enum ClusterError {
-    /// The name would not do as a directory's.
+    /// The name cannot be the name of a directory.
     #[error("{0:?} is no name for a cluster: use letters, digits, - and _, at most 32")]
     Name(String),
     /// The name is taken in this run.

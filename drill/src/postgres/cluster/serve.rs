@@ -91,8 +91,8 @@ impl Cluster {
         Ok(())
     }
 
-    /// A server that is going to replay is given what the source had more of than its own configuration says, as with settings
-    /// that came by the source's command line: it would refuse to start.
+    /// Raises settings that are lower than they were on the source, where they may have been given on its command line: a server
+    /// that replays the source's WAL would refuse to start.
     async fn inherit(&mut self) {
         let data = self.data_directory();
         if !["recovery.signal", "standby.signal"]
@@ -184,14 +184,14 @@ impl Cluster {
         Ok(command)
     }
 
-    /// Has a later run clear up after this process as it does after the server, should this run be killed.
+    /// Records a process, so that a later run ends it as it does the server, should this run be killed.
     pub(crate) fn remember(&self, pid: u32) {
         record_postmaster(&self.home, pid);
     }
 
-    /// Stops the server, and answers how it was really stopped: one that does not obey is treated harder (after 30 s of fast,
-    /// 10 s of immediate; at once where a process of it was stopped by a signal and hears no other). A server that does not run
-    /// is stopped already.
+    /// Stops the server and returns how it was really stopped. One that does not stop is stopped in the next harder manner: after
+    /// 30 s of fast, 10 s of immediate; at once if a signal has suspended one of its processes. A server that does not run is
+    /// stopped already.
     pub async fn stop(&mut self, mode: Shutdown) -> Result<Shutdown, ClusterError> {
         let attempts = [
             (Shutdown::Fast, Signal::INT, Duration::from_secs(30)),

@@ -1,5 +1,5 @@
-//! Talking to Docker, from a thread of its own: what was asked of the daemon is carried through though nobody waits for it
-//! any more, and can be waited for where nothing can be awaited, when something is dropped.
+//! Talks to Docker from a thread of its own: a request is completed though its caller may be gone, and code that cannot
+//! await (`Drop`) can still wait for it.
 
 use std::{
     collections::HashMap,
@@ -41,12 +41,12 @@ fn runtime() -> &'static Runtime {
     })
 }
 
-/// Has something done that goes on when nobody waits for it any more.
+/// Runs a task, which goes on when nobody waits for it any more.
 pub(super) fn spawn<T: Send + 'static>(task: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
     runtime().spawn(task)
 }
 
-/// Has something done and waits for it on this thread, which must not be Docker's own; `None` if it panicked.
+/// Runs a task and waits for it on this thread, which must not be Docker's own; `None` if it panicked.
 pub(super) fn block<T: Send + 'static>(task: impl Future<Output = T> + Send + 'static) -> Option<T> {
     let (sender, receiver) = mpsc::channel();
     spawn(async move { sender.send(task.await) });

@@ -17,7 +17,7 @@ pub enum ContainerError {
         packages::how_to_install(Package::Docker)
     )]
     NoDocker {
-        /// What the attempt came to.
+        /// The error.
         complaint: String,
     },
     /// A daemon that does not work on this machine's files and processes.
@@ -36,7 +36,7 @@ pub enum ContainerError {
         image: String,
         /// The wanted major version.
         major: u32,
-        /// What pulling came to.
+        /// The error of the pull.
         complaint: String,
     },
     /// Not an image of PostgreSQL, or without what a drill needs.
@@ -69,7 +69,7 @@ pub enum ContainerError {
         /// What Docker or the image said.
         complaint: String,
     },
-    /// No place to look from.
+    /// There is no directory to share with a container of the image.
     #[error("no directory to share with a container")]
     Place(#[from] WorkDirError),
     /// A file of ours could not be written.

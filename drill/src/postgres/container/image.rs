@@ -65,7 +65,7 @@ fn name_and_tag(name: &str) -> (&str, &str) {
     }
 }
 
-/// The daemon, if it works on this machine's files and processes as far as it tells by itself; and its version.
+/// The daemon and its version, if, by what it says of itself, it works on this machine's files and processes.
 pub(super) async fn suitable() -> Result<(Docker, String), ContainerError> {
     let asked = docker::spawn(async {
         let client = docker::local_client().await?;

@@ -68,7 +68,7 @@ impl ContainerServer {
         self.began.is_some() && start_time(self.pid) == self.began
     }
 
-    /// The daemon's account, which it may give a moment later.
+    /// Asks the daemon how it ended, which it may know a moment later.
     fn ask_how_it_ended(&self) -> ExitStatus {
         const UNKNOWN: i32 = 255 << 8;
         let id = self.running.id().to_owned();

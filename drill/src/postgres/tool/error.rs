@@ -51,12 +51,12 @@ pub enum ToolError {
     Stalled {
         /// The command line.
         command: String,
-        /// How long it made none.
+        /// How long it made no progress.
         patience: Duration,
         /// The last lines of what it said until then.
         stderr: String,
     },
-    /// The system lost it.
+    /// The system could not tell how it ended.
     #[error("cannot wait for {command}")]
     Wait {
         /// The command line.

@@ -38,7 +38,7 @@ pub struct ToolOutput {
 }
 
 impl ToolOutput {
-    /// That it ended with an error, as an error.
+    /// The error for a program that ended badly.
     pub fn failed(self) -> ToolError {
         let stderr = last_lines(&self.stderr, STDERR_LINES);
         ToolError::Failed {
@@ -48,8 +48,8 @@ impl ToolOutput {
         }
     }
 
-    /// Why it says nothing about what it was to look at, if it did not get to its end: a signal, or what a shell makes of one
-    /// and of a program that is not there.
+    /// Why its output proves nothing, if it did not run to its end: a signal, or a shell's exit code for a signal or a
+    /// program that cannot be run.
     pub fn broke_off(&self) -> Option<String> {
         let whole = self.status.code().is_some_and(|code| code < 126);
         (!whole).then(|| format!("it ended with {}", status_text(self.status)))

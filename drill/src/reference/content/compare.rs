@@ -1,4 +1,4 @@
-//! Holding it against what was recorded.
+//! Compares the contents of a cluster with what was recorded.
 
 use std::{
     borrow::Cow,
@@ -19,11 +19,11 @@ use crate::reference::fingerprint::Sums;
 pub struct Differences {
     /// How many tables and large objects are as recorded.
     pub alike: Counted,
-    /// What is wrong: the table first, how behind it.
+    /// What is wrong: the table first, then how.
     pub wrong: Vec<String>,
     /// What could not be looked at.
     pub unknown: Vec<String>,
-    /// Tables that the service changed about then: whatever they hold is right.
+    /// Tables that the service changed around the recovery point: whatever they hold is right.
     pub changed: Vec<String>,
     /// Tables that are not compared, by the reason.
     pub not_compared: BTreeMap<&'static str, Vec<String>>,
@@ -40,7 +40,7 @@ pub struct Counted {
     pub large_objects: usize,
 }
 
-/// Holds what was found against the truth.
+/// Compares what was found with the truth.
 pub fn compare(truth: &Truth, found: &Content) -> Differences {
     let contents = |records: &'_ [Arc<Record>], of: fn(&Content) -> Cow<'_, Content>| -> Vec<Content> {
         records.iter().map(|record| of(&record.content).into_owned()).collect()
@@ -59,13 +59,13 @@ pub fn compare(truth: &Truth, found: &Content) -> Differences {
     .run(&of(found))
 }
 
-/// What the records of one side, the nearest first, know of something.
+/// What the records on one side of the recovery point, the nearest first, say of something.
 enum Known<'a, T> {
     /// There is no record.
     NoRecord,
     /// None of them has read it.
     Unread,
-    /// It was not there; `nearest` if the nearest record says so, and not one behind others that left it out.
+    /// It was not there; `nearest` if the nearest record says so, and not one farther away.
     Absent { nearest: bool },
     /// This is what it was.
     As { it: &'a T, nearest: bool },
@@ -316,7 +316,7 @@ impl Rows {
 }
 
 impl Content {
-    /// As far as a dump brings it back.
+    /// The part of it that a dump restores.
     fn as_dumped(&self) -> Self {
         let databases = self.databases.iter();
         Self {
@@ -326,7 +326,7 @@ impl Content {
 }
 
 impl Database {
-    /// Partitions as one table, and not the rows that a dump does not hold.
+    /// All partitions as one table, without the rows that a dump does not hold.
     fn as_dumped(&self) -> Self {
         let mut tables: BTreeMap<String, Table> = BTreeMap::new();
         for (name, table) in &self.tables {

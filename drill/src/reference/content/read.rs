@@ -1,4 +1,4 @@
-//! Reading it: as superuser, in one read-only snapshot a database, by sequential scans.
+//! Reads contents: as superuser, in one read-only snapshot per database, by sequential scans.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,9 +20,9 @@ use crate::{
 
 /// Databases that are read at a time. A large table has workers of its own.
 const AT_A_TIME: usize = 2;
-/// A smaller table is read before a worker has come up.
+/// A smaller table is read before a parallel worker has started.
 const WORKERS_FROM: &str = "SET min_parallel_table_scan_size = '8MB'";
-/// Every database that takes connections, but the template that nobody changes.
+/// Every database that takes connections, but `template0`, which nobody changes.
 const DATABASES: &str =
     "SELECT datname FROM pg_database WHERE datallowconn AND datconnlimit <> -2 AND datname <> 'template0'";
 
@@ -43,7 +43,7 @@ SELECT m.oid, hash_record_extended(ROW(pg_get_userbyid(m.lomowner), coalesce(p.b
         GROUP BY loid) AS p ON p.loid = m.oid";
 const LARGE_OBJECTS_BYTES: &str = "SELECT (pg_stat_file(pg_relation_filepath('pg_largeobject'), true)).size";
 
-/// Reads all of it.
+/// Reads the contents of a cluster for a record.
 ///
 /// # Errors
 /// If any part of it cannot be read.
@@ -72,7 +72,7 @@ pub async fn read(cluster: &Cluster, reading: &Reading) -> Result<Content, Refer
     })
 }
 
-/// Looks at all of it; what cannot be read is noted where it stands.
+/// Reads the contents of a cluster to be compared; what cannot be read is noted in its place.
 ///
 /// # Errors
 /// If not even the databases can be listed.

@@ -96,8 +96,8 @@ impl FingerprintError {
     }
 }
 
-/// Whether reading failed because of what is stored: it was the server that refused, and neither for the connection, the
-/// transaction, a right, a lock, room, nor because somebody ended it (PostgreSQL manual, appendix A).
+/// Whether reading failed because of the stored data, and not because of the connection, the transaction, a missing right, a
+/// lock, a lack of space or a cancellation (PostgreSQL manual, appendix A).
 pub fn speaks_of_data(error: &tokio_postgres::Error) -> bool {
     const OTHERWISE: &[&str] = &["08", "25", "28", "40", "53", "55", "57"];
     let Some(error) = error.as_db_error() else { return false };

@@ -1,4 +1,4 @@
-//! What was recorded of a database at one moment, and how what is there now is held against it.
+//! The fingerprint of a database at one moment, and how the present rows are compared with it.
 //!
 //! Up to [`ROWS_LIMIT`] rows of a table are recorded with the hash of each, so that rows which may since have changed can
 //! be taken out of the sum, and a difference be narrowed down to rows without the lost source. A larger table has sums by

@@ -1,11 +1,12 @@
-//! What is fingerprinted as one: a table's rows with all columns, or with those that never change; and large objects.
+//! The sections that get one fingerprint each: a table's rows with all columns, or with those that never change; and the large
+//! objects.
 //!
-//! Read from the catalogue, so that a table which a migration adds is covered without a word here.
+//! They are read from the catalogue, so that a table which a migration adds is covered without a change here.
 //!
-//! A column counts as it is stored if the hash of its type says all that the type holds, and no number in it is one that
-//! a dump changes. Any other column is hashed in its text form: what PostgreSQL holds for equal though it is not the same
-//! (`1.0` and `1.00`, `-0` and `0`, blanks behind a `char(n)`, `citext`), what is stored by OID (enums, `regclass`,
-//! `aclitem`), and what has no hash.
+//! A column is hashed as it is stored if the hash of its type tells all its values apart, and a dump changes no number in it.
+//! Any other column is hashed in its text form: types for which PostgreSQL holds different values for equal (`1.0` and `1.00`,
+//! `-0` and `0`, blanks at the end of a `char(n)`, `citext`), values stored by OID (enums, `regclass`, `aclitem`), and types
+//! without a hash.
 
 use postgres_protocol::escape::escape_identifier;
 use tokio_postgres::{Client, Row};

@@ -1,6 +1,6 @@
-//! What `pg_catalog` is made of, asked of the server itself: which catalogues, which columns, what they refer to. From this
-//! the statements that read it are made, so that a catalogue or a column of another version is read without being named
-//! here.
+//! The structure of `pg_catalog`, read from the server itself: its catalogues, their columns, and what these refer to. The
+//! statements that read it are made from that, so that a catalogue or a column of another version is covered without being
+//! named here.
 
 use std::collections::BTreeMap;
 
@@ -67,7 +67,7 @@ const DEPARSED: [(&str, &str, &str); 5] = [
         "CASE WHEN c.tgqual IS NOT NULL THEN pg_get_triggerdef(c.oid) END",
     ),
 ];
-/// Columns that are read otherwise than they stand there.
+/// Columns that are read through an expression instead of as they are.
 const INSTEAD: [(&str, &str, &str); 5] = [
     (
         "pg_class",
@@ -98,7 +98,7 @@ const INSTEAD: [(&str, &str, &str); 5] = [
         "CASE WHEN c.typdefaultbin IS NULL THEN c.typdefault END",
     ),
 ];
-/// Lists of which the order says nothing, besides all whose name ends in `options`.
+/// List columns whose order means nothing, besides all whose name ends in `options`.
 const UNORDERED: [&str; 4] = ["proconfig", "evttags", "subpublications", "polroles"];
 
 /// What a column says.
@@ -148,7 +148,7 @@ pub(super) struct Catalogue {
     users: String,
 }
 
-/// All of them.
+/// All catalogues.
 #[derive(Debug, Clone)]
 pub(super) struct Catalogues {
     pub(super) all: Vec<Catalogue>,
@@ -165,7 +165,7 @@ const REFERENCES: &str = "SELECT f.relname, k.fkcols[1], coalesce(k.fkcols[2], '
    FROM pg_get_catalog_foreign_keys() k JOIN pg_class f ON f.oid = k.fktable JOIN pg_class p ON p.oid = k.pktable";
 
 impl Catalogues {
-    /// Asks the server.
+    /// Reads the structure from the server.
     pub(super) async fn read(client: &Client) -> Result<Self, tokio_postgres::Error> {
         let mut answers = rows(client, &format!("{COLUMNS}; {REFERENCES}")).await?.into_iter();
         let (columns, references) = (answers.next().unwrap_or_default(), answers.next().unwrap_or_default());
@@ -339,7 +339,7 @@ fn select(table: &str, column: &str, kind: &str, as_what: &Kind, references: &[&
 }
 
 impl Catalogue {
-    /// Reads the rows of users: all columns in their order.
+    /// The statement that reads the rows of users: all columns in their order.
     pub(super) fn users(&self, whose: Whose) -> Option<String> {
         let of_one = OF_ONE_DATABASE.iter().find(|(name, _)| *name == self.name);
         let belongs = match (self.shared, of_one, whose) {
@@ -382,7 +382,7 @@ impl Catalogue {
         ))
     }
 
-    /// Sums up the rows that came with the server; none if all of them are read.
+    /// The statement that sums up the rows that came with the server; none if all of them are read.
     pub(super) fn system(&self) -> Option<String> {
         (self.users != "(true)").then(|| {
             format!(

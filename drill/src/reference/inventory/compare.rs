@@ -1,4 +1,4 @@
-//! What differs between what is true and what was found.
+//! Compares an inventory with the truth.
 
 use std::{
     collections::{BTreeSet, HashSet},
@@ -52,8 +52,8 @@ pub struct Compared {
     pub facts: usize,
 }
 
-/// Compares what was found with what is true. Where the record behind the point that was reached says something else than
-/// the one before it, the service changed it, and it is only listed.
+/// Compares what was found with what is true. Where the records before and after the point that was reached differ, the service
+/// itself made the change, and it is only listed.
 pub fn compare(truth: &Truth, found: &Inventory) -> Compared {
     let Some(newest) = truth.newest() else {
         return Compared::default();
@@ -88,7 +88,7 @@ pub fn compare(truth: &Truth, found: &Inventory) -> Compared {
     compared
 }
 
-/// What takes part in a comparison.
+/// The inventories on both sides of a comparison.
 struct Sides<'a> {
     home: &'a str,
     scope: &'a Scope,
@@ -178,8 +178,8 @@ impl Sides<'_> {
         (!columns.is_empty()).then_some(What::Changed(columns))
     }
 
-    /// What goes with an object that is gone, or that is too much, needs no line of its own; nor do the dependencies of
-    /// one that is something else now. A role that is gone is for `privileges` to tell: its comment and its settings are not.
+    /// Leaves out differences that follow from others: what belongs to a missing or extra object, and the dependencies of one
+    /// that differs. A missing role is for `privileges` to report, so its comment and its settings stay.
     fn leave_out_what_follows(compared: &mut Compared) {
         let parents = |difference: &Difference| {
             let fact = difference.recorded.as_ref().or(difference.found.as_ref());

@@ -7,7 +7,7 @@ use postgres_protocol::escape::{escape_identifier, escape_literal};
 
 use super::{About, Difference, Fact, GRANTABLE, GRANTED, Handle, Name, WITHDRAWN, What, large_objects};
 
-/// A statement, where it is carried out, and how it is told of: without what may be secret.
+/// A statement, its database, and its text for people, without what may be secret.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Cure {
     /// The database; empty for any.
@@ -72,7 +72,7 @@ fn cured(difference: &Difference) -> Option<Vec<String>> {
     }
 }
 
-/// What is switched off, and was on.
+/// Statements that switch on again what is off and was on.
 fn flags(difference: &Difference) -> Option<Vec<String>> {
     let What::Changed(columns) = &difference.what else {
         return None;
@@ -284,7 +284,7 @@ fn granted(what: &str, grantee: &str, was: Option<&str>, is: Option<&str>) -> Op
     })
 }
 
-/// An object belongs to whom it belonged.
+/// Gives an object back to its owner.
 fn owner(difference: &Difference) -> Option<String> {
     let (recorded, found) = (difference.recorded.as_ref()?, difference.found.as_ref()?);
     let object = own(found)?;
@@ -299,7 +299,7 @@ fn owner(difference: &Difference) -> Option<String> {
     Some(format!("ALTER {kind} {} OWNER TO {role}", object.name))
 }
 
-/// The attributes of a role that is there; its password only the record of it knows, and nobody else.
+/// Sets the attributes of an existing role back, except its password: an inventory shows none.
 fn role(difference: &Difference) -> Option<String> {
     let What::Changed(columns) = &difference.what else {
         return None;
@@ -333,7 +333,7 @@ fn role(difference: &Difference) -> Option<String> {
     Some(statement)
 }
 
-/// A membership as it was granted, or none.
+/// Grants a membership as it was, or revokes one that is extra.
 fn membership(difference: &Difference) -> Option<String> {
     let words = difference.identity.strip_prefix("membership of role ")?;
     let (member, rest) = words.split_once(" in role ")?;

@@ -1,4 +1,4 @@
-//! What of `pg_catalog` is no part of an inventory, and why. Everything that is not named here is.
+//! The parts of `pg_catalog` that an inventory leaves out, and why. Everything that is not named here is in it.
 
 /// A catalogue, a column of it (`*`: all of them), and the reason.
 type Exception = (&'static str, &'static str, &'static str);
@@ -149,8 +149,8 @@ pub const NOT_IN_DUMPS: &[Exception] = &[
 /// from definitions, which are compared.
 pub(super) const DEPENDENCIES_IN_DUMPS: [&str; 4] = ["e", "a", "i", "x"];
 
-/// Settings that say where a server lies, how it is watched and how it came to where it is. A place sets them, not the
-/// service.
+/// Settings that say where a server lies, how it is watched and how it was recovered. They belong to the place where a server
+/// runs, not to the service.
 pub const SETTINGS: &[(&str, &str)] = &[
     ("archive_", "a restored cluster must not archive into production"),
     ("restore_command", "how it was restored"),

@@ -1,4 +1,4 @@
-//! From rows of catalogues to facts: numbers become names.
+//! Turns rows of catalogues into facts: the numbers of objects become names.
 
 use std::{
     collections::BTreeMap,
@@ -20,7 +20,7 @@ use super::{
 /// An object: its catalogue and its number.
 pub(super) type Object = (u32, u32);
 
-/// What is asked of a database.
+/// The statements that read a database.
 pub(super) struct Statements {
     tables: Vec<usize>,
     grants: usize,
@@ -58,7 +58,7 @@ impl Statements {
     }
 }
 
-/// What a database holds, and whether a fact is one that all databases share.
+/// The facts of a database, each with whether all databases share it.
 #[derive(Default)]
 pub(super) struct Read {
     pub(super) facts: Vec<((Key, Fact), bool)>,

@@ -1,5 +1,6 @@
-//! Rights on large objects. Their number changes as people work, so kinds of them are recorded: an owner, and a list of
-//! rights. Where one kind is missing and another of the same owner is too much, all of that one get the rights of the other.
+//! Rights on large objects. Objects come and go as people work, so only kinds of them are recorded: an owner with a list of
+//! rights. Where one kind is missing and another of the same owner is extra, the cure gives the objects of the extra kind the
+//! rights of the missing one.
 
 use postgres_protocol::escape::escape_literal;
 

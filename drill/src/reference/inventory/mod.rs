@@ -1,9 +1,9 @@
 //! Objects, rights and settings: for each row of each catalogue of every database its identity and a hash of each column.
 //!
-//! Which catalogues and columns there are, and what they refer to, is asked of the server (`catalogue`); what is left
-//! out stands in one list with its reasons (`exceptions`). Numbers of objects are resolved to names, numbers of columns
-//! to theirs, parsed expressions to texts, so that the same definitions are equal in another cluster. Definitions may hold
-//! passwords: an inventory is never written anywhere, and shows none of them.
+//! The server is asked which catalogues and columns there are and what they refer to (`catalogue`); one list has what is left
+//! out, with the reasons (`exceptions`). OIDs are resolved to names, column numbers to column names and parsed expressions to
+//! texts, so that the same definitions are equal in another cluster. Definitions may hold passwords: an inventory is never
+//! written anywhere, and shows none of them.
 
 mod catalogue;
 mod compare;
@@ -89,13 +89,13 @@ struct Fact {
     /// The names of the columns.
     columns: Arc<Vec<String>>,
     values: Vec<Value>,
-    /// What it goes with: where that is gone as a whole, this need not be named as well.
+    /// The objects that it belongs to: if one of them is missing as a whole, this fact is not reported as well.
     parents: Vec<String>,
     /// What a statement must call it.
     handle: Handle,
 }
 
-/// What a statement needs to know to put something right.
+/// What a repair needs to know to write its statement.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 enum Handle {
     /// Nothing.
@@ -237,7 +237,7 @@ const SESSION: &str = "SET search_path = pg_catalog; SET timezone = 'UTC'; SET d
   SET extra_float_digits = 1; SET bytea_output = 'hex'; SET quote_all_identifiers = off; SET jit = off; SET statement_timeout = 0;
   SET lock_timeout = '10s'; SET default_transaction_isolation = 'repeatable read'; SET row_security = off; SET client_min_messages = error";
 
-/// Reads them.
+/// Reads the inventory of a cluster.
 ///
 /// # Errors
 /// If they cannot be read.

@@ -1,5 +1,5 @@
-//! Rights: what every access control list says beyond the server's default, or short of it, one fact an object, grantee
-//! and privilege. Who granted it is left out: it decides nothing but what a cascade takes away.
+//! Rights: what every access control list grants beyond the server's default, or short of it, one fact per object, grantee and
+//! privilege. The grantor is left out: it only decides what a cascading REVOKE takes away.
 
 use std::collections::BTreeSet;
 

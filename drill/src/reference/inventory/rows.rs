@@ -90,7 +90,7 @@ impl<'a> Rows<'a> {
         }
     }
 
-    /// Takes in what other rows are told by: the columns of relations, and what goes with what.
+    /// Takes in what other rows need: the columns of relations, and which object belongs to which.
     pub(super) fn learn(&mut self, tables: &[(&Catalogue, Vec<Raw>)]) {
         for (catalogue, rows) in tables {
             let at = |column: &str| catalogue.position(column).unwrap_or(usize::MAX);

@@ -30,7 +30,7 @@ pub const NAME: &str = "transformations";
 pub struct Transformations {
     /// What is seeded.
     plan: SeedPlan,
-    /// What was, once it was.
+    /// What was seeded, once that is done.
     seeded: OnceLock<Seeded>,
 }
 

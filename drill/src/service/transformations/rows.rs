@@ -1,4 +1,4 @@
-//! Reads what the writers can have touched: as the read-only role, hashes computed in the server, in one snapshot.
+//! Reads the rows that writers can have touched: as the read-only role, hashes computed in the server, in one snapshot.
 
 use futures_util::future::BoxFuture;
 use tokio_postgres::{

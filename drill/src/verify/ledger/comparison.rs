@@ -1,4 +1,4 @@
-//! What the comparison comes to.
+//! The result of the comparison.
 
 use reports::{
     Verdict,

@@ -6,7 +6,7 @@
 //! elsewhere; what the numbers mean for the drill is decided by the caller. Open [`compare`] first: five passes, each
 //! in its own file, all linear in the number of operations and rows.
 //!
-//! The rules (DESIGN, "What is measured"):
+//! The rules:
 //!
 //! - An operation is one transaction: either all its rows are there or none. It is *present* if its audit row is.
 //!   Anything in between is *torn*.
