@@ -11,12 +11,16 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
+    thread,
 };
 
 use super::Progress;
-use crate::postgres::{no_file as strange, open_file};
+use crate::postgres::{
+    cleared::{self, Kind},
+    no_file as strange, open_file,
+};
 
 /// The directory for tablespaces, beside the new cluster's data directory.
 pub const TABLESPACES: &str = "tablespaces";
@@ -33,6 +37,10 @@ const LEFT_OUT: &[&str] = &[
     "tablespace_map",
     "tablespace_map.old",
 ];
+const TABLESPACE_LINKS: &str = "pg_tblspc";
+const WAL: &str = "pg_wal";
+/// So many files are copied side by side.
+const AT_A_TIME: usize = 4;
 /// How much is copied at a time.
 const CHUNK: u64 = 8 << 20;
 
@@ -71,24 +79,102 @@ impl Copier {
     /// # Errors
     /// If anything cannot be read or written, or is neither file nor directory; what was copied stays.
     pub fn data_directory(&self, from: &Path, to: &Path) -> io::Result<()> {
-        directory(to)?;
+        let mut tree = Tree {
+            over: cleared::take(to, &|relative| belongs(from, relative)),
+            files: Vec::new(),
+        };
+        tree.directory(to)?;
         for entry in fs::read_dir(from)? {
             let name = entry?.file_name();
             match name.to_str() {
                 Some(left_out) if LEFT_OUT.contains(&left_out) => {}
-                Some("pg_tblspc") => self.tablespaces(&from.join(&name), to)?,
+                Some(TABLESPACE_LINKS) => tree.tablespaces(&from.join(&name), to)?,
                 // The link's target may be gone: the WAL then comes from the archive.
-                Some("pg_wal") if !from.join(&name).exists() => directory(&to.join(&name))?,
-                _ => self.entry(&from.join(&name), &to.join(&name), &from.join(CONTROL))?,
+                Some(WAL) if !from.join(&name).exists() => tree.directory(&to.join(&name))?,
+                _ => tree.entry(&from.join(&name), &to.join(&name), &from.join(CONTROL))?,
             }
         }
-        self.file(&from.join(CONTROL), &to.join(CONTROL))
+        self.files(&tree)?;
+        self.file(&from.join(CONTROL), &to.join(CONTROL), false)
     }
 
+    /// Several at a time: there is a wait for each. The error is that of the first file that could not be copied.
+    fn files(&self, tree: &Tree) -> io::Result<()> {
+        let next = AtomicUsize::new(0);
+        let copy = || {
+            loop {
+                let number = next.fetch_add(1, Ordering::Relaxed);
+                let Some((from, to)) = tree.files.get(number) else {
+                    return Ok(());
+                };
+                if let Err(error) = self.file(from, to, tree.over) {
+                    next.store(tree.files.len(), Ordering::Relaxed); // the others stop as well
+                    return Err((number, error));
+                }
+            }
+        };
+        let failed = thread::scope(|scope| {
+            let threads: Vec<_> = (0..AT_A_TIME).map(|_| scope.spawn(copy)).collect();
+            let ended = threads.into_iter().filter_map(|thread| thread.join().ok());
+            ended.filter_map(Result::err).min_by_key(|(number, _)| *number)
+        });
+        failed.map_or(Ok(()), |(_, error)| Err(error))
+    }
+
+    /// With `over`, an empty file may be there already.
+    fn file(&self, from: &Path, to: &Path, over: bool) -> io::Result<()> {
+        let mut source = open_file(from).map_err(|error| named(from, &error))?;
+        let mut target = File::options();
+        target
+            .write(true)
+            .create_new(!over)
+            .create(true)
+            .truncate(over)
+            .mode(0o600);
+        let mut target = target.open(to)?;
+        if over {
+            target.set_permissions(Permissions::from_mode(0o600))?;
+        }
+        loop {
+            if self.stop.load(Ordering::Relaxed) {
+                return Err(io::Error::other("the restore was given up"));
+            }
+            let copied = io::copy(&mut source.by_ref().take(CHUNK), &mut target)?;
+            if copied == 0 {
+                return Ok(());
+            }
+            self.progress.add(copied);
+        }
+    }
+}
+
+/// What will be at a path of a copy, before anything is copied; of tablespaces, of what is left out and of the file without
+/// which no server starts, nothing is.
+fn belongs(from: &Path, relative: &Path) -> Option<Kind> {
+    let first = relative.iter().next()?.to_str();
+    let alone = relative.iter().nth(1).is_none();
+    match first {
+        Some(name) if LEFT_OUT.contains(&name) => None,
+        Some(TABLESPACE_LINKS) => alone.then_some(Kind::Directory),
+        Some(WAL) if alone => Some(Kind::Directory),
+        _ if relative == Path::new(CONTROL) => None,
+        _ => Kind::of(&from.join(relative)),
+    }
+}
+
+/// A copy whose directories are there; its files are still to be copied.
+struct Tree {
+    /// Whether it goes over a cleared data directory.
+    over: bool,
+    /// From where to where.
+    files: Vec<(PathBuf, PathBuf)>,
+}
+
+impl Tree {
     /// A link in `pg_tblspc` is a tablespace elsewhere: it gets a place of its own, and the link leads there.
-    fn tablespaces(&self, from: &Path, to: &Path) -> io::Result<()> {
-        let links = to.join("pg_tblspc");
-        directory(&links)?;
+    fn tablespaces(&mut self, from: &Path, to: &Path) -> io::Result<()> {
+        let links = to.join(TABLESPACE_LINKS);
+        self.directory(&links)?;
         for entry in fs::read_dir(from)? {
             let entry = entry?;
             let (path, name) = (entry.path(), entry.file_name());
@@ -104,13 +190,14 @@ impl Copier {
         Ok(())
     }
 
-    fn entry(&self, from: &Path, to: &Path, except: &Path) -> io::Result<()> {
+    fn entry(&mut self, from: &Path, to: &Path, except: &Path) -> io::Result<()> {
         if from == except {
             return Ok(());
         }
         let metadata = fs::metadata(from).map_err(|error| named(from, &error))?;
         if metadata.is_file() {
-            return self.file(from, to);
+            self.files.push((from.to_owned(), to.to_owned()));
+            return Ok(());
         }
         if !metadata.is_dir() {
             return Err(io::Error::other(strange(from, metadata.file_type())));
@@ -121,7 +208,7 @@ impl Copier {
                 from.display()
             )));
         }
-        directory(to)?;
+        self.directory(to)?;
         for entry in fs::read_dir(from)? {
             let name = entry?.file_name();
             self.entry(&from.join(&name), &to.join(&name), except)?;
@@ -129,25 +216,12 @@ impl Copier {
         Ok(())
     }
 
-    fn file(&self, from: &Path, to: &Path) -> io::Result<()> {
-        let mut source = open_file(from).map_err(|error| named(from, &error))?;
-        let mut target = File::options().write(true).create_new(true).mode(0o600).open(to)?;
-        loop {
-            if self.stop.load(Ordering::Relaxed) {
-                return Err(io::Error::other("the restore was given up"));
-            }
-            let copied = io::copy(&mut source.by_ref().take(CHUNK), &mut target)?;
-            if copied == 0 {
-                return Ok(());
-            }
-            self.progress.add(copied);
+    fn directory(&self, path: &Path) -> io::Result<()> {
+        match fs::DirBuilder::new().mode(0o700).create(path) {
+            Err(error) if !(self.over && error.kind() == io::ErrorKind::AlreadyExists) => Err(error),
+            _ => fs::set_permissions(path, Permissions::from_mode(0o700)), // whatever the umask
         }
     }
-}
-
-fn directory(path: &Path) -> io::Result<()> {
-    fs::DirBuilder::new().mode(0o700).create(path)?;
-    fs::set_permissions(path, Permissions::from_mode(0o700)) // whatever the umask
 }
 
 /// Whether a link leads to a directory above it: copying what is in there would never end.

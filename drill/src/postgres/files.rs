@@ -38,13 +38,21 @@ pub fn directory_bytes(directory: &Path) -> u64 {
 
 /// Copies a tree into `to`, which must not exist: files, directories and symbolic links, with their permission bits.
 pub(super) fn copy_tree(from: &Path, to: &Path) -> io::Result<()> {
+    fs::create_dir(to)?;
+    copy_tree_over(from, to)
+}
+
+/// The same where directories, and empty files of the same names, may be there already, and nothing else.
+pub(super) fn copy_tree_over(from: &Path, to: &Path) -> io::Result<()> {
     walk(from, &mut |path, meta| {
         let target = path
             .strip_prefix(from)
             .map_or_else(|_| to.to_owned(), |relative| join(to, relative));
         if meta.is_dir() {
-            fs::DirBuilder::new().mode(0o700).create(&target)?;
-            fs::set_permissions(&target, meta.permissions())
+            match fs::DirBuilder::new().mode(0o700).create(&target) {
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+                _ => fs::set_permissions(&target, meta.permissions()),
+            }
         } else if meta.is_symlink() {
             symlink(fs::read_link(path)?, &target)
         } else {

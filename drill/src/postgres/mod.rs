@@ -16,6 +16,7 @@
 mod authorisation;
 pub mod cache;
 mod cause;
+pub(crate) mod cleared;
 mod cluster;
 pub mod connection;
 pub mod container;

@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use super::{
     Installation, ServerUser, SystemIdentifier, Tool, ToolError, UserError,
     cache::{self, CacheError},
-    files, identity,
+    cleared, files, identity,
 };
 
 /// Change it when the options of initdb below change, so that old templates are no longer taken.
@@ -60,7 +60,13 @@ pub(super) async fn fresh_cluster(
             let path = path.to_owned();
             move |source| TemplateError::File { what, path, source }
         };
-        files::copy_tree(&template, &destination).map_err(file("copy the template to", &destination))?;
+        let same = |relative: &Path| cleared::Kind::of(&template.join(relative));
+        let copied = if cleared::take(&destination, &same) {
+            files::copy_tree_over(&template, &destination)
+        } else {
+            files::copy_tree(&template, &destination)
+        };
+        copied.map_err(file("copy the template to", &destination))?;
         let identifier = identity::draw();
         identity::stamp(&destination, identifier).map_err(file("give an identifier to", &destination))?;
         user.chown_recursive(&destination)?;

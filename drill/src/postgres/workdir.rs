@@ -14,7 +14,7 @@ use std::{
 
 use serde::Serialize;
 
-use super::{ServerUser, UserError, files, process::kill_marked, shell_quoted};
+use super::{ServerUser, UserError, cleared, files, process::kill_marked, shell_quoted};
 
 /// How the directories' names begin.
 pub(super) const PREFIX: &str = "drill-";
@@ -263,6 +263,9 @@ impl Drop for Inner {
             return;
         }
         kill_marked(&self.path);
+        if self.storage == Storage::Disk {
+            cleared::keep_those_below(&self.path);
+        }
         // A process that was just killed may still be writing its last file.
         let removed = || files::remove_tree(&self.path).is_ok();
         if !files::wait_blocking(std::time::Duration::from_secs(2), removed) {
