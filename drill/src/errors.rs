@@ -8,7 +8,7 @@ use tokio_postgres::error::{DbError, SqlState};
 use crate::values;
 
 /// An error in words; a server's without values of rows (see [`values`]).
-fn told(error: &(dyn Error + 'static)) -> String {
+fn describe_one(error: &(dyn Error + 'static)) -> String {
     match error.downcast_ref::<DbError>() {
         Some(said) => format!("{}: {}", said.severity(), values::message(said)),
         None => error.to_string(),
@@ -17,10 +17,10 @@ fn told(error: &(dyn Error + 'static)) -> String {
 
 /// An error and its sources in one line; a source that adds nothing to the text before it is left out.
 pub fn chain(error: &(dyn Error + 'static)) -> String {
-    let mut text = told(error);
+    let mut text = describe_one(error);
     let mut source = error.source();
     while let Some(cause) = source {
-        let more = told(cause);
+        let more = describe_one(cause);
         if !text.contains(&more) {
             text = format!("{text}: {more}");
         }

@@ -6,7 +6,10 @@
 use std::{
     collections::VecDeque,
     net::SocketAddr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -70,7 +73,7 @@ struct Shared {
 
 /// A queue of behaviours, each for so many requests; shared by whoever changes them and whoever answers.
 #[derive(Clone, Default)]
-pub struct Turns(Arc<Mutex<VecDeque<Turn>>>);
+pub struct Turns(Arc<Mutex<VecDeque<Turn>>>, Arc<AtomicU64>);
 
 /// A behaviour, and for how many requests; `None` for all that follow.
 #[derive(Debug, Clone, Copy)]
@@ -98,6 +101,9 @@ impl Turns {
             return Behaviour::Healthy;
         };
         let behaviour = turn.behaviour;
+        if behaviour != Behaviour::Healthy {
+            self.1.fetch_add(1, Ordering::Relaxed);
+        }
         if let Some(left) = &mut turn.left {
             *left = left.saturating_sub(1);
             if *left == 0 {
@@ -105,6 +111,11 @@ impl Turns {
             }
         }
         behaviour
+    }
+
+    /// How many requests were not answered as they should be.
+    pub fn met(&self) -> u64 {
+        self.1.load(Ordering::Relaxed)
     }
 
     fn clear(&self) {
@@ -168,6 +179,11 @@ impl Port {
     /// Changes how it answers, as [`Turns::push`].
     pub fn behave(&self, behaviour: Behaviour, after: u64, times: Option<u64>) {
         self.shared.turns.push(behaviour, after, times);
+    }
+
+    /// How many requests were not answered as they should be. Those that a closed port refused nobody counts.
+    pub fn met(&self) -> u64 {
+        self.shared.turns.met()
     }
 
     /// Closes: connections are refused from now on.

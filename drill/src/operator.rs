@@ -109,7 +109,7 @@ fn asks(question: &Question, drill: &str, terminal: &dyn Terminal) -> bool {
     let mut keyboard = std::io::stdin().lock();
     terminal.suspend();
     let _ = tcflush(&keyboard, QueueSelector::IFlush); // what was typed before the question is no answer to it
-    let yes = dialogue::hold(
+    let yes = dialogue::ask_until_answered(
         question,
         drill,
         terminal.columns(),

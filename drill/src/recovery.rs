@@ -6,24 +6,21 @@
 //! undone when a later step fails; before step 14 it is proven that what was validated is still there, and that the service
 //! takes writes. What the steps do in detail is in `backup`, `verify`, `cutover`, `monitor` and `notify`.
 
-use std::time::Duration;
-
 use reports::{
-    CheckId, Outcome, Phase, Step, Verdict, What,
-    event::{AlertRoute, LedgerComparison, Part},
-    text::lasting,
+    CheckId, Outcome, Phase, What,
+    event::{LedgerComparison, Part},
 };
 
 use crate::{
     postgres::Cluster,
-    record::check::{Found, timed},
     reference::Truth,
     scenario::Moment,
     service::{Identity, Served},
     state::{Drill, DrillError, Undo, inject},
-    verify::{isolation::Production, ledger, server_start},
+    verify::{isolation::Production, ledger},
 };
 
+mod alert;
 mod attempts;
 mod choose;
 mod confirm;
@@ -43,6 +40,7 @@ mod step;
 mod undo;
 mod validate;
 
+use alert::alert_received;
 use attempts::Attempts;
 use choose::{backup_chosen, backups_listed};
 use confirm::{Confirmed, confirmed_unrecoverable};
@@ -116,7 +114,7 @@ struct Sound {
 /// Carries the recovery out. Everything it did is in the events; the return value is how it ended.
 ///
 /// # Errors
-/// [`Stop::Harness`] if the harness could not go on; every way in which a *recovery* can fail is an [`Ending`].
+/// If the harness could not go on; every way in which a *recovery* can fail is an [`Ending`].
 pub async fn recover(drill: &mut Drill) -> Result<Ending, DrillError> {
     let mut undo = Undo::default();
     let ended = Box::pin(runbook(drill, &mut undo)).await;
@@ -199,56 +197,4 @@ async fn switched_over(drill: &mut Drill, undo: &mut Undo, validated: &mut Valid
     application_back(drill, validated).await?; // 10 to 13
     Box::pin(still_sound(drill, validated)).await?;
     first_write::taken(drill, validated).await
-}
-
-/// Step 1. An alert that never comes is a finding; then the operator's own probe starts the recovery.
-async fn alert_received(drill: &mut Drill) -> Result<(), Stop> {
-    let step = OpenStep::begin(&drill.desk.recorder, Step::Alert, 1);
-    let budget = Duration::from_millis(Step::Alert.budget_ms().unwrap_or(60_000)).min(drill.estate.alert_promise);
-    let began = drill.desk.recorder.offset();
-    let alert = tokio::time::timeout(budget, drill.estate.alerts.next())
-        .await
-        .ok()
-        .flatten();
-    drill.desk.recorder.external_since("wait for the alert", began);
-    let arrived = alert.is_some();
-    let check = timed(CheckId::AlertDelivered, Phase::Source, "", async {
-        let actual = match &alert {
-            Some(alert) => format!("{} ({}): {}", alert.name, alert.severity, alert.summary),
-            None => format!("no alert within {}", lasting(budget)),
-        };
-        Ok::<_, std::convert::Infallible>(Found::judge(arrived, "a firing DB_UNAVAILABLE by webhook", actual))
-    });
-    drill.desk.check(check.await);
-    let via = if arrived {
-        AlertRoute::Webhook
-    } else {
-        AlertRoute::OperatorProbe
-    };
-    let (name, severity, detail) = if let Some(alert) = alert {
-        (alert.name, alert.severity, alert.summary)
-    } else {
-        let diagnosis = server_start::diagnose(&drill.estate.probe()).await;
-        drill
-            .desk
-            .recorder
-            .finding("No alert arrived: the operator's own probe started the recovery.");
-        (
-            String::new(),
-            String::new(),
-            format!("no alert; the operator's probe: {diagnosis}"),
-        )
-    };
-    drill.desk.recorder.record(What::AlertReceived {
-        via,
-        alert: name,
-        severity,
-    });
-    let since = drill
-        .desk
-        .recorder
-        .offset()
-        .saturating_sub(drill.incident.outage_began().0);
-    step.end_after(Verdict::from_holds(arrived), detail, since, None);
-    Ok(())
 }

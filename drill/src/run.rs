@@ -3,7 +3,9 @@
 //! This is a library function: the command line calls it with what somebody typed, tests with what they make up. Which drills
 //! there are is the caller's to choose, and so is what becomes of the evidence.
 
-use futures_util::{StreamExt as _, stream};
+use std::panic::AssertUnwindSafe;
+
+use futures_util::{FutureExt as _, StreamExt as _, stream};
 use reports::{DrillEvidence, Event, RunEvidence, run::UnreadableLog};
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -44,7 +46,9 @@ pub async fn drills(
 ) -> Result<RunEvidence, DrillError> {
     let drills = stream::iter(assignments.into_iter().enumerate()).map(|(index, assignment)| async move {
         let watcher = watch.begins(&assignment.name);
-        let events = Box::pin(drill::drill(&assignment, options, watcher)).await;
+        // A defect of ours in one drill must not end the others.
+        let drill = AssertUnwindSafe(Box::pin(drill::drill(&assignment, options, watcher))).catch_unwind();
+        let events = drill.await.unwrap_or_else(|_| Err(DrillError::Panicked));
         let folded = events.map(|events| reports::fold(&events)); // the events are on disk
         let evidence = folded.as_ref().ok().and_then(|folded| folded.as_ref().ok());
         watch.ended(&assignment.name, evidence);

@@ -117,30 +117,47 @@ fn recovery_settings(
         Some(own) => own,
         None => site.fetch_wal(&request.instead)?,
     };
-    let mut settings = vec![("restore_command".to_owned(), fetch)];
-    let mut set = |name: &str, value: String| settings.push((name.to_owned(), value));
-    if let Some(timeline) = request.timeline {
-        set("recovery_target_timeline", timeline.to_string());
-    }
-    match &request.target {
-        RecoveryTarget::End => return Ok(settings),
-        RecoveryTarget::Lsn(lsn) => {
-            set("recovery_target_lsn", lsn.to_string());
-            set("recovery_target_inclusive", "off".into());
-        }
-        RecoveryTarget::Time(time) => set("recovery_target_time", time.to_rfc3339()),
-        RecoveryTarget::Xid(xid) => set("recovery_target_xid", xid.to_string()),
-    }
-    set("recovery_target_action", "promote".into());
-    Ok(settings)
+    let timeline = request
+        .timeline
+        .map_or("latest".to_owned(), |timeline| timeline.to_string());
+    let (target, is_inclusive) = match &request.target {
+        RecoveryTarget::End => (None, true),
+        RecoveryTarget::Lsn(lsn) => (Some(("recovery_target_lsn", lsn.to_string())), false),
+        RecoveryTarget::Time(time) => (Some(("recovery_target_time", time.to_rfc3339())), true),
+        RecoveryTarget::Xid(xid) => (Some(("recovery_target_xid", xid.to_string())), true),
+    };
+    // The backup may bring settings of an earlier recovery along. All targets are emptied before one is set: the server takes
+    // one at most, and reads its command line in order.
+    let emptied = [
+        "recovery_target",
+        "recovery_target_lsn",
+        "recovery_target_name",
+        "recovery_target_time",
+        "recovery_target_xid",
+    ];
+    let is_other = |name: &&str| target.as_ref().is_none_or(|(target, _)| target != name);
+    let emptied = emptied.into_iter().filter(is_other).map(|name| (name, String::new()));
+    let settings = emptied.chain(target.clone()).chain([
+        ("restore_command", fetch),
+        ("recovery_target_timeline", timeline),
+        (
+            "recovery_target_inclusive",
+            if is_inclusive { "on" } else { "off" }.to_owned(),
+        ),
+        ("recovery_target_action", "promote".to_owned()),
+    ]);
+    Ok(settings.map(|(name, value)| (name.to_owned(), value)).collect())
 }
 
-/// Settings that keep a restored cluster from acting on production: it archives nowhere, and waits for no standby.
+/// Settings that keep a restored cluster from acting on production: it archives nowhere, waits for no standby, and runs none of
+/// the commands that an earlier recovery was given.
 fn isolated() -> Vec<(String, String)> {
     [
         ("archive_mode", "off"),
         ("archive_command", ""),
         ("synchronous_standby_names", ""),
+        ("archive_cleanup_command", ""),
+        ("recovery_end_command", ""),
     ]
     .map(|(name, value)| (name.to_owned(), value.to_owned()))
     .to_vec()

@@ -87,7 +87,9 @@ impl Untouched {
         for (path, entry) in &self.listing {
             match now.get(path) {
                 None => found.push(format!("{} is gone", path.display())),
-                Some(other) if other != entry => found.push(format!("{}: {}", path.display(), entry.told(*other))),
+                Some(other) if other != entry => {
+                    found.push(format!("{}: {}", path.display(), entry.describe_changes(*other)));
+                }
                 Some(_) => {}
             }
         }
@@ -118,7 +120,7 @@ impl Untouched {
 }
 
 impl Entry {
-    fn told(self, now: Self) -> String {
+    fn describe_changes(self, now: Self) -> String {
         let mut told = Vec::new();
         if self.size != now.size {
             told.push(format!("{}, not {}", counted(now.size, "byte"), number(self.size)));

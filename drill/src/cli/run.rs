@@ -123,7 +123,7 @@ pub(super) async fn run(args: RunArgs, output: &Output, parts: &Arc<Parts>, inte
             name: drill.name.clone(),
             installation: &installation,
             storage: drill.storage,
-            again: planning::again(&args, drill, options.of_drill(&drill.scenario.given).seed),
+            again: planning::repeat_command(&args, drill, options.of_drill(&drill.scenario.given).seed),
         });
     let evidence = run::drills(carried_out.collect(), &options, jobs, show.as_ref()).await;
     let evidence = evidence.map_err(Failure::execution).inspect_err(|_| out.withdraw())?;

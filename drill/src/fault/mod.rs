@@ -93,8 +93,9 @@ pub struct Injected {
     pub mending: Option<Mending>,
 }
 
-/// Takes a fault back once it is awaited; dropping it leaves the fault as it is.
-pub type Mending = Pin<Box<dyn Future<Output = Result<(), FaultError>> + Send>>;
+/// Takes a fault back once it is awaited, and with it whatever else was done to the same service. Tells how often a fault of
+/// that service was met, where that is counted. Dropping it leaves the fault as it is.
+pub type Mending = Pin<Box<dyn Future<Output = Result<Option<u64>, FaultError>> + Send>>;
 
 /// What a fault did.
 pub struct Done {

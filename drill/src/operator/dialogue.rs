@@ -26,7 +26,7 @@ enum Answer {
 }
 
 /// Puts the question until it is answered. Anything but a yes counts as a no in the end.
-pub(super) fn hold(
+pub(super) fn ask_until_answered(
     question: &Question,
     drill: &str,
     columns: usize,
@@ -128,7 +128,7 @@ fn wrapped(text: &str, indent: &str, columns: usize) -> String {
 mod tests {
     use reports::Step;
 
-    use super::{Question, hold, wrapped};
+    use super::{Question, ask_until_answered, wrapped};
 
     fn question() -> Question {
         Question {
@@ -143,7 +143,7 @@ mod tests {
     /// The answer that comes of what is typed, and what was on the screen.
     fn held(typed: &[u8], columns: usize) -> (bool, String) {
         let mut screen = Vec::new();
-        let yes = hold(&question(), "drop-table", columns, &mut &*typed, &mut screen);
+        let yes = ask_until_answered(&question(), "drop-table", columns, &mut &*typed, &mut screen);
         (yes, String::from_utf8(screen).unwrap())
     }
 

@@ -23,7 +23,7 @@ pub enum Cause {
 
 impl Cause {
     /// The cause, from the last words of a server or a program.
-    pub(super) fn told(words: &str) -> Self {
+    pub(super) fn from_messages(words: &str) -> Self {
         const TOLD: [(&str, Cause); 6] = [
             (
                 "recovery ended before configured recovery target was reached",

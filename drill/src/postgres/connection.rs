@@ -42,7 +42,7 @@ const AS_ON_A_NEW_SERVER: &str = "-c default_transaction_read_only=off -c defaul
     -c enable_seqscan=on -c temp_file_limit=-1";
 
 /// A login for drill's own statements, without the session settings of databases and roles.
-pub(super) fn ours(config: &Config) -> Config {
+pub(super) fn with_drill_settings(config: &Config) -> Config {
     let mut ours = config.clone();
     let given = config.get_options().unwrap_or_default();
     let anew = if config.get_user() == Some("postgres") {
@@ -59,7 +59,7 @@ pub(super) fn ours(config: &Config) -> Config {
 /// # Errors
 /// If the server lets nobody in, or does not answer.
 pub async fn verifying(config: &Config) -> Result<Client, tokio_postgres::Error> {
-    let mut config = ours(config);
+    let mut config = with_drill_settings(config);
     let given = config.get_options().unwrap_or_default().to_owned();
     config.options(format!("{given} -c lock_timeout=2000"));
     open(&config, Some(PATIENCE)).await

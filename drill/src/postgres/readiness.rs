@@ -115,7 +115,7 @@ impl StartError {
     /// What the server died of, or waits for.
     pub fn cause(&self) -> Cause {
         match self {
-            Self::Exited { reason, .. } | Self::TimedOut { reason, .. } => Cause::told(reason),
+            Self::Exited { reason, .. } | Self::TimedOut { reason, .. } => Cause::from_messages(reason),
             _ => Cause::Other,
         }
     }

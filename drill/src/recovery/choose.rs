@@ -53,7 +53,7 @@ pub(super) async fn backups_listed(drill: &mut Drill, attempt: u32) -> Result<Ve
     if attempt == 1 {
         for (id, problem) in &listing.less_known {
             drill.desk.recorder.finding(format!(
-                "The note of the backup {id} is damaged ({problem}): what only the note told is not attempts."
+                "The note of the backup {id} is damaged ({problem}): what only the note told is not known."
             ));
         }
         for (id, reason) in &listing.unfinished {

@@ -233,13 +233,13 @@ impl Log {
     }
 
     /// Forgets what was recorded of a future that the service has left, as an earlier recovery does.
-    pub fn branch(&mut self, reached: &Reached) {
+    pub fn forget_abandoned(&mut self, reached: &Reached) {
         self.records.retain(|record| reached.holds(record));
     }
 
     /// Sets aside what was recorded after the point that crash recovery reached: it saw commits that were not flushed, and
     /// new WAL takes the place of theirs.
-    pub fn crash(&mut self, reached: &Reached) {
+    pub fn drop_lost_to_crash(&mut self, reached: &Reached) {
         let lost = self.records.extract_if(.., |record| !reached.holds(record));
         self.lost.extend(lost);
     }
@@ -389,7 +389,7 @@ mod tests {
             moments(&log.at(&past, OURS, "b-1")).0,
             ["later", "b-2", "b-1", "seeding"]
         );
-        log.branch(&Reached::parse("1\t0/FA\tx\n"));
+        log.forget_abandoned(&Reached::parse("1\t0/FA\tx\n"));
         assert_eq!(
             moments(&log.last(OURS)).0,
             ["b-1", "seeding"],
@@ -400,7 +400,7 @@ mod tests {
     #[test]
     fn what_a_crash_took_away_was_perhaps_so_and_perhaps_not() {
         let mut log = log();
-        log.crash(&Reached::parse("1\t0/FA\tx\n"));
+        log.drop_lost_to_crash(&Reached::parse("1\t0/FA\tx\n"));
         assert_eq!(
             moments(&log.last(OURS)),
             (vec!["b-1", "seeding"], vec!["b-2", "failure"])

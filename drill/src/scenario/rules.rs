@@ -207,7 +207,7 @@ fn expectation(scenario: &Scenario) -> Result<(), String> {
             scenario.expect.outcome
         ));
     }
-    words(scenario)?;
+    check_expectations(scenario)?;
     let Some(rejected) = scenario.expect.rejected.filter(|rejected| *rejected > 0) else {
         return Ok(());
     };
@@ -226,7 +226,7 @@ fn expectation(scenario: &Scenario) -> Result<(), String> {
 }
 
 /// What is expected of the course of a drill must be possible with the expected outcome.
-fn words(scenario: &Scenario) -> Result<(), String> {
+fn check_expectations(scenario: &Scenario) -> Result<(), String> {
     let expect = &scenario.expect;
     let outcome = expect.outcome;
     let problem = match (expect.at_step, expect.tries) {

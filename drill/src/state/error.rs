@@ -26,6 +26,9 @@ pub enum DrillError {
         /// Why.
         source: std::io::Error,
     },
+    /// Drill itself is defective.
+    #[error("drill broke off: this is a defect of drill, and the lines above say where; please report it")]
+    Panicked,
     /// The drill's private directory cannot be made.
     #[error(transparent)]
     WorkDir(#[from] WorkDirError),

@@ -144,7 +144,7 @@ async fn one(drill: &mut Drill, fault: &Fault, restored: Option<&mut Cluster>) -
         if let Ok(client) = drill.estate.source.connect("postgres", "postgres").await
             && let Ok(reached) = Reached::read(&client).await
         {
-            drill.estate.site.references.with(|log| log.branch(&reached));
+            drill.estate.site.references.with(|log| log.forget_abandoned(&reached));
         }
     }
     if fault.at <= Moment::Failure && drill.estate.source.pid() != server_before && drill.estate.source.is_running() {

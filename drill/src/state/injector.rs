@@ -49,7 +49,13 @@ impl Injector {
     /// Mends what faults broke around the database, the newest first, and records that.
     pub async fn mend(&mut self, desk: &Desk) {
         for (target, mending) in std::mem::take(&mut self.mending).into_iter().rev() {
-            let mended = mending.await.map(|()| "it behaves as it should again");
+            let mended = mending.await;
+            if matches!(mended, Ok(Some(0))) {
+                let text =
+                    format!("What was done to the service {target} was never met: the drill says nothing about it.");
+                desk.recorder.finding(text);
+            }
+            let mended = mended.map(|_| "it behaves as it should again");
             desk.undone(&format!("fault of service {target}"), mended);
         }
     }

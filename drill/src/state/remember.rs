@@ -97,7 +97,11 @@ pub async fn crashed(drill: &Drill) {
     if let Ok(client) = drill.estate.source.connect("postgres", MAINTENANCE).await
         && let Ok(reached) = Reached::by_recovery(&client).await
     {
-        drill.estate.site.references.with(|log| log.crash(&reached));
+        drill
+            .estate
+            .site
+            .references
+            .with(|log| log.drop_lost_to_crash(&reached));
     }
 }
 

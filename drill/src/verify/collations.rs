@@ -58,7 +58,7 @@ pub async fn check(subject: &Subject<'_>) -> CheckResult {
     timed(CheckId::Collations, subject.phase, subject.name, async {
         let looks = databases::each(subject, |database, client| look(subject, database, client)).await?;
         let mut all = Look::default();
-        for (_, look) in looks {
+        for (_, look) in looks.found {
             all.drifted.extend(look.drifted);
             all.compared += look.compared;
             all.unversioned += look.unversioned;
@@ -71,7 +71,7 @@ pub async fn check(subject: &Subject<'_>) -> CheckResult {
         );
         let expected = "every collation in use has the version that it had when indexes were built";
         let found = Found::judge(all.drifted.is_empty(), expected, actual);
-        Ok::<_, tokio_postgres::Error>(found.detail(all.drifted.join("; ")))
+        databases::unless_failed::<tokio_postgres::Error>(found.detail(all.drifted.join("; ")), looks.failed)
     })
     .await
 }

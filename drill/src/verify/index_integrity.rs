@@ -19,7 +19,10 @@ use futures_util::future::OptionFuture;
 use reports::{CheckId, CheckResult, text::counted};
 
 use self::index::Index;
-use super::{Subject, databases};
+use super::{
+    Subject,
+    databases::{self, Looks},
+};
 use crate::record::check::{Found, first_few, timed};
 
 const EXPECTED: &str = "every valid index finding what a sequential scan finds";
@@ -85,12 +88,17 @@ struct Look {
     tally: Tally,
     indexes: usize,
     amcheck: bool,
+    /// Why one of the two ways came to no end.
+    failed: Option<tokio_postgres::Error>,
 }
 
 /// The check.
 pub async fn check(subject: &Subject<'_>) -> CheckResult {
     timed(CheckId::IndexIntegrity, subject.phase, subject.name, async {
-        let looks = look(subject).await?;
+        let Looks {
+            found: looks,
+            mut failed,
+        } = look(subject).await?;
         let (mut problems, mut not_planned, mut details) = (Vec::new(), Vec::new(), Vec::new());
         let (mut remarks, mut sampled, mut trees, mut indexes) = (Vec::new(), 0, 0, 0);
         let amcheck = looks.iter().all(|(_, look)| look.amcheck);
@@ -103,6 +111,7 @@ pub async fn check(subject: &Subject<'_>) -> CheckResult {
             sampled += look.tally.sampled;
             trees += look.tally.trees;
             indexes += look.indexes;
+            failed = failed.or(look.failed);
         }
         if !problems.is_empty() {
             details.push(first_few(&problems));
@@ -129,7 +138,8 @@ pub async fn check(subject: &Subject<'_>) -> CheckResult {
             details.push(format!("not planned: {}", not_planned.join("; ")));
         }
         let actual = format!("{}, {}", counted(indexes, "index"), counted(problems.len(), "problem"));
-        Ok::<_, tokio_postgres::Error>(Found::judge(problems.is_empty(), EXPECTED, actual).detail(details.join("; ")))
+        let found = Found::judge(problems.is_empty(), EXPECTED, actual).detail(details.join("; "));
+        databases::unless_failed(found, failed)
     })
     .await
 }
@@ -139,11 +149,14 @@ pub async fn check(subject: &Subject<'_>) -> CheckResult {
 /// # Errors
 /// If the server cannot be asked.
 pub async fn problems(subject: &Subject<'_>) -> Result<Vec<String>, tokio_postgres::Error> {
-    let looks = look(subject).await?.into_iter();
-    Ok(looks
-        .flat_map(|(_, look)| look.tally.problems)
-        .map(|problem| problem.text)
-        .collect())
+    let mut problems = Vec::new();
+    for (_, look) in look(subject).await?.all()? {
+        if let Some(error) = look.failed {
+            return Err(error);
+        }
+        problems.extend(look.tally.problems.into_iter().map(|problem| problem.text));
+    }
+    Ok(problems)
 }
 
 /// The repair, as statements with the database that each belongs to: a REINDEX of each index that is wrong. `None` if a table
@@ -155,8 +168,11 @@ pub async fn problems(subject: &Subject<'_>) -> Result<Vec<String>, tokio_postgr
 /// If the server cannot be asked.
 pub async fn cures(subject: &Subject<'_>) -> Result<Option<Vec<(String, String)>>, tokio_postgres::Error> {
     let mut cures = BTreeSet::new();
-    let looks = look(subject).await?;
+    let looks = look(subject).await?.all()?;
     for (database, look) in &looks {
+        if look.failed.is_some() {
+            return Ok(None);
+        }
         for problem in &look.tally.problems {
             let Some(cure) = &problem.cure else {
                 return Ok(None);
@@ -178,7 +194,7 @@ async fn is_bare(client: &tokio_postgres::Client) -> Result<bool, tokio_postgres
 }
 
 /// Both ways side by side, in every database.
-async fn look(subject: &Subject<'_>) -> Result<Vec<(String, Look)>, tokio_postgres::Error> {
+async fn look(subject: &Subject<'_>) -> Result<Looks<Look, tokio_postgres::Error>, tokio_postgres::Error> {
     databases::each(subject, |database, mut first| async move {
         let mut second = subject.database(&database).await?;
         // A database that holds nothing of its own has only copies of the server's catalogues: amcheck alone will do.
@@ -186,7 +202,14 @@ async fn look(subject: &Subject<'_>) -> Result<Vec<(String, Look)>, tokio_postgr
         let scans =
             OptionFuture::from((!amcheck_is_enough).then(|| scans::compare(&mut second, subject.service.database())));
         let (checked, scanned) = tokio::join!(amcheck::look(&mut first), scans);
-        let (checked, scanned) = (checked?, scanned.transpose()?);
+        let (scanned, failed) = match scanned.transpose() {
+            Ok(scanned) => (scanned, None),
+            Err(error) => (Some((Tally::default(), 0)), Some(error)),
+        };
+        let (checked, failed) = match checked {
+            Ok(checked) => (checked, failed),
+            Err(error) => (Some(Tally::default()), failed.or(Some(error))),
+        };
         let amcheck = checked.is_some();
         let checked = checked.unwrap_or_default();
         let (mut tally, indexes) = scanned.unwrap_or_else(|| {
@@ -206,6 +229,7 @@ async fn look(subject: &Subject<'_>) -> Result<Vec<(String, Look)>, tokio_postgr
             tally,
             indexes,
             amcheck,
+            failed,
         })
     })
     .await

@@ -126,7 +126,7 @@ pub async fn check(subject: &Subject<'_>) -> CheckResult {
         };
         match relations::problems(subject, &scan).await {
             Ok(problems) => scan.bad.extend(problems),
-            Err(ScanError::Query(error)) if closed(&error) => {
+            Err(ScanError::Query(error)) if is_missing_database_files(&error) => {
                 let reason = format!("a database lets nobody in: {error}");
                 return Ok(Found::fail(EXPECTED, reason).detail(super::chain(&error)));
             }
@@ -147,7 +147,7 @@ pub async fn check(subject: &Subject<'_>) -> CheckResult {
 }
 
 /// Whether an error says that a database which is in the catalogue has lost its files.
-fn closed(error: &tokio_postgres::Error) -> bool {
+fn is_missing_database_files(error: &tokio_postgres::Error) -> bool {
     error.code() == Some(&SqlState::UNDEFINED_DATABASE) || damage(error).is_some()
 }
 
@@ -344,7 +344,7 @@ impl Part {
             match state(page, block) {
                 State::Valid => {
                     self.last_used.push((index, number));
-                    self.listen(index, file, page, block);
+                    self.collect_references(index, file, page, block);
                 }
                 State::Zero => self.zeros.push((index, number)),
                 State::Bad(_) if live && settles(&open, number, block) => self.last_used.push((index, number)),
@@ -362,7 +362,7 @@ impl Part {
     }
 
     /// What a page says of others.
-    fn listen(&mut self, index: usize, file: &RelationFile, page: &[u8], block: u32) {
+    fn collect_references(&mut self, index: usize, file: &RelationFile, page: &[u8], block: u32) {
         match file.fork {
             Fork::Main if content::not_all_visible(page) => {
                 self.not_all_visible.entry(index).or_default().insert(block);

@@ -52,7 +52,7 @@ pub async fn check(subject: &Subject<'_>) -> CheckResult {
     timed(CheckId::ReferentialIntegrity, subject.phase, subject.name, async {
         let looks = databases::each_with_relations(subject, |_, client| look(client)).await?;
         let (mut keys, mut problems, mut not_planned) = (0, Vec::new(), Vec::new());
-        for (database, look) in looks {
+        for (database, look) in looks.found {
             let place = databases::place(subject, &database);
             keys += look.keys;
             problems.extend(look.problems.iter().map(|text| format!("{place}{text}")));
@@ -70,7 +70,8 @@ pub async fn check(subject: &Subject<'_>) -> CheckResult {
             counted(keys, "foreign key"),
             counted(problems.len(), "problem")
         );
-        Ok::<_, tokio_postgres::Error>(Found::judge(problems.is_empty(), EXPECTED, actual).detail(details.join("; ")))
+        let found = Found::judge(problems.is_empty(), EXPECTED, actual).detail(details.join("; "));
+        databases::unless_failed::<tokio_postgres::Error>(found, looks.failed)
     })
     .await
 }

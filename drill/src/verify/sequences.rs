@@ -31,7 +31,7 @@ pub async fn check(subject: &Subject<'_>, largest_acknowledged: Option<i64>) -> 
         .await?;
         let mut sequences = 0;
         let (mut problems, mut remarks, mut known, mut unlogged) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        for (database, look) in looks {
+        for (database, look) in looks.found {
             let place = databases::place(subject, &database);
             sequences += look.sequences;
             problems.extend(look.problems.into_iter().map(|text| format!("{place}{text}")));
@@ -77,7 +77,8 @@ pub async fn check(subject: &Subject<'_>, largest_acknowledged: Option<i64>) -> 
             counted(sequences, "sequence"),
             counted(problems.len(), "problem")
         );
-        Ok::<_, tokio_postgres::Error>(Found::judge(problems.is_empty(), expected, actual).detail(details.join("; ")))
+        let found = Found::judge(problems.is_empty(), expected, actual).detail(details.join("; "));
+        databases::unless_failed::<tokio_postgres::Error>(found, looks.failed)
     })
     .await
 }
@@ -130,7 +131,7 @@ pub async fn cures(
         database_cures(subject.service, &database, &client, largest_acknowledged, was_so).await
     })
     .await?;
-    let cures = cures.into_iter();
+    let cures = cures.all()?.into_iter();
     Ok(cures
         .flat_map(|(database, statements)| statements.into_iter().map(move |one| (database.clone(), one)))
         .collect())

@@ -105,7 +105,7 @@ impl WalSource {
         let there: BTreeSet<SegmentNumber> = outside.map(|(segment, _)| *segment).collect();
         let backup = (start.from, start.timeline);
         let (histories, unreadable) = self.histories(work.user());
-        let way = match timeline::way(backup, start.own, &histories, &there, self.segment_bytes) {
+        let way = match timeline::plan_timelines(backup, start.own, &histories, &there, self.segment_bytes) {
             Ok(way) => way,
             Err(stray) => {
                 problems.extend(unreadable.into_values());

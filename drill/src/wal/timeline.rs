@@ -124,7 +124,7 @@ pub struct Way {
 ///
 /// # Errors
 /// Why the backup is no part of that service's history.
-pub fn way(
+pub fn plan_timelines(
     (from, taken_on): (Lsn, TimelineId),
     own: TimelineId,
     histories: &Histories,
@@ -339,7 +339,7 @@ mod tests {
 
     fn walk(from: u64, taken_on: u32, own: u32, histories: &Histories, numbers: &[(u32, u64)]) -> Result<Way, String> {
         let backup = (Lsn(from), TimelineId(taken_on));
-        way(backup, TimelineId(own), histories, &segments(numbers), MIB)
+        plan_timelines(backup, TimelineId(own), histories, &segments(numbers), MIB)
     }
 
     #[test]

@@ -16,7 +16,7 @@ use drill::cutover::{
     process::ProcessControl,
 };
 use futures_util::future::BoxFuture;
-use reports::{Event, What};
+use reports::{Event, Verdict, What};
 use serde_json::Value;
 use tests::{Place, Started};
 use tokio::{
@@ -307,6 +307,31 @@ fn started(place: &Place, at: &str, scenario: &str) -> (Started, PathBuf) {
     (Started::start(&mut command), log)
 }
 
+/// The last step that failed, if one did.
+fn failed_step(place: &Place, at: &str, drill: &str) -> Option<u8> {
+    let events = fs::read_to_string(place.join(at).join(drill).join("events.jsonl")).unwrap();
+    let events = events.lines().map(|line| serde_json::from_str::<Event>(line).unwrap());
+    let mut failed = events.rev().filter_map(|event| match event.what {
+        What::StepFinished {
+            step,
+            verdict: Verdict::Fail,
+            ..
+        } => Some(step.number()),
+        _ => None,
+    });
+    failed.next()
+}
+
+/// At which step each moment shows. Who listens no more is noticed when he is asked who he is; a write is no step.
+fn step_of(at: &str) -> Option<u8> {
+    match at {
+        "10-end" | "11-start" => Some(11),
+        "11-end" => Some(12),
+        "written" => None,
+        at => at.split_once('-').unwrap().0.parse().ok(),
+    }
+}
+
 /// What the drill says that it took back.
 fn undone(place: &Place, at: &str, drill: &str) -> Vec<(String, String)> {
     let events = fs::read_to_string(place.join(at).join(drill).join("events.jsonl")).unwrap();
@@ -353,8 +378,12 @@ fn fails_at<const N: usize>(moments: [&str; N]) {
         let (run, log) = started(&place, at, "data-directory-lost");
         let ran = run.finish();
         ran.exits(1);
-        let ended = ["not restored", "refused"].iter().any(|word| ran.stdout.contains(word));
-        assert!(ended, "{at}: {}", ran.stdout);
+        assert_eq!(
+            failed_step(&place, at, "data-directory-lost"),
+            step_of(at),
+            "{at}: {}",
+            ran.stdout
+        );
         as_before(&place, at, "data-directory-lost", &log);
         place.nothing_left(ran.pid);
     }

@@ -1,10 +1,10 @@
 //! pg_basebackup with its manifest, and point-in-time recovery through the WAL archive.
 //!
 //! A backup is taken as `recovery_operator` (role attribute REPLICATION) in plain format, with the WAL that it needs. It is
-//! listed from its label, manifest and control file (`told.rs`) and verified with pg_verifybackup. A restore copies it into a
+//! listed from its label, manifest and control file (`own_files.rs`) and verified with pg_verifybackup. A restore copies it into a
 //! new place, `pg_control` last, so that an interrupted copy cannot start.
 
-mod told;
+mod own_files;
 
 use std::{
     fs,
@@ -70,14 +70,15 @@ impl BaseBackup {
         self.site.recorder.external("pg_basebackup", tool.run()).await?;
         if self.site.durable {
             let began = self.site.recorder.offset();
-            sync_filesystem(&data).map_err(|source| BackupError::Io {
+            let synced = sync_filesystem(data.clone()).await;
+            synced.map_err(|source| BackupError::Io {
                 action: "sync",
                 path: data.clone(),
                 source,
             })?;
             self.site.recorder.external_since("sync the backup", began);
         }
-        let mut backup = told::backup(id, &directory);
+        let mut backup = own_files::backup(id, &directory);
         backup.info.system_identifier = source.recorded_identifier().to_string();
         Ok(backup)
     }
@@ -116,7 +117,6 @@ impl BackupSystem for BaseBackup {
                             .output(),
                     )
                     .await?;
-                let expected = "every file, its size and checksum, as in the manifest";
                 Ok::<_, crate::postgres::ToolError>(verdict(expected, &output))
             });
             vec![result.await]
@@ -124,7 +124,13 @@ impl BackupSystem for BaseBackup {
     }
 
     fn list(&self) -> BoxFuture<'_, Result<Listing, BackupError>> {
-        Box::pin(async { told::listing(&self.site.repository) })
+        let repository = self.site.repository.clone();
+        Box::pin(async move {
+            let listing = tokio::task::spawn_blocking(move || own_files::listing(&repository));
+            listing
+                .await
+                .unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
+        })
     }
 
     fn made(&self, directory: &Path) -> bool {
@@ -140,9 +146,22 @@ impl BackupSystem for BaseBackup {
     }
 
     fn lay_down<'a>(&'a self, request: &'a RestoreRequest, data: &'a Path) -> BoxFuture<'a, Result<(), BackupError>> {
-        Box::pin(async move { copied(&request.progress, &request.backup.directory.join(DATA), data).await })
+        Box::pin(async move {
+            let from = request.backup.directory.join(DATA);
+            // Without its label a server begins at the checkpoint of its control file, which may be long after the backup's start.
+            let label = from.join(LABEL);
+            label.metadata().map_err(|source| BackupError::Io {
+                action: "restore a base backup without",
+                path: label.clone(),
+                source,
+            })?;
+            copied(&request.progress, &from, data).await
+        })
     }
 }
+
+/// Where a server must begin its recovery.
+const LABEL: &str = "backup_label";
 
 /// Judges what pg_verifybackup said. Only a complaint about the backup fails it; where the program itself failed, nothing is
 /// known.
@@ -203,8 +222,9 @@ async fn copied(progress: &Progress, from: &Path, to: &Path) -> Result<(), Backu
 }
 
 /// Writes everything of the filesystem that `path` is on to its disk.
-fn sync_filesystem(path: &Path) -> std::io::Result<()> {
-    rustix::fs::syncfs(fs::File::open(path)?).map_err(std::io::Error::from)
+async fn sync_filesystem(path: PathBuf) -> std::io::Result<()> {
+    let sync = move || rustix::fs::syncfs(fs::File::open(path)?).map_err(std::io::Error::from);
+    tokio::task::spawn_blocking(sync).await.map_err(std::io::Error::other)?
 }
 
 #[cfg(test)]

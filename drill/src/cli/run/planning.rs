@@ -153,7 +153,7 @@ pub(super) fn print(args: &RunArgs, planned: &[Planned], parts: &Parts) -> Resul
 }
 
 /// The command line that repeats this drill alone, with the same options.
-pub(super) fn again(args: &RunArgs, drill: &Planned, seed: u64) -> String {
+pub(super) fn repeat_command(args: &RunArgs, drill: &Planned, seed: u64) -> String {
     let scenario = &drill.scenario;
     let name = if scenario.group.is_empty() {
         // A user's own file: `mine.toml` alone would do, too, but not a name that begins with a dash.

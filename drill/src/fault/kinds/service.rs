@@ -123,7 +123,7 @@ impl Service {
                 let program = self.archive_program();
                 fs::write(path, program).map_err(FaultError::io("write", path))?;
                 touched.push(format!("{} is asked before a segment is handed out", path.display()));
-                mending = Some(removal(path.to_owned()));
+                mending = Some(removal(path.to_owned(), self.after()));
             }
             _ => {
                 return Err(FaultError::NotApplicable {
@@ -159,7 +159,11 @@ impl Service {
         let failed = |error: std::io::Error| FaultError::NotVerified {
             what: error.to_string(),
         };
-        Box::pin(async move { port.mend().await.map_err(failed) })
+        let is_counted = self.answers().is_some();
+        Box::pin(async move {
+            port.mend().await.map_err(failed)?;
+            Ok(is_counted.then(|| port.met()))
+        })
     }
 
     /// Asked with the name of a file: waits, fails, or kills who asks. Only segments count; a timeline's history is always
@@ -198,12 +202,18 @@ impl Service {
     }
 }
 
-/// Removes a file, unless somebody did so before.
-fn removal(path: PathBuf) -> Mending {
+/// Removes the program that the archive asks, unless somebody did so before. It counts how often it was asked, the first
+/// `after` times without harm.
+fn removal(path: PathBuf, after: u64) -> Mending {
     Box::pin(async move {
+        let asked = fs::read_to_string(path.with_file_name(format!(
+            "{}.count",
+            path.file_name().unwrap_or_default().to_string_lossy()
+        )));
+        let asked: u64 = asked.ok().and_then(|count| count.trim().parse().ok()).unwrap_or(0);
         match fs::remove_file(&path) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(FaultError::io("remove", &path)(error)),
-            _ => Ok(()),
+            _ => Ok(Some(asked.saturating_sub(after))),
         }
     })
 }

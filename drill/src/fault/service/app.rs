@@ -51,7 +51,9 @@ pub struct AppFaults(Arc<std::sync::Mutex<State>>);
 #[derive(Default)]
 struct State {
     sabotage: VecDeque<Sabotage>,
-    front: Option<LoadBalancer>,
+    /// How many starts something befell, and processes that ran.
+    met: u64,
+    balancer: Option<LoadBalancer>,
 }
 
 impl AppFaults {
@@ -68,6 +70,7 @@ impl AppFaults {
         let Some(pid) = application.pid().filter(|_| sabotage.after == 0) else {
             return Ok(None);
         };
+        self.with(|state| state.met += u64::from(sabotage.deed != Deed::Keep));
         let did = match sabotage.deed {
             Deed::Kill => {
                 send_to_one(pid, SignalName::Kill).await?;
@@ -95,13 +98,13 @@ impl AppFaults {
         times: Option<u64>,
     ) -> std::io::Result<String> {
         let address = application.control.address().ok_or(std::io::ErrorKind::NotConnected)?;
-        let front = match self.with(|state| state.front.take()) {
+        let front = match self.with(|state| state.balancer.take()) {
             Some(front) => front,
             None => LoadBalancer::of(&address).await?,
         };
         front.behave(behaviour, after, times);
         let did = format!("requests to {} go through {}", front.leads_where(), front.address());
-        self.with(|state| state.front = Some(front));
+        self.with(|state| state.balancer = Some(front));
         Ok(did)
     }
 
@@ -110,12 +113,19 @@ impl AppFaults {
     pub fn mending(&self, application: &Application) -> Mending {
         let (faults, pid) = (self.clone(), application.control.pid());
         Box::pin(async move {
-            faults.with(|state| *state = State::default());
+            let met = faults.with(|state| {
+                let met = state.met + state.balancer.as_ref().map_or(0, LoadBalancer::met);
+                *state = State {
+                    met,
+                    ..State::default()
+                };
+                met
+            });
             let pid = pid.map_or(0, |pid| pid.load(Ordering::Relaxed));
             if pid != 0 {
                 signal(pid, Signal::CONT);
             }
-            Ok(())
+            Ok(Some(met))
         })
     }
 
@@ -128,6 +138,7 @@ impl AppFaults {
                 return None;
             }
             let deed = next.deed;
+            state.met += 1;
             if let Some(times) = &mut next.times {
                 *times = times.saturating_sub(1);
                 if *times == 0 {
@@ -184,7 +195,7 @@ impl Misbehaving {
         }
         if let Some(address) = self.real.address() {
             self.faults.with(|state| {
-                if let Some(front) = &state.front {
+                if let Some(front) = &state.balancer {
                     front.leads_to(&address);
                 }
             });
@@ -216,7 +227,7 @@ impl AppControl for Misbehaving {
         let real = self.real.address()?;
         let front = self
             .faults
-            .with(|state| state.front.as_ref().map(LoadBalancer::address));
+            .with(|state| state.balancer.as_ref().map(LoadBalancer::address));
         Some(front.unwrap_or(real))
     }
 

@@ -26,6 +26,24 @@ pub struct StoreFaults(Arc<Mutex<State>>);
 struct State {
     is_down: bool,
     refuses: bool,
+    /// How often it did.
+    met: u64,
+}
+
+impl State {
+    /// Counts what is done wrong.
+    fn meets(&mut self, wrong: bool) -> bool {
+        self.met += u64::from(wrong);
+        wrong
+    }
+}
+
+/// What was mended before needs no mending. A file that is away is seen by the application as well: nobody counts that.
+fn unless_gone(result: std::io::Result<()>) -> std::io::Result<Option<u64>> {
+    match result {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+        _ => Ok(None),
+    }
 }
 
 impl StoreFaults {
@@ -46,7 +64,7 @@ impl StoreFaults {
         let (file, away) = (file.to_owned(), file.with_extension("json.away"));
         fs::rename(&file, &away).map_err(FaultError::io("move away", &file))?;
         let did = format!("{} moved to {}", file.display(), away.display());
-        let mending = async move { fs::rename(away, &file).map_err(FaultError::io("put back", &file)) };
+        let mending = async move { unless_gone(fs::rename(away, &file)).map_err(FaultError::io("put back", &file)) };
         Ok((did, Box::pin(mending)))
     }
 
@@ -62,15 +80,21 @@ impl StoreFaults {
         };
         fs::create_dir(&wall).map_err(FaultError::io("obstruct", &wall))?;
         let did = format!("directory {} made, where an update writes its file", wall.display());
-        let mending = async move { fs::remove_dir(&wall).map_err(FaultError::io("remove", &wall)) };
+        let mending = async move { unless_gone(fs::remove_dir(&wall)).map_err(FaultError::io("remove", &wall)) };
         Ok((did, Box::pin(mending)))
     }
 
     fn forgotten(&self) -> Mending {
         let faults = self.clone();
         Box::pin(async move {
-            faults.with(|state| *state = State::default());
-            Ok(())
+            let forget = |state: &mut State| {
+                *state = State {
+                    met: state.met,
+                    ..State::default()
+                };
+                state.met
+            };
+            Ok(Some(faults.with(forget)))
         })
     }
 }
@@ -88,12 +112,15 @@ impl MisbehavingStore {
     }
 
     fn is_there(&self) -> Result<(), ConfigStoreError> {
-        refused_if(self.faults.with(|state| state.is_down), "it is down")
+        refused_if(self.faults.with(|state| state.meets(state.is_down)), "it is down")
     }
 
     fn takes_changes(&self) -> Result<(), ConfigStoreError> {
         self.is_there()?;
-        refused_if(self.faults.with(|state| state.refuses), "it takes no changes")
+        refused_if(
+            self.faults.with(|state| state.meets(state.refuses)),
+            "it takes no changes",
+        )
     }
 }
 

@@ -71,6 +71,11 @@ impl LoadBalancer {
         address.clone_into(&mut application);
     }
 
+    /// How many requests did not get through as they should.
+    pub(super) fn met(&self) -> u64 {
+        self.behind.turns.met()
+    }
+
     /// Changes how it answers, as [`Turns::push`].
     pub(super) fn behave(&self, behaviour: Behaviour, after: u64, times: Option<u64>) {
         self.behind.turns.push(behaviour, after, times);

@@ -21,7 +21,8 @@ impl Cluster {
 
     /// Connects without a password, which only the superuser `postgres` may.
     pub async fn connect(&self, user: &str, database: &str) -> Result<Client, ClusterError> {
-        self.connect_by(&connection::ours(&self.config(user, database))).await
+        self.connect_by(&connection::with_drill_settings(&self.config(user, database)))
+            .await
     }
 
     /// Connects as [`Cluster::connect`] does, for a check: it does not wait long for a lock or a statement that stands still.

@@ -48,7 +48,7 @@ impl Cluster {
             return Err(StartError::SocketPath { path: socket });
         }
         let log_offset = fs::metadata(&self.log).map_or(0, |meta| meta.len());
-        Box::pin(self.inherit()).await;
+        Box::pin(self.raise_settings_for_replay()).await;
         let server = self.launch().await?;
         let config = self.config("postgres", "postgres");
         let watch = Watch {
@@ -93,7 +93,7 @@ impl Cluster {
 
     /// Raises settings that are lower than they were on the source, where they may have been given on its command line: a server
     /// that replays the source's WAL would refuse to start.
-    async fn inherit(&mut self) {
+    async fn raise_settings_for_replay(&mut self) {
         let data = self.data_directory();
         if !["recovery.signal", "standby.signal"]
             .iter()

@@ -72,7 +72,7 @@ impl ToolError {
         use std::os::unix::process::ExitStatusExt as _;
         match self {
             Self::Failed { status, .. } if status.signal().is_some() || status.code() == Some(137) => Cause::Killed,
-            _ => Cause::told(self.stderr()),
+            _ => Cause::from_messages(self.stderr()),
         }
     }
 

@@ -15,7 +15,11 @@ use crate::{
 ///
 /// # Errors
 /// If the restored database cannot be connected to.
-pub async fn settled(cluster: &Cluster, truth: &Truth, mut compared: Compared) -> Result<Compared, ReferenceError> {
+pub async fn without_equivalent_texts(
+    cluster: &Cluster,
+    truth: &Truth,
+    mut compared: Compared,
+) -> Result<Compared, ReferenceError> {
     let Scope::Database(database) = &truth.scope else {
         return Ok(compared);
     };

@@ -95,7 +95,7 @@ async fn relations(subject: &Subject<'_>) -> Result<Vec<Relation>, ScanError> {
         Ok::<_, ScanError>(relations)
     })
     .await?;
-    Ok(all.into_iter().flat_map(|(_, relations)| relations).collect())
+    Ok(all.all()?.into_iter().flat_map(|(_, relations)| relations).collect())
 }
 
 /// What is wrong with the relations of a running cluster, after a first look at their pages. Bits of visibility maps are
