@@ -108,25 +108,20 @@ fn prune(directory: &Path, relative: &Path, belongs: &dyn Fn(&Path) -> Option<Ki
 
 /// Empties every file, and removes whatever is neither a file of its own nor a directory.
 fn empty(tree: &Path) -> io::Result<()> {
-    for entry in fs::read_dir(tree)? {
-        let entry = entry?;
-        let (path, meta) = (entry.path(), entry.metadata()?);
-        if meta.is_dir() {
-            empty(&path)?;
-        } else if meta.is_file() && meta.nlink() == 1 {
-            if meta.len() > 0 {
-                let flags = OFlags::NOFOLLOW.bits().cast_signed();
-                File::options()
-                    .write(true)
-                    .custom_flags(flags)
-                    .open(&path)?
-                    .set_len(0)?;
-            }
-        } else {
-            fs::remove_file(&path)?;
+    let mut full = Vec::new();
+    files::walk(tree, &mut |entry, meta| {
+        let is_file = meta.is_file() && meta.nlink() == 1;
+        if is_file && meta.len() > 0 {
+            full.push(entry.to_owned());
+        } else if !is_file && !meta.is_dir() {
+            fs::remove_file(entry)?;
         }
-    }
-    Ok(())
+        Ok(())
+    })?;
+    files::side_by_side(&full, |file| {
+        let flags = OFlags::NOFOLLOW.bits().cast_signed();
+        File::options().write(true).custom_flags(flags).open(file)?.set_len(0)
+    })
 }
 
 /// The data directories in `place` and so many levels below it.

@@ -4,8 +4,10 @@
 use std::{
     fs::{self, File, FileType, OpenOptions, Permissions, TryLockError},
     io,
+    num::NonZero,
     os::unix::fs::{DirBuilderExt, FileTypeExt, OpenOptionsExt, PermissionsExt, symlink},
     path::Path,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -102,6 +104,33 @@ pub(super) fn remove_tree(path: &Path) -> io::Result<()> {
         }
     });
     gone(fs::remove_dir_all(path))
+}
+
+/// Does something to many things on a few threads, neighbours on the same one. The first error, if there was one.
+pub(super) fn side_by_side<T: Sync>(things: &[T], work: impl Fn(&T) -> io::Result<()> + Sync) -> io::Result<()> {
+    let threads = thread::available_parallelism().map_or(1, NonZero::get).min(8);
+    let share = things.len().div_ceil(threads).max(1);
+    thread::scope(|scope| {
+        let shares = things
+            .chunks(share)
+            .map(|share| scope.spawn(|| share.iter().try_for_each(&work)));
+        let threads: Vec<_> = shares.collect();
+        let ended = threads.into_iter().filter_map(|thread| thread.join().ok());
+        ended.fold(Ok(()), io::Result::and)
+    })
+}
+
+/// Removes a large tree: its files first, on a few threads, then whatever is left of it.
+pub(super) fn remove_large_tree(path: &Path) -> io::Result<()> {
+    let mut files = Vec::new();
+    let _ = walk(path, &mut |entry, meta| {
+        if !meta.is_dir() {
+            files.push(entry.to_owned());
+        }
+        Ok(())
+    });
+    let _ = side_by_side(&files, |file| fs::remove_file(file).or(Ok(()))); // what could not be removed is tried once more
+    remove_tree(path)
 }
 
 /// Lets everyone read a tree and enter its directories; what its owner may execute, everyone may.

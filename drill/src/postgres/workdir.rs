@@ -267,7 +267,7 @@ impl Drop for Inner {
             cleared::keep_those_below(&self.path);
         }
         // A process that was just killed may still be writing its last file.
-        let removed = || files::remove_tree(&self.path).is_ok();
+        let removed = || files::remove_large_tree(&self.path).is_ok();
         if !files::wait_blocking(std::time::Duration::from_secs(2), removed) {
             tracing::warn!(path = %self.path.display(), "cannot remove the run's directory; the next run will");
         }

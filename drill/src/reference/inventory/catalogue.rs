@@ -2,7 +2,10 @@
 //! statements that read it are made from that, so that a catalogue or a column of another version is covered without being
 //! named here.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use tokio_postgres::Client;
 
@@ -165,6 +168,22 @@ const REFERENCES: &str = "SELECT f.relname, k.fkcols[1], coalesce(k.fkcols[2], '
    FROM pg_get_catalog_foreign_keys() k JOIN pg_class f ON f.oid = k.fktable JOIN pg_class p ON p.oid = k.pktable";
 
 impl Catalogues {
+    /// What the catalogues of a server's version are made of. It is read once for each version: what users may define does not
+    /// change it.
+    pub(super) async fn of(client: &Client) -> Result<Arc<Self>, tokio_postgres::Error> {
+        static KNOWN: Mutex<BTreeMap<i32, Arc<Catalogues>>> = Mutex::new(BTreeMap::new());
+        let known = || KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+        let version = rows(client, "SHOW server_version_num").await?;
+        let version = version.into_iter().flatten().next().unwrap_or_default();
+        let version = version.text(0).parse().unwrap_or(0);
+        if let Some(catalogues) = known().get(&version) {
+            return Ok(Arc::clone(catalogues));
+        }
+        let catalogues = Arc::new(Self::read(client).await?);
+        known().insert(version, Arc::clone(&catalogues));
+        Ok(catalogues)
+    }
+
     /// Reads the structure from the server.
     pub(super) async fn read(client: &Client) -> Result<Self, tokio_postgres::Error> {
         let mut answers = rows(client, &format!("{COLUMNS}; {REFERENCES}")).await?.into_iter();

@@ -260,7 +260,7 @@ pub async fn read(cluster: &Cluster, reading: &Reading) -> Result<Inventory, Ref
         facts::server(&mut inventory, &answers.map_err(query("the server's settings"))?);
     }
     client.batch_execute(SESSION).await.map_err(query("its session"))?;
-    let catalogues = Catalogues::read(&client)
+    let catalogues = Catalogues::of(&client)
         .await
         .map_err(query("what pg_catalog is made of"))?;
     let databases = match &reading.database {
@@ -275,7 +275,7 @@ pub async fn read(cluster: &Cluster, reading: &Reading) -> Result<Inventory, Ref
     let statements = |whose| Statements::new(&catalogues, whose, reading.system_rows);
     let (shared, each) = (statements(whose), statements(Whose::Database));
     let one = |database: String| {
-        let (catalogues, each) = (&catalogues, &each);
+        let (catalogues, each) = (&*catalogues, &each);
         async move {
             let client = cluster.connect("postgres", &database).await?;
             let set = client.batch_execute(SESSION).await;

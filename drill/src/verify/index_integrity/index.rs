@@ -46,39 +46,41 @@ pub(super) struct Column {
 /// Every index but those of temporary tables. Shared catalogues are the same in each database. A key that does not sort by
 /// the collation of its column (an expression: by the database's) has its own beside it.
 const INDEXES: &str = r"
-WITH part AS NOT MATERIALIZED (
-  SELECT i.indexrelid, n, o.opcfamily AS family, o.opcintype AS type, o.opcdefault AS usual, i.indoption[n - 1] AS option,
+WITH operator AS MATERIALIZED (
+  SELECT family, type, min(sql) FILTER (WHERE strategy = 1) AS first, min(sql) FILTER (WHERE strategy = 5) AS last,
+         (array_agg(sql ORDER BY rank) FILTER (WHERE rank IS NOT NULL))[1] AS same,
+         min(sql) FILTER (WHERE name = '>=' AND strategy = 4) AS least,
+         min(sql) FILTER (WHERE name = '<=' AND strategy = 2) AS greatest
+    FROM (SELECT a.amopfamily AS family, a.amoplefttype AS type, a.amopstrategy AS strategy, p.oprname AS name,
+                 array_position(ARRAY['=', '~=', '@>', '<@', '&&'], p.oprname::text) AS rank,
+                 format('OPERATOR(%I.%s)', s.nspname, p.oprname) AS sql
+            FROM pg_amop a JOIN pg_operator p ON p.oid = a.amopopr JOIN pg_namespace s ON s.oid = p.oprnamespace
+           WHERE a.amoplefttype = a.amoprighttype AND a.amoppurpose = 's') o
+   GROUP BY family, type),
+part AS MATERIALIZED (
+  SELECT i.indexrelid, n, o.opcintype AS type, o.opcdefault AS usual, i.indoption[n - 1] AS option,
          CASE WHEN k.coll = 0 OR k.coll = coalesce(a.attcollation, 100) THEN pg_get_indexdef(i.indexrelid, n, true)
-              ELSE format('(%s) COLLATE %s', pg_get_indexdef(i.indexrelid, n, true), k.coll::regcollation) END AS key
+              ELSE format('(%s) COLLATE %s', pg_get_indexdef(i.indexrelid, n, true), k.coll::regcollation) END AS key,
+         r.first, r.last, r.same, r.least, r.greatest
     FROM pg_index i CROSS JOIN generate_series(1, i.indnkeyatts) AS n
    CROSS JOIN LATERAL (SELECT i.indcollation[n - 1] AS coll, i.indkey[n - 1] AS column) k
     JOIN pg_opclass o ON o.oid = i.indclass[n - 1]
-    LEFT JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.column AND k.column <> 0),
-operator AS NOT MATERIALIZED (
-  SELECT a.amopfamily AS family, a.amoplefttype AS type, a.amopstrategy AS strategy, p.oprname AS name,
-         format('OPERATOR(%I.%s)', s.nspname, p.oprname) AS sql
-    FROM pg_amop a JOIN pg_operator p ON p.oid = a.amopopr JOIN pg_namespace s ON s.oid = p.oprnamespace
-   WHERE a.amoplefttype = a.amoprighttype AND a.amoppurpose = 's')
+    LEFT JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.column AND k.column <> 0
+    LEFT JOIN operator r ON r.family = o.opcfamily AND r.type = o.opcintype),
+key AS MATERIALIZED (
+  SELECT indexrelid, bool_and(usual AND option = 0) AS is_natural,
+         string_agg(format('%s USING %s NULLS %s', key, CASE WHEN option & 1 = 1 THEN last ELSE first END,
+                           CASE WHEN option & 2 = 2 THEN 'FIRST' ELSE 'LAST' END), ', ' ORDER BY n) AS ordered,
+         array_agg(key ORDER BY n) AS keys, array_agg(format_type(type, NULL) ORDER BY n) AS types,
+         array_agg(same ORDER BY n) AS same, array_agg(least ORDER BY n) AS least, array_agg(greatest ORDER BY n) AS greatest
+    FROM part GROUP BY indexrelid)
 SELECT i.indexrelid, i.indrelid, i.indexrelid::regclass::text, c.relname::text, i.indrelid::regclass::text, m.amname::text,
        c.oid < 16384 OR s.nspname = 'pg_toast', i.indisvalid AND i.indisready AND i.indislive, i.indisunique,
        NOT coalesce((to_jsonb(i) ->> 'indnullsnotdistinct')::bool, false), 0 <> ALL (i.indkey::int2[]),
-       (SELECT bool_and(p.usual AND p.option = 0) FROM part p WHERE p.indexrelid = i.indexrelid),
-       coalesce(pg_get_expr(i.indpred, i.indrelid), 'true'), i.indcheckxmin,
-       CASE m.amname WHEN 'btree' THEN
-         (SELECT string_agg(format('%s USING %s NULLS %s', p.key, r.sql, CASE WHEN p.option & 2 = 2 THEN 'FIRST' ELSE 'LAST' END), ', ' ORDER BY p.n)
-            FROM part p JOIN operator r ON r.family = p.family AND r.type = p.type AND r.strategy = CASE WHEN p.option & 1 = 1 THEN 5 ELSE 1 END
-           WHERE p.indexrelid = i.indexrelid) END,
-       ARRAY(SELECT p.key FROM part p WHERE p.indexrelid = i.indexrelid ORDER BY p.n),
-       ARRAY(SELECT format_type(p.type, NULL) FROM part p WHERE p.indexrelid = i.indexrelid ORDER BY p.n),
-       ARRAY(SELECT (SELECT r.sql FROM operator r WHERE r.family = p.family AND r.type = p.type
-                        AND array_position(ARRAY['=', '~=', '@>', '<@', '&&'], r.name::text) IS NOT NULL
-                      ORDER BY array_position(ARRAY['=', '~=', '@>', '<@', '&&'], r.name::text) LIMIT 1)
-               FROM part p WHERE p.indexrelid = i.indexrelid ORDER BY p.n),
-       ARRAY(SELECT (SELECT r.sql FROM operator r WHERE r.family = p.family AND r.type = p.type AND r.name = '>=' AND r.strategy = 4)
-               FROM part p WHERE p.indexrelid = i.indexrelid ORDER BY p.n),
-       ARRAY(SELECT (SELECT r.sql FROM operator r WHERE r.family = p.family AND r.type = p.type AND r.name = '<=' AND r.strategy = 2)
-               FROM part p WHERE p.indexrelid = i.indexrelid ORDER BY p.n)
+       k.is_natural, coalesce(pg_get_expr(i.indpred, i.indrelid), 'true'), i.indcheckxmin,
+       CASE m.amname WHEN 'btree' THEN k.ordered END, k.keys, k.types, k.same, k.least, k.greatest
   FROM pg_index i
+  JOIN key k USING (indexrelid)
   JOIN pg_class c ON c.oid = i.indexrelid AND c.relkind = 'i'
   JOIN pg_am m ON m.oid = c.relam
   JOIN pg_class r ON r.oid = i.indrelid AND r.relpersistence <> 't' AND r.relispopulated
