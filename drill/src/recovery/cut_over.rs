@@ -156,7 +156,9 @@ async fn connected_elsewhere(drill: &mut Drill, validated: &Validated, attempt: 
             Err(error) => Err(ended(Outcome::NotRecovered, format!("{reason}: {}", chain(&error)))),
         };
     }
-    // Step 11 is timed by what the application tells of its own connection, and it tells when it is ready.
+    // Step 11 is timed by what the application tells of its own connection, and it tells when it is ready. Where it does not
+    // become ready, the wait for that is step 12's alone.
+    let seen_after = step.took();
     let readiness = OpenStep::begin(&drill.desk.recorder, Step::Readiness, attempt);
     let began = drill.desk.recorder.offset();
     let ready = drill
@@ -177,7 +179,8 @@ async fn connected_elsewhere(drill: &mut Drill, validated: &Validated, attempt: 
             ready.connected_to
         }
         Err(error) => {
-            step.end(Verdict::Pass, format!("{told}; how long one took to open is not known"));
+            let detail = format!("{told}; how long one took to open is not known");
+            step.end_after(Verdict::Pass, detail, seen_after, None);
             let reason = format!("the application does not become ready: {}", chain(&error));
             return Err(readiness.fail(Outcome::NotRecovered, reason));
         }
