@@ -57,6 +57,14 @@ impl Kind for SwapFile {
     }
 }
 
+/// Bytes of a page.
+const PAGE: usize = 8192;
+
+/// The page with that number, from 0; none where the file is shorter.
+fn page(content: &[u8], number: usize) -> Option<&[u8]> {
+    content.chunks(PAGE).nth(number)
+}
+
 impl Deed for SwapFile {
     fn inject<'a>(&'a self, fault: &'a Fault, world: &'a mut World<'_>) -> Doing<'a> {
         let keys = self.clone();
@@ -101,11 +109,8 @@ impl SwapFile {
             if content == before {
                 continue;
             }
-            let differ = before
-                .chunks(8192)
-                .zip(content.chunks(8192))
-                .filter(|(before, after)| before != after)
-                .count();
+            let pages = before.len().max(content.len()).div_ceil(PAGE);
+            let differ = (0..pages).filter(|n| page(&before, *n) != page(&content, *n)).count();
             let file = root.open_file(&entry)?;
             file.set_len(content.len() as u64)
                 .and_then(|()| file.write_all_at(&content, 0))

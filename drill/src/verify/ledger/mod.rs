@@ -2,7 +2,7 @@
 //! that nobody wrote.
 //!
 //! [`compare`] is a pure function of a [`History`] (what was sent and promised) and the [`Recovered`] rows (what is
-//! there). It reads no database, no clock and no file, so it can be run again on stored evidence. The rows are read
+//! there). It reads no database, no clock and no file, so that a test can give it any history. The rows are read
 //! elsewhere; what the numbers mean for the drill is decided by the caller. Open [`compare`] first: five passes, each
 //! in its own file, all linear in the number of operations and rows.
 //!
