@@ -195,13 +195,12 @@ async fn is_bare(client: &tokio_postgres::Client) -> Result<bool, tokio_postgres
 
 /// Both ways side by side, in every database.
 async fn look(subject: &Subject<'_>) -> Result<Looks<Look, tokio_postgres::Error>, tokio_postgres::Error> {
-    databases::each(subject, |database, mut first| async move {
-        let mut second = subject.database(&database).await?;
+    databases::each(subject, |database, first| async move {
+        let second = subject.database(&database).await?;
         // A database that holds nothing of its own has only copies of the server's catalogues: amcheck alone will do.
         let amcheck_is_enough = amcheck::is_available(&first).await? && is_bare(&second).await?;
-        let scans =
-            OptionFuture::from((!amcheck_is_enough).then(|| scans::compare(&mut second, subject.service.database())));
-        let (checked, scanned) = tokio::join!(amcheck::look(&mut first), scans);
+        let scans = OptionFuture::from((!amcheck_is_enough).then(|| scans::compare(subject, &database, second)));
+        let (checked, scanned) = tokio::join!(amcheck::look(subject, &database, first), scans);
         let (scanned, failed) = match scanned.transpose() {
             Ok(scanned) => (scanned, None),
             Err(error) => (Some((Tally::default(), 0)), Some(error)),

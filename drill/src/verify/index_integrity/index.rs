@@ -27,6 +27,8 @@ pub(super) struct Index {
     pub(super) columns: Vec<Column>,
     /// Why running transactions may keep the planner from it.
     pub(super) young: bool,
+    /// Bytes of it and of its table: what each of its probes reads.
+    pub(super) bytes: i64,
 }
 
 /// A column of an index's key.
@@ -78,7 +80,8 @@ SELECT i.indexrelid, i.indrelid, i.indexrelid::regclass::text, c.relname::text, 
        c.oid < 16384 OR s.nspname = 'pg_toast', i.indisvalid AND i.indisready AND i.indislive, i.indisunique,
        NOT coalesce((to_jsonb(i) ->> 'indnullsnotdistinct')::bool, false), 0 <> ALL (i.indkey::int2[]),
        k.is_natural, coalesce(pg_get_expr(i.indpred, i.indrelid), 'true'), i.indcheckxmin,
-       CASE m.amname WHEN 'btree' THEN k.ordered END, k.keys, k.types, k.same, k.least, k.greatest
+       CASE m.amname WHEN 'btree' THEN k.ordered END, k.keys, k.types, k.same, k.least, k.greatest,
+       coalesce(pg_relation_size(i.indexrelid) + pg_relation_size(i.indrelid), 0)
   FROM pg_index i
   JOIN key k USING (indexrelid)
   JOIN pg_class c ON c.oid = i.indexrelid AND c.relkind = 'i'
@@ -128,6 +131,7 @@ impl Index {
             young: row.try_get(13)?,
             order: row.try_get::<_, Option<String>>(14)?.unwrap_or_default(),
             columns: columns.collect(),
+            bytes: row.try_get(20)?,
         })
     }
 }

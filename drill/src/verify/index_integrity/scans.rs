@@ -4,16 +4,25 @@
 //! fails or proves nothing together is tried again alone, and then with the other indexes of its table hidden from the
 //! planner, in a transaction that is rolled back.
 
+use std::{
+    cmp::Reverse,
+    collections::BTreeMap,
+    sync::{Mutex, PoisonError},
+};
+
+use futures_util::future::try_join_all;
 use serde_json::Value;
 use tokio_postgres::{Client, SimpleQueryMessage, Transaction};
 
 use super::{
+    super::Subject,
     Problem, Tally,
+    amcheck::SMALL_BYTES,
     index::Index,
     plan::Parts,
     probe::{self, Probe},
 };
-use crate::errors::damage;
+use crate::{errors::damage, reference::fingerprint::scan::cores};
 
 /// Walks in one statement.
 const TOGETHER: usize = 24;
@@ -52,12 +61,62 @@ enum Answer {
     Refused(String),
 }
 
-/// Compares every index of a database with sequential scans; hands out how many there are.
-pub(super) async fn compare(client: &mut Client, home: &str) -> Result<(Tally, usize), tokio_postgres::Error> {
+/// Compares every index of a database with sequential scans, those of a large one in several sessions side by side; answers
+/// how many there are.
+pub(super) async fn compare(
+    subject: &Subject<'_>,
+    database: &str,
+    first: Client,
+) -> Result<(Tally, usize), tokio_postgres::Error> {
+    let indexes = Index::all(&first, subject.service.database()).await?;
+    let bytes: i64 = indexes.iter().map(|index| index.bytes).sum();
+    let sessions = if bytes < SMALL_BYTES { 1 } else { cores() };
+    let first = Mutex::new(Some(first));
+    let looks = shares(&indexes, sessions).into_iter().map(async |share| {
+        let first = first.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let mut client = match first {
+            Some(client) => client,
+            None => subject.database(database).await?,
+        };
+        compare_share(&mut client, &share).await
+    });
+    let mut all = Tally::default();
+    for tally in try_join_all(looks).await? {
+        all.problems.extend(tally.problems);
+        all.not_planned.extend(tally.not_planned);
+        all.remarks.extend(tally.remarks);
+        all.sampled += tally.sampled;
+    }
+    Ok((all, indexes.len()))
+}
+
+/// Shares indexes out, those of a table to the same session: one may hide a table's other indexes for a while.
+fn shares(indexes: &[Index], sessions: usize) -> Vec<Vec<&Index>> {
+    if sessions == 1 {
+        return vec![indexes.iter().collect()];
+    }
+    let mut tables: BTreeMap<u32, (i64, Vec<&Index>)> = BTreeMap::new();
+    for index in indexes {
+        let (bytes, of_table) = tables.entry(index.table_oid).or_default();
+        *bytes += index.bytes;
+        of_table.push(index);
+    }
+    let mut tables: Vec<_> = tables.into_values().collect();
+    tables.sort_by_key(|(bytes, _)| Reverse(*bytes));
+    let mut shares: Vec<(i64, Vec<&Index>)> = (0..sessions.max(1)).map(|_| (0, Vec::new())).collect();
+    for (bytes, of_table) in tables {
+        if let Some((sum, share)) = shares.iter_mut().min_by_key(|(sum, _)| *sum) {
+            *sum += bytes;
+            share.extend(of_table);
+        }
+    }
+    shares.into_iter().map(|(_, share)| share).collect()
+}
+
+async fn compare_share(client: &mut Client, indexes: &[&Index]) -> Result<Tally, tokio_postgres::Error> {
     let mut tally = Tally::default();
-    let indexes = Index::all(client, home).await?;
     let (mut walks, mut others) = (Vec::new(), Vec::new());
-    for index in &indexes {
+    for index in indexes.iter().copied() {
         if !index.valid {
             let remark = format!("{} is invalid and was not compared", index.name);
             tally.remarks.push(remark);
@@ -87,7 +146,7 @@ pub(super) async fn compare(client: &mut Client, home: &str) -> Result<(Tally, u
         alone(&mut transaction, one, &mut tally).await?;
     }
     transaction.rollback().await?;
-    Ok((tally, indexes.len()))
+    Ok(tally)
 }
 
 /// One probe by itself.
